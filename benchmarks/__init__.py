@@ -1,0 +1,19 @@
+"""Benchmarks of nncore: each verifies its results first, then times, and prints both.
+
+    python -m benchmarks gemm
+
+NumPy's BLAS is held to one thread, like nncore.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# Must be set before NumPy is imported.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+# `python -m` puts the checkout first on the path, where nncore's source folder would be found
+# before the installed package.
+_CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _CHECKOUT]

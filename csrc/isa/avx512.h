@@ -1,0 +1,19 @@
+/* AVX-512 F, BW, DQ and VL: 32 registers of 64 bytes, masks for the ends of rows. */
+#include <immintrin.h>
+
+#define NNC_HAS_FMA 1
+#define TILE_ROWS 12 /* 24 accumulators + 2 of B + 1 of A of 32 registers; 14 rows spill */
+#define TILE_VECS 2
+#if NNC_REAL_IS_F32
+#define LANES 16
+#define VSPLAT(x) _mm512_set1_ps(x)
+#define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define VLOAD_N(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
+#define VSTORE_N(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
+#else
+#define LANES 8
+#define VSPLAT(x) _mm512_set1_pd(x)
+#define VFMA(a, b, c) _mm512_fmadd_pd(a, b, c)
+#define VLOAD_N(p, n) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
+#define VSTORE_N(p, v, n) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), v)
+#endif

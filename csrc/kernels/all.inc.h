@@ -1,0 +1,60 @@
+/* Every kernel for one instruction set and one type, and the table that exports them. */
+#include "real.h"
+
+static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogue looks into it */
+
+#include "../vmath.h"
+
+#include "elementwise.inc.h"
+
+#include "reduce.inc.h"
+
+#include "loss.inc.h"
+
+#include "optim.inc.h"
+
+#include "gemm.inc.h"
+
+/* Multiply-adds on registers alone, in as many chains as the GEMM's tile has: the peak that its
+ * speed is compared with. */
+static double fma_probe(ptrdiff_t iterations, void *sink) {
+    enum { CHAINS = TILE_ROWS * TILE_VECS };
+    vec acc[CHAINS], x = VSPLAT(R(0.999)), y = VSPLAT(R(0.001));
+    _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) acc[i] = VSPLAT((real)i);
+    for (ptrdiff_t it = 0; it < iterations; it++)
+        _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) acc[i] = VFMA(acc[i], x, y);
+    for (int i = 1; i < CHAINS; i++) acc[0] += acc[i];
+    VSTORE((real *)sink, acc[0]);
+    return 2.0 * LANES * CHAINS * (double)iterations;
+}
+
+static const nnc_kernels kernels = {
+    .isa = ISA_NAME,
+    .dtype = REAL_DTYPE,
+    .size = sizeof(real),
+    .gemm_work = sizeof(real) * (size_t)NNC_BLOCK * (SLIVER + BLOCK_COLS),
+    .lanes = LANES,
+    .tile_rows = TILE_ROWS,
+    .tile_cols = TILE_COLS,
+    .gemm = gemm,
+#define NNC_ACT(name, keeps, f, slope, a)                                                         \
+    .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name,
+#include "../tables/activations.def"
+#undef NNC_ACT
+    .softmax = softmax,
+    .softmax_slope = softmax_slope,
+#define NNC_LOSS(name, output, mean, value, slope) .loss[NNC_LOSS_##name] = loss_##name,
+#include "../tables/losses.def"
+#undef NNC_LOSS
+    .loss[NNC_LOSS_cross_entropy] = loss_cross_entropy,
+    .column_sums = column_sums,
+    .gather = gather,
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule)                             \
+    .update[NNC_OPT_##name] = update_##name,
+#include "../tables/optimizers.def"
+#undef NNC_OPT
+    .fma_probe = fma_probe,
+};
+
+extern const nnc_kernels *const NNC_TABLE;
+const nnc_kernels *const NNC_TABLE = &kernels;

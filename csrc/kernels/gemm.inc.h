@@ -1,0 +1,304 @@
+/* C[m,n] = A[m,k] B[k,n] with its ends fused: see nnc_gemm in nnc.h for the contract.
+ *
+ * The idea: one register tile of TILE_ROWS x TILE_VECS vectors, fed by broadcasts of A and vectors
+ * of B, runs a chain of at most NNC_BLOCK fused multiply-adds for each element. All around it only
+ * decides which tile comes next and whether A or B is first copied to where it reads fast. No
+ * choice here can change a bit of the result.
+ *
+ * m rows, n columns, k the length of the sums; i, j, p index them.
+ */
+
+enum {
+    BLOCK_COLS = 2048 / (int)sizeof(real), /* columns of B packed at a time: 512 KB, half an L2 */
+    SLIVER = (TILE_ROWS + LANES - 1) / LANES * LANES, /* a packed column of a tile's rows of A   */
+    WIDE_VECS = 8,                         /* the tile of a single row is this many vectors wide */
+    DIRECT_BYTES = 1 << 15,                /* a B no larger than an L1 is read where it lies     */
+};
+
+/* How a tile finds A[i, p]: row-major rows `step` apart, or a[p * step + i] (a packed sliver, and
+ * the transposed X of the weight gradient). */
+enum { A_ROWS, A_COLS };
+
+/* Packing pays when B is transposed, or when it is used often enough and reads badly as it lies. */
+static int wants_packed_b(const nnc_gemm *g) {
+    if (g->b_col != 1) return 1;
+    return g->m > 2 * TILE_ROWS && g->k * g->n * (ptrdiff_t)sizeof(real) > DIRECT_BYTES;
+}
+
+/* Rows a multiple of some KB apart fall into the same few cache sets. */
+static int wants_packed_a(const nnc_gemm *g, int form, ptrdiff_t step) {
+    const ptrdiff_t bytes = step * (ptrdiff_t)sizeof(real);
+    if (g->n <= 2 * TILE_COLS || g->m < 2) return 0;
+    if (form == A_COLS) return bytes > 512;
+    return (bytes + 1024) % 4096 < 2048 && bytes > 2048;
+}
+
+/* ---- the register tile ------------------------------------------------------------------ */
+
+typedef struct {
+    ptrdiff_t k;
+    const real *a;
+    ptrdiff_t a_step;
+    const real *b;
+    ptrdiff_t b_step;
+    real *c;
+    ptrdiff_t ldc;
+    int tail; /* elements of the last vector that exist, 1 .. LANES */
+    int add;  /* c holds the sum of the earlier blocks */
+    const real *bias;
+} tile_args;
+
+/* c[rows, vecs vectors] (+)= sum_p A[i,p] B[p,:], then + bias. rows, vecs and form are constants at
+ * each call, so the accumulators are registers. */
+ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, const int form) {
+    vec acc[TILE_ROWS][WIDE_VECS];
+    const real *a = t->a, *b = t->b;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)
+        _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++) acc[i][v] = VZERO;
+    if (t->k >= 32)
+        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vecs; v++) __builtin_prefetch(t->c + i * t->ldc + v * LANES, 1);
+    for (ptrdiff_t p = t->k; p > 0; p--) {
+        vec bv[WIDE_VECS];
+        _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
+        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {
+            const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
+            _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++)
+                acc[i][v] = VFMA(av, bv[v], acc[i][v]);
+        }
+        b += b_step;
+        a += form == A_ROWS ? 1 : a_step;
+    }
+    _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++) {
+        const int n = v == vecs - 1 ? t->tail : LANES;
+        const vec bias = t->bias ? VLOAD(t->bias + v * LANES) : VZERO;
+        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {
+            real *c = t->c + i * t->ldc + v * LANES;
+            vec s = acc[i][v];
+            if (t->add) s = (vec)VLOAD_N(c, n) + s;
+            if (t->bias) s = s + bias;
+            if (n == LANES)
+                VSTORE(c, s);
+            else
+                VSTORE_N(c, s, n);
+        }
+    }
+}
+
+/* One function per shape, named tile_<form>_<rows>x<vecs>, and the table that finds it. */
+#define TILE_FN(rows, vecs)                                                                      \
+    static void tile_A_ROWS_##rows##x##vecs(const tile_args *t) { tile(t, rows, vecs, A_ROWS); } \
+    static void tile_A_COLS_##rows##x##vecs(const tile_args *t) { tile(t, rows, vecs, A_COLS); }
+#define TILE_ROW(form, rows, vecs) tile_##form##_##rows##x##vecs
+
+#if TILE_ROWS == 12
+#define EACH_ROWS(F, ...)                                                                        \
+    F(__VA_ARGS__, 1) F(__VA_ARGS__, 2) F(__VA_ARGS__, 3) F(__VA_ARGS__, 4) F(__VA_ARGS__, 5)    \
+    F(__VA_ARGS__, 6) F(__VA_ARGS__, 7) F(__VA_ARGS__, 8) F(__VA_ARGS__, 9) F(__VA_ARGS__, 10)   \
+    F(__VA_ARGS__, 11) F(__VA_ARGS__, 12)
+#elif TILE_ROWS == 6
+#define EACH_ROWS(F, ...)                                                                        \
+    F(__VA_ARGS__, 1) F(__VA_ARGS__, 2) F(__VA_ARGS__, 3) F(__VA_ARGS__, 4) F(__VA_ARGS__, 5)    \
+    F(__VA_ARGS__, 6)
+#else
+#error "TILE_ROWS has no list of tiles"
+#endif
+#if TILE_VECS == 2
+#define EACH_VECS(F) F(1) F(2)
+#elif TILE_VECS == 4
+#define EACH_VECS(F) F(1) F(2) F(3) F(4)
+#else
+#error "TILE_VECS has no list of tiles"
+#endif
+
+#define DEFINE_TILE(vecs, rows) TILE_FN(rows, vecs)
+#define DEFINE_TILES(vecs) EACH_ROWS(DEFINE_TILE, vecs)
+EACH_VECS(DEFINE_TILES)
+TILE_FN(1, 8)
+
+typedef void tile_fn(const tile_args *);
+#define TILE_ENTRY_ROWS(vecs, rows) tile_A_ROWS_##rows##x##vecs,
+#define TILE_ENTRY_COLS(vecs, rows) tile_A_COLS_##rows##x##vecs,
+#define TILE_ENTRIES_ROWS(vecs) {EACH_ROWS(TILE_ENTRY_ROWS, vecs)},
+#define TILE_ENTRIES_COLS(vecs) {EACH_ROWS(TILE_ENTRY_COLS, vecs)},
+static tile_fn *const tiles[2][TILE_VECS][TILE_ROWS] = {
+    [A_ROWS] = {EACH_VECS(TILE_ENTRIES_ROWS)},
+    [A_COLS] = {EACH_VECS(TILE_ENTRIES_COLS)},
+};
+
+/* ---- packing ---------------------------------------------------------------------------- */
+
+#if LANES == 2
+#define LOW_HALVES 0, 2
+#define HIGH_HALVES 1, 3
+#elif LANES == 4
+#define LOW_HALVES 0, 4, 1, 5
+#define HIGH_HALVES 2, 6, 3, 7
+#elif LANES == 8
+#define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+
+/* Transposes LANES x LANES in place: interleaving row i with row i + LANES / 2, log2(LANES)
+ * times over, is the transpose. */
+ALWAYS_INLINE void transpose(vec r[LANES]) {
+    _Pragma("GCC unroll 4") for (int stage = 1; stage < LANES; stage *= 2) {
+        vec s[LANES];
+        _Pragma("GCC unroll 8") for (int i = 0; i < LANES / 2; i++) {
+            s[2 * i] = SHUFFLE(r[i], r[i + LANES / 2], LOW_HALVES);
+            s[2 * i + 1] = SHUFFLE(r[i], r[i + LANES / 2], HIGH_HALVES);
+        }
+        _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) r[i] = s[i];
+    }
+}
+
+/* to[p * width + j] = from[j * step + p] for j < n, 0 for n <= j < width; width is a multiple of
+ * LANES. */
+static void transpose_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const real *from,
+                            ptrdiff_t step, real *restrict to) {
+    for (ptrdiff_t j0 = 0; j0 < width; j0 += LANES) {
+        ptrdiff_t p = 0;
+        for (; p + LANES <= k; p += LANES) {
+            vec r[LANES];
+            _Pragma("GCC unroll 16") for (int j = 0; j < LANES; j++)
+                r[j] = j0 + j < n ? VLOAD(from + (j0 + j) * step + p) : VZERO;
+            transpose(r);
+            _Pragma("GCC unroll 16") for (int q = 0; q < LANES; q++)
+                VSTORE(to + (p + q) * width + j0, r[q]);
+        }
+        for (; p < k; p++)
+            for (ptrdiff_t j = j0; j < j0 + LANES; j++)
+                to[p * width + j] = j < n ? from[j * step + p] : 0;
+    }
+}
+
+/* to[p * width + j] = from[p * step + j] for j < n, 0 for n <= j < width. */
+static void copy_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const real *from, ptrdiff_t step,
+                       real *restrict to) {
+    for (ptrdiff_t p = 0; p < k; p++, from += step, to += width)
+        for (ptrdiff_t j = 0; j < width; j += LANES)
+            VSTORE(to + j, n - j >= LANES ? VLOAD(from + j) : (vec)VLOAD_N(from + j, (int)(n - j)));
+}
+
+/* Panels of TILE_COLS columns of B, the last one narrower and padded with zeros to whole
+ * vectors: to[panel][p][j], each panel one stream. B[p, j] = b[p * row + j * col]. */
+static void pack_b(ptrdiff_t k, ptrdiff_t n, const real *b, ptrdiff_t row, ptrdiff_t col,
+                   real *restrict to) {
+    for (ptrdiff_t j = 0; j < n; j += TILE_COLS) {
+        const ptrdiff_t cols = min_size(TILE_COLS, n - j);
+        const ptrdiff_t width = (cols + LANES - 1) / LANES * LANES;
+        if (col == 1)
+            copy_panel(k, cols, width, b + j, row, to);
+        else
+            transpose_panel(k, cols, width, b + j * col, col, to);
+        to += k * width;
+    }
+}
+
+/* to[p * SLIVER + i] = A[i, p]: the rows of one tile, read by it in one stream. */
+static void pack_a(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t step, int form,
+                   real *restrict to) {
+    if (form == A_ROWS)
+        transpose_panel(k, rows, SLIVER, a, step, to);
+    else
+        copy_panel(k, rows, SLIVER, a, step, to);
+}
+
+/* ---- the loops around ------------------------------------------------------------------- */
+
+/* One panel of A's rows against all of a block of B's columns. */
+typedef struct {
+    const real *b; /* packed panels, or B itself */
+    ptrdiff_t b_row;
+    int packed;
+} b_block;
+
+static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdiff_t n, int form,
+                      real *c, const real *bias) {
+    const int wide = rows == 1 && !block->packed;
+    const ptrdiff_t step = wide ? WIDE_VECS * LANES : TILE_COLS;
+    const real *panel = block->b;
+    for (ptrdiff_t j = 0; j < n;) {
+        ptrdiff_t cols = min_size(step, n - j);
+        if (wide && cols < step) cols = min_size(TILE_COLS, cols);
+        const int vecs = (int)((cols + LANES - 1) / LANES);
+        t->tail = (int)(cols - (vecs - 1) * LANES);
+        t->c = c + j;
+        t->bias = bias ? bias + j : NULL;
+        t->b = block->packed ? panel : block->b + j;
+        t->b_step = block->packed ? vecs * LANES : block->b_row;
+        if (cols == WIDE_VECS * LANES && wide)
+            (form == A_ROWS ? tile_A_ROWS_1x8 : tile_A_COLS_1x8)(t);
+        else
+            tiles[form][vecs - 1][rows - 1](t);
+        panel += t->k * vecs * LANES;
+        j += cols;
+    }
+}
+
+/* The activation, or the slope of the layer below, on rows i .. i + rows and columns
+ * j .. j + n of C while they are in cache. */
+static void epilogue(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j, ptrdiff_t n) {
+    if (g->y == NULL && g->kept == NULL) return;
+    real *c = (real *)g->c + i * g->ldc + j;
+    real *y = g->y ? (real *)g->y + i * g->ldy + j : c;
+    const real *kept = g->kept ? (const real *)g->kept + i * g->ld_kept + j : NULL;
+    const ptrdiff_t ld = g->ldc;
+    /* Rows of an arena, or of a dense matrix, are one run. */
+    const int one_run = n == g->n && (g->y == NULL || g->ldy == ld) &&
+                        (g->kept == NULL || g->ld_kept == ld) && ld - n < PAD;
+    const ptrdiff_t runs = one_run ? 1 : rows, length = one_run ? (rows - 1) * ld + n : n;
+    for (ptrdiff_t r = 0; r < runs; r++) {
+        if (kept)
+            kernels.act_slope[g->act](length, kept + r * g->ld_kept, c + r * ld, c + r * ld, g->act_a);
+        else
+            kernels.act[g->act](length, c + r * ld, y + r * g->ldy, g->act_a);
+    }
+}
+
+static void gemm(const nnc_gemm *g) {
+    const ptrdiff_t m = g->m, n = g->n;
+    const int form = g->a_col == 1 ? A_ROWS : A_COLS;
+    const ptrdiff_t a_step = form == A_ROWS ? g->a_row : g->a_col;
+    const ptrdiff_t panels = (m + TILE_ROWS - 1) / TILE_ROWS;
+    const int pack_b_first = wants_packed_b(g), pack_a_first = wants_packed_a(g, form, a_step);
+    const ptrdiff_t block_cols = pack_b_first ? BLOCK_COLS : n;
+    real *packed_a = g->work, *packed_b = packed_a + NNC_BLOCK * SLIVER;
+
+    for (ptrdiff_t j = 0; j < n; j += block_cols) {
+        const ptrdiff_t cols = min_size(block_cols, n - j);
+        ptrdiff_t p = 0;
+        do { /* at least once: for k = 0 the sums are +0 */
+            const ptrdiff_t k = min_size(NNC_BLOCK, g->k - p);
+            const int last = p + k == g->k;
+            const real *b = (const real *)g->b + p * g->b_row + j * g->b_col;
+            b_block block = {b, g->b_row, pack_b_first};
+            if (pack_b_first) {
+                pack_b(k, cols, b, g->b_row, g->b_col, packed_b);
+                block.b = packed_b;
+            }
+            const real *bias = last && g->bias ? (const real *)g->bias + j : NULL;
+            tile_args t = {.k = k, .ldc = g->ldc, .add = g->accumulate || p > 0};
+            for (ptrdiff_t panel = 0; panel < panels; panel++) {
+                const ptrdiff_t i = m * panel / panels, rows = m * (panel + 1) / panels - i;
+                const real *a = (const real *)g->a + i * g->a_row + p * g->a_col;
+                int a_form = form;
+                t.a = a;
+                t.a_step = a_step;
+                if (pack_a_first) {
+                    pack_a(rows, k, a, a_step, form, packed_a);
+                    a_form = A_COLS;
+                    t.a = packed_a;
+                    t.a_step = SLIVER;
+                }
+                run_tiles(&t, &block, rows, cols, a_form, (real *)g->c + i * g->ldc + j, bias);
+                if (last) epilogue(g, i, rows, j, cols);
+            }
+            p += k;
+        } while (p < g->k);
+    }
+}

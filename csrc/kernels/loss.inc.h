@@ -1,0 +1,126 @@
+/* Losses: value and gradient in one pass, from one definition. The driver owns the averaging: the
+ * gradient is multiplied by `scale`, the value is a sum that the caller divides by the same
+ * number.
+ *
+ * Values are added in double, in 8 interleaved partial sums by column, folded at the end. */
+
+ALWAYS_INLINE double fold_double(double part[8]) {
+    for (int half = 4; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) part[l] += part[l + half];
+    return part[0];
+}
+
+/* -t log s(z) - (1 - t) log(1 - s(z)), s the sigmoid, without leaving the scores z. */
+ALWAYS_INLINE real v_logistic_loss(real z, real t) {
+    return FMA(-z, t, z < R(0) ? R(0) : z) + v_log1p(v_exp(-FABS(z)));
+}
+
+#define NNC_LOSS(name, output, mean, value, slope)                                                \
+    static double loss_##name(const nnc_loss_args *g) {                                           \
+        const real scale = (real)g->scale;                                                        \
+        double part[8] = {0};                                                                     \
+        for (ptrdiff_t i = 0; i < g->rows; i++) {                                                 \
+            const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt; \
+            ptrdiff_t j = 0;                                                                      \
+            for (; j + 8 <= g->n; j += 8)                                                         \
+                for (int l = 0; l < 8; l++) {                                                     \
+                    const real y = ys[j + l], t = ts[j + l];                                      \
+                    part[l] += (double)(value);                                                   \
+                }                                                                                 \
+            for (int l = 0; j + l < g->n; l++) {                                                  \
+                const real y = ys[j + l], t = ts[j + l];                                          \
+                part[l] += (double)(value);                                                       \
+            }                                                                                     \
+            real *dys = (real *)g->dy + i * g->lddy;                                              \
+            _Pragma("GCC ivdep") for (j = 0; j < g->n; j++) {                                     \
+                const real y = ys[j], t = ts[j];                                                  \
+                dys[j] = (slope) * scale;                                                         \
+            }                                                                                     \
+        }                                                                                         \
+        return fold_double(part);                                                                 \
+    }
+#include "../tables/losses.def"
+#undef NNC_LOSS
+
+/* Partial results of one row, combined PAD columns at a time. */
+#define EACH_LANE for (int l = 0; l < PAD; l++)
+
+/* e[j] = exp(z[j] - max z) for j < n, a multiple of PAD; returns their sum. A NaN in z makes the
+ * sum NaN, whether or not the comparisons saw it. e may be z. */
+ALWAYS_INLINE real exp_row(ptrdiff_t n, const real *z, real *e, real *max) {
+    real part[PAD];
+    EACH_LANE part[l] = z[l];
+    for (ptrdiff_t j = PAD; j < n; j += PAD)
+        EACH_LANE part[l] = z[j + l] > part[l] ? z[j + l] : part[l];
+    real top = part[0];
+    EACH_LANE top = part[l] > top ? part[l] : top;
+    *max = top;
+    for (ptrdiff_t j = 0; j < n; j++) e[j] = v_exp(z[j] - top);
+    EACH_LANE part[l] = e[l];
+    for (ptrdiff_t j = PAD; j < n; j += PAD) EACH_LANE part[l] += e[j + l];
+    return fold(part);
+}
+
+/* Makes a row whole PADs long with scores that add nothing. */
+ALWAYS_INLINE void fill_row(real *z, ptrdiff_t n) {
+    for (ptrdiff_t j = n; j < padded(n); j++) z[j] = -__builtin_inff();
+}
+
+/* z is an arena row: its padding is overwritten. y is exact: n columns are written. */
+static void softmax(ptrdiff_t rows, ptrdiff_t n, void *z_, ptrdiff_t ldz, void *y,
+                    ptrdiff_t ldy) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        real *z = (real *)z_ + i * ldz, *to = (real *)y + i * ldy, max;
+        fill_row(z, n);
+        const real sum = exp_row(padded(n), z, z, &max);
+        for (ptrdiff_t j = 0; j < n; j++) to[j] = z[j] / sum;
+    }
+}
+
+/* The whole Jacobian: dz = y * (dy - sum_j dy_j y_j). */
+static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t ldy,
+                          const void *dy_, ptrdiff_t lddy, void *dz_, ptrdiff_t lddz) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const real *y = (const real *)y_ + i * ldy, *dy = (const real *)dy_ + i * lddy;
+        real *dz = (real *)dz_ + i * lddz, part[PAD];
+        EACH_LANE part[l] = 0;
+        ptrdiff_t j = 0;
+        for (; j + PAD <= n; j += PAD) EACH_LANE part[l] = FMA(dy[j + l], y[j + l], part[l]);
+        for (int l = 0; j + l < n; l++) part[l] = FMA(dy[j + l], y[j + l], part[l]);
+        const real mean = fold(part);
+        _Pragma("GCC ivdep") for (j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
+    }
+}
+
+/* -sum_j t_j log softmax(z)_j = sum_j t_j (log sum_i exp(z_i - max) - (z_j - max)), and
+ * dz = softmax(z) sum_j t_j - t. A label is the row t with a single 1. */
+static double loss_cross_entropy(const nnc_loss_args *g) {
+    const ptrdiff_t n = g->n;
+    const real scale = (real)g->scale;
+    double value = 0;
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max;
+        const real *t = g->t ? (const real *)g->t + i * g->ldt : NULL;
+        fill_row(z, n);
+        const real sum = exp_row(padded(n), z, dz, &max), log_sum = v_log(sum);
+        real weight = R(1);
+        if (t) {
+            double row = 0, total = 0;
+            for (ptrdiff_t j = 0; j < n; j++) {
+                total += (double)t[j];
+                row += (double)t[j] * (double)(log_sum - (z[j] - max));
+            }
+            value += row;
+            weight = (real)total;
+        } else {
+            value += (double)(log_sum - (z[g->labels[i]] - max));
+        }
+        const real per = weight * scale / sum;
+        for (ptrdiff_t j = 0; j < padded(n); j++) dz[j] *= per;
+        if (t)
+            for (ptrdiff_t j = 0; j < n; j++) dz[j] = FMA(-scale, t[j], dz[j]);
+        else
+            dz[g->labels[i]] -= scale;
+    }
+    return value;
+}

@@ -1,0 +1,52 @@
+/* Sums over rows, and the gather of shuffled rows.
+ *
+ * Every sum has one order, whatever the vector width: chains in increasing row order, or PAD (or
+ * 8, in double) interleaved partial sums that are folded in halves. */
+
+/* Folds PAD partial sums. */
+ALWAYS_INLINE real fold(real part[PAD]) {
+    for (int half = (int)PAD / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) part[l] += part[l + half];
+    return part[0];
+}
+
+/* s[n] (+)= sum_i x[i, :], a chain over i for each column. */
+static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t ldx, void *s_,
+                        int accumulate) {
+    const real *x = x_;
+    real *s = s_;
+    enum { WIDTH = 4 }; /* vectors side by side, to hide the latency of the additions */
+    ptrdiff_t j = 0;
+    for (; j + WIDTH * LANES <= n; j += WIDTH * LANES) {
+        vec sum[WIDTH] = {{0}};
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (int v = 0; v < WIDTH; v++) sum[v] += VLOAD(x + i * ldx + j + v * LANES);
+        for (int v = 0; v < WIDTH; v++) {
+            real *to = s + j + v * LANES;
+            VSTORE(to, accumulate ? VLOAD(to) + sum[v] : sum[v]);
+        }
+    }
+    for (; j < n; j += LANES) {
+        const int width = (int)min_size(LANES, n - j);
+        vec sum = {0};
+        for (ptrdiff_t i = 0; i < rows; i++)
+            sum += width == LANES ? VLOAD(x + i * ldx + j) : (vec)VLOAD_N(x + i * ldx + j, width);
+        real *to = s + j;
+        if (width == LANES)
+            VSTORE(to, accumulate ? VLOAD(to) + sum : sum);
+        else
+            VSTORE_N(to, accumulate ? (vec)VLOAD_N(to, width) + sum : sum, width);
+    }
+}
+
+/* y[i, :] = x[index[i], :] */
+static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
+                   void *y, ptrdiff_t ldy) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const real *from = (const real *)x + index[i] * ldx;
+        real *to = (real *)y + i * ldy;
+        ptrdiff_t j = 0;
+        for (; j + LANES <= n; j += LANES) VSTORE(to + j, VLOAD(from + j));
+        if (j < n) VSTORE_N(to + j, (vec)VLOAD_N(from + j, (int)(n - j)), (int)(n - j));
+    }
+}

@@ -1,0 +1,245 @@
+/* nnc.h - the whole contract of the engine: types, tables, kernels, plans.
+ *
+ * Pure C11, no Python, no allocation, no printing: the caller owns every buffer and asks for its
+ * size first. Kernels cannot fail; what can fail returns nnc_status. Matrices are row-major, a
+ * leading dimension `ld` counts elements between rows. "real" below means float or double,
+ * whichever the kernel table was compiled for.
+ */
+#ifndef NNC_H
+#define NNC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum { NNC_F32, NNC_F64, NNC_N_DTYPES } nnc_dtype;
+
+typedef enum {
+    NNC_OK,
+    NNC_STOPPED,     /* the poll function asked to stop; the unfinished step left no trace      */
+    NNC_NOT_FINITE,  /* a step's loss was NaN or infinite; its update was not applied            */
+    NNC_BAD_PLAN     /* sizes, offsets or table rows that cannot belong to a network             */
+} nnc_status;
+
+/* The rows of the .def tables, numbered from 0. */
+typedef enum {
+#define NNC_ACT(name, keeps, f, slope, a) NNC_ACT_##name,
+#include "tables/activations.def"
+#undef NNC_ACT
+    NNC_N_ACTS,
+    NNC_ACT_softmax = NNC_N_ACTS /* of a whole row, so not a table row; output only */
+} nnc_act;
+
+typedef enum {
+#define NNC_LOSS(name, output, mean, value, slope) NNC_LOSS_##name,
+#include "tables/losses.def"
+#undef NNC_LOSS
+    NNC_N_ELEMENTWISE_LOSSES,
+    NNC_LOSS_cross_entropy = NNC_N_ELEMENTWISE_LOSSES,
+    NNC_N_LOSSES
+} nnc_loss;
+
+typedef enum {
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) NNC_OPT_##name,
+#include "tables/optimizers.def"
+#undef NNC_OPT
+    NNC_N_OPTS
+} nnc_opt;
+
+typedef enum { NNC_KEEPS_NONE, NNC_KEEPS_X, NNC_KEEPS_Y } nnc_keeps;
+typedef enum { NNC_OUTPUT_ANY, NNC_OUTPUT_sigmoid, NNC_OUTPUT_softmax } nnc_output;
+typedef enum { NNC_MEAN_ELEMENTS, NNC_MEAN_ROWS } nnc_mean;
+
+enum {
+    NNC_BLOCK = 256,  /* sums over rows or over k are chains inside blocks of this length,
+                         and the blocks are added in order: the canonical arithmetic           */
+    NNC_ALIGN = 64,   /* bytes: alignment of arenas, and what a row of an arena is padded to    */
+    NNC_SLACK = 256,  /* bytes that must be readable behind theta and behind a gemm's b         */
+    NNC_MAX_COEF = 8, /* coefficients that one update rule may use                              */
+    NNC_MAX_VECTORS = 4
+};
+
+/* C[m,n] (+)= A[m,k] B[k,n], then + bias, then the epilogue. Strides count elements, and one of
+ * each pair is 1. No alias between c and a or b. `b` and `bias` may be read NNC_SLACK bytes past
+ * their end; nothing outside the m x n elements of c and y is written.
+ * Value of one element: chains of fused multiply-adds in increasing k from +0, in blocks of
+ * NNC_BLOCK, block sums added in order (to c when accumulate), then + bias. Rounding error is at
+ * most (min(k, NNC_BLOCK) + k / NNC_BLOCK + 1) eps sum |a||b|. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    const void *a;
+    ptrdiff_t a_row, a_col;
+    const void *b;
+    ptrdiff_t b_row, b_col;
+    void *c;
+    ptrdiff_t ldc;
+    int accumulate;
+    const void *bias; /* n, or NULL */
+    /* Epilogue, on each panel of rows while it is in cache:
+     * y != NULL:    y = f(c), f = act with parameter a; y == c is allowed
+     * kept != NULL: c *= f'(kept), the slope of act written in what it keeps */
+    int act;
+    double act_a;
+    void *y;
+    ptrdiff_t ldy;
+    const void *kept;
+    ptrdiff_t ld_kept;
+    void *work; /* gemm_work bytes, NNC_ALIGN aligned */
+} nnc_gemm;
+
+/* What a loss is computed from: y (raw scores where the output is fused with the loss, else
+ * outputs), and targets as values [rows, n] or as one label per row. */
+typedef struct {
+    ptrdiff_t rows, n;
+    void *y; /* rows of an arena: the padding behind column n may be overwritten */
+    ptrdiff_t ldy;
+    const void *t; /* values, or NULL */
+    ptrdiff_t ldt;
+    const int64_t *labels; /* cross_entropy only, or NULL */
+    void *dy;              /* the gradient; rows of an arena too; no alias with y */
+    ptrdiff_t lddy;
+    double scale; /* what the gradient is multiplied by: 1 / (number averaged over) */
+} nnc_loss_args;
+
+/* One instruction set and type: a const table of kernels. */
+typedef struct {
+    const char *isa;
+    nnc_dtype dtype;
+    size_t size;      /* of real */
+    size_t gemm_work; /* bytes of workspace for one gemm call */
+    int lanes, tile_rows, tile_cols;
+    void (*gemm)(const nnc_gemm *);
+    /* y = f(x); in place ok */
+    void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
+    /* dx = dy * f'(kept); in place on dy ok */
+    void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
+                                  double a);
+    /* y = softmax of each row of z, whose rows are an arena's and are overwritten */
+    void (*softmax)(ptrdiff_t rows, ptrdiff_t n, void *z, ptrdiff_t ldz, void *y,
+                    ptrdiff_t ldy);
+    /* dz = y * (dy - sum_j dy_j y_j) of each row; in place on dy ok */
+    void (*softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy,
+                          const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
+    /* returns the sum over rows and columns of the value, not averaged; fills dy */
+    double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
+    /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
+    void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
+                        int accumulate);
+    /* y[i,:] = x[index[i],:] */
+    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x,
+                   ptrdiff_t ldx, void *y, ptrdiff_t ldy);
+    /* one update of n parameters; coef from nnc_opt_coefficients; state: rule's vectors */
+    void (*update[NNC_N_OPTS])(ptrdiff_t n, void *theta, const void *gradient, void *const *state,
+                               const double *coef);
+    /* register-only fused multiply-adds: returns the operations done; for the peak probe */
+    double (*fma_probe)(ptrdiff_t iterations, void *sink);
+} nnc_kernels;
+
+/* ---- cpu.c, dispatch.c: which tables can run -------------------------------------------- */
+
+int nnc_isa_count(void);
+const char *nnc_isa_name(int i);     /* in order of preference, best first */
+int nnc_isa_compiled(int i);         /* the compiler could build it */
+int nnc_isa_runnable(int i);         /* compiled, and this CPU and OS can run it */
+const nnc_kernels *nnc_kernels_for(const char *isa, nnc_dtype dtype); /* NULL: cannot run */
+const char *nnc_build_compiler(void);
+const char *nnc_build_flags(void);
+
+/* ---- tables.c: the rows of the .def tables as data ---------------------------------------- */
+
+typedef struct {
+    const char *name;
+    nnc_keeps keeps;
+    double a;
+} nnc_act_info;
+typedef struct {
+    const char *name;
+    nnc_output output; /* the output activation it is fused with, or ANY: all, not fused */
+    nnc_mean mean;
+} nnc_loss_info;
+typedef struct {
+    const char *name;
+    int vectors;          /* state vectors of the length of theta */
+    const char *hyper;    /* names of hyper-parameters, space separated */
+    int n_hyper;
+    double defaults[NNC_MAX_COEF];
+} nnc_opt_info;
+
+extern const nnc_act_info nnc_acts[NNC_N_ACTS];
+extern const nnc_loss_info nnc_losses[NNC_N_LOSSES];
+extern const nnc_opt_info nnc_opts[NNC_N_OPTS];
+
+/* coef of the t-th update (t from 1), in double, from the hyper-parameters */
+void nnc_opt_coefficients(nnc_opt opt, const double *hyper, int64_t t, double *coef);
+
+/* ---- plan.c: a lowered network ---------------------------------------------------------- */
+
+typedef enum { NNC_STEP_dense, NNC_N_STEPS } nnc_step_kind;
+
+/* y = f(x W + b). W[n_in, n_out] at theta + w, b[n_out] at theta + b (b < 0: no bias). */
+typedef struct {
+    int kind;
+    ptrdiff_t n_in, n_out;
+    int act;
+    double act_a;
+    ptrdiff_t w, b;
+} nnc_step;
+
+typedef struct {
+    const nnc_kernels *kernels;
+    const nnc_step *steps; /* each feeds the next */
+    int n_steps;
+    ptrdiff_t n_params;
+    int loss;
+} nnc_plan;
+
+/* Samples: X[., n_in of the first step], and targets as in nnc_loss_args; index: which rows, in
+ * order, or NULL for 0, 1, 2, ... Labels must have been checked against n_out. */
+typedef struct {
+    ptrdiff_t rows;
+    const int64_t *index;
+    const void *x;
+    ptrdiff_t ldx;
+    const void *t;
+    ptrdiff_t ldt;
+    const int64_t *labels;
+} nnc_samples;
+
+/* Called between pieces of work of a few milliseconds at most; non-zero means stop. */
+typedef int (*nnc_poll)(void *context);
+
+typedef struct {
+    int opt;
+    const double *hyper;
+    void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each */
+    int64_t updates;              /* done so far; counted up with each step */
+} nnc_optimizer;
+
+nnc_status nnc_plan_check(const nnc_plan *plan);
+
+/* Bytes of workspace for batches of up to `rows` rows; training: with what backward needs. */
+size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, int training);
+
+/* out[rows, n_out] = the network's output. Any number of rows; a row's bits do not depend on the
+ * others. `out` may not alias x. work: of nnc_plan_work(plan, min(rows, NNC_BLOCK), 0). */
+nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, ptrdiff_t ldx,
+                       ptrdiff_t rows, void *out, ptrdiff_t ldo, void *work, nnc_poll poll,
+                       void *context);
+
+/* *loss = the mean loss over the samples; gradient[n_params] unless NULL. */
+nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
+                        double *loss, void *gradient, void *work, nnc_poll poll, void *context);
+
+/* Trains on consecutive batches of the samples, the last one shorter if need be; losses[i] is the
+ * loss of step i before its update. *steps_done counts finished updates, also when stopped. */
+nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
+                     const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
+                     ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

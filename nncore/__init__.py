@@ -1,0 +1,45 @@
+"""nncore: a neural-network core for the CPU, fast, exact and visible.
+
+>>> import nncore
+>>> X, y = nncore.datasets.load_digits()
+>>> net = nncore.Network(
+...     64, nncore.Dense(32, "relu"), nncore.Dense(10, "softmax"), seed=0)
+>>> history = net.fit(X / 16, y, epochs=5, verbose=False)
+>>> history["loss"][-1] < history["loss"][0]
+True
+"""
+
+from pathlib import Path as _Path
+
+try:
+    from ._core import ISA as _ISA  # noqa: F401
+except ModuleNotFoundError as _error:
+    if _error.name != "nncore._core":
+        raise
+    raise ImportError(
+        f"this is nncore's source folder ({_Path(__file__).parent}), which has no compiled "
+        "engine: install it with `pip install .` in the checkout, then run Python in another "
+        "folder (or use `pip install -e .` to build the engine in place)."
+    ) from None
+
+from . import datasets
+from .info import get_config, show_config
+from .layers import Dense, Layer
+from .network import History, Network, load
+from .optimizers import SGD, Adam, Optimizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Dense",
+    "History",
+    "Layer",
+    "Network",
+    "Optimizer",
+    "datasets",
+    "get_config",
+    "load",
+    "show_config",
+]

@@ -1,0 +1,133 @@
+# The parts of csrc/nnc.h that Python uses.
+from libc.stdint cimport int64_t
+
+cdef extern from "string.h" nogil:
+    void *memset(void *, int, size_t)
+
+cdef extern from "time.h" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int timespec_get(timespec *, int)
+    enum: TIME_UTC
+
+cdef extern from "nnc.h" nogil:
+    enum: NNC_F32, NNC_F64
+    enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK
+    enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
+    enum: NNC_STEP_dense
+    enum: NNC_LOSS_cross_entropy
+    ctypedef enum nnc_status:
+        NNC_OK
+        NNC_STOPPED
+        NNC_NOT_FINITE
+        NNC_BAD_PLAN
+    ctypedef int nnc_dtype
+    ctypedef int nnc_opt
+
+    ctypedef struct nnc_gemm:
+        ptrdiff_t m, n, k
+        const void *a
+        ptrdiff_t a_row, a_col
+        const void *b
+        ptrdiff_t b_row, b_col
+        void *c
+        ptrdiff_t ldc
+        int accumulate
+        const void *bias
+        int act
+        double act_a
+        void *y
+        ptrdiff_t ldy
+        const void *kept
+        ptrdiff_t ld_kept
+        void *work
+
+    ctypedef struct nnc_loss_args:
+        ptrdiff_t rows, n
+        void *y
+        ptrdiff_t ldy
+        const void *t
+        ptrdiff_t ldt
+        const int64_t *labels
+        void *dy
+        ptrdiff_t lddy
+        double scale
+
+    ctypedef struct nnc_kernels:
+        size_t size, gemm_work
+        int lanes, tile_rows, tile_cols
+        void (*gemm)(const nnc_gemm *) noexcept nogil
+        void (**act)(ptrdiff_t, const void *, void *, double) noexcept nogil
+        void (**act_slope)(ptrdiff_t, const void *, const void *, void *, double) noexcept nogil
+        void (*softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
+                              ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        double (**loss)(const nnc_loss_args *) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
+        void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
+                       ptrdiff_t) noexcept nogil
+        void (**update)(ptrdiff_t, void *, const void *, void **, const double *) noexcept nogil
+        double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
+
+    int nnc_isa_count()
+    const char *nnc_isa_name(int)
+    int nnc_isa_compiled(int)
+    int nnc_isa_runnable(int)
+    const nnc_kernels *nnc_kernels_for(const char *, nnc_dtype)
+    const char *nnc_build_compiler()
+    const char *nnc_build_flags()
+
+    ctypedef struct nnc_act_info:
+        const char *name
+        int keeps
+        double a
+    ctypedef struct nnc_loss_info:
+        const char *name
+        int output, mean
+    ctypedef struct nnc_opt_info:
+        const char *name
+        int vectors
+        const char *hyper
+        int n_hyper
+        double *defaults
+    const nnc_act_info *nnc_acts
+    const nnc_loss_info *nnc_losses
+    const nnc_opt_info *nnc_opts
+    void nnc_opt_coefficients(nnc_opt, const double *, int64_t, double *)
+
+    ctypedef struct nnc_step:
+        int kind
+        ptrdiff_t n_in, n_out
+        int act
+        double act_a
+        ptrdiff_t w, b
+    ctypedef struct nnc_plan:
+        const nnc_kernels *kernels
+        const nnc_step *steps
+        int n_steps
+        ptrdiff_t n_params
+        int loss
+    ctypedef struct nnc_samples:
+        ptrdiff_t rows
+        const int64_t *index
+        const void *x
+        ptrdiff_t ldx
+        const void *t
+        ptrdiff_t ldt
+        const int64_t *labels
+    ctypedef struct nnc_optimizer:
+        int opt
+        const double *hyper
+        void **state
+        int64_t updates
+    ctypedef int (*nnc_poll)(void *) noexcept nogil
+
+    nnc_status nnc_plan_check(const nnc_plan *)
+    size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, int)
+    nnc_status nnc_predict(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
+                           void *, ptrdiff_t, void *, nnc_poll, void *)
+    nnc_status nnc_evaluate(const nnc_plan *, const void *, const nnc_samples *, double *, void *,
+                            void *, nnc_poll, void *)
+    nnc_status nnc_train(const nnc_plan *, void *, void *, nnc_optimizer *, const nnc_samples *,
+                         ptrdiff_t, double *, ptrdiff_t *, void *, nnc_poll, void *)

@@ -1,0 +1,103 @@
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+class _Activation(TypedDict):
+    keeps: Literal["none", "x", "y"]
+    a: float
+
+class _Loss(TypedDict):
+    output: str | None
+    mean: Literal["elements", "rows"]
+
+class _Optimizer(TypedDict):
+    vectors: int
+    hyper: dict[str, float]
+
+ACTIVATIONS: dict[str, _Activation]
+LOSSES: dict[str, _Loss]
+OPTIMIZERS: dict[str, _Optimizer]
+BLOCK: int
+ISA: str
+
+def isas() -> tuple[str, ...]: ...
+def build_info() -> dict[str, Any]: ...
+def aligned_zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]: ...
+
+class Engine:
+    theta: NDArray[Any]
+    dtype: np.dtype[Any]
+    isa: str
+    state: NDArray[Any]
+    hyper: tuple[float, ...]
+    n_updates: int
+    def __init__(
+        self, steps: list[Any], n_params: int, loss: str, dtype: Any, isa: str | None = None
+    ) -> None: ...
+    def set_optimizer(self, name: str, hyper: tuple[float, ...]) -> None: ...
+    def predict(self, X: NDArray[Any], out: NDArray[Any]) -> None: ...
+    def loss(self, X: NDArray[Any], y: NDArray[Any]) -> float: ...
+    def loss_and_gradient(
+        self, X: NDArray[Any], y: NDArray[Any], gradient: NDArray[Any]
+    ) -> float: ...
+    def train(
+        self, X: NDArray[Any], y: NDArray[Any], order: NDArray[np.int64] | None, batch_size: int
+    ) -> NDArray[np.float64]: ...
+
+class Predictor:
+    _engine: Any
+    def predict(self, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
+
+class Kernels:
+    dtype: np.dtype[Any]
+    isa: str
+    lanes: int
+    tile: tuple[int, int]
+    def __init__(self, isa: str | None = None, dtype: Any = "float32") -> None: ...
+    def gemm(
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any],
+        c: NDArray[Any],
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: NDArray[Any] | None = None,
+        accumulate: bool = False,
+        activation: str | None = None,
+        parameter: float = 0.0,
+        y: NDArray[Any] | None = None,
+        kept: NDArray[Any] | None = None,
+        b_has_slack: bool = False,
+    ) -> None: ...
+    def activation(
+        self, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float = 0.0
+    ) -> None: ...
+    def slope(
+        self,
+        name: str,
+        kept: NDArray[Any],
+        dy: NDArray[Any],
+        dx: NDArray[Any],
+        parameter: float = 0.0,
+    ) -> None: ...
+    def softmax(self, z: NDArray[Any], y: NDArray[Any]) -> None: ...
+    def softmax_slope(self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any]) -> None: ...
+    def loss(
+        self, name: str, y: NDArray[Any], t: NDArray[Any], dy: NDArray[Any], scale: float = 1.0
+    ) -> float: ...
+    def column_sums(
+        self, x: NDArray[Any], s: NDArray[Any], accumulate: bool = False
+    ) -> None: ...
+    def gather(self, index: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> None: ...
+    def update(
+        self,
+        name: str,
+        theta: NDArray[Any],
+        gradient: NDArray[Any],
+        state: list[NDArray[Any]],
+        hyper: tuple[float, ...],
+        t: int,
+    ) -> None: ...
+    def fma_probe(self, iterations: int) -> float: ...

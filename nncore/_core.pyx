@@ -1,0 +1,642 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: initializedcheck=False
+"""The only Cython of nncore: checks, takes pointers, releases the GIL, calls the C engine.
+
+No arithmetic and no loop over elements happens here, and no branch on a dtype: a kernel table is
+chosen once, when an Engine is made.
+"""
+from cpython.buffer cimport (
+    PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uintptr_t
+
+import os
+
+import numpy as np
+
+cdef object _ndarray = np.ndarray
+cdef object _empty = np.empty
+
+# ---- tables ----------------------------------------------------------------------------------
+
+_KEEPS = ("none", "x", "y")
+_OUTPUTS = (None, "sigmoid", "softmax")
+
+
+def _activations():
+    return {
+        nnc_acts[i].name.decode(): {"keeps": _KEEPS[nnc_acts[i].keeps], "a": nnc_acts[i].a}
+        for i in range(NNC_N_ACTS)}
+
+
+def _losses():
+    return {
+        nnc_losses[i].name.decode(): {
+            "output": _OUTPUTS[nnc_losses[i].output],
+            "mean": ("elements", "rows")[nnc_losses[i].mean]}
+        for i in range(NNC_N_LOSSES)}
+
+
+def _optimizers():
+    rules = {}
+    for i in range(NNC_N_OPTS):
+        names = nnc_opts[i].hyper.decode().split()
+        values = [nnc_opts[i].defaults[j] for j in range(nnc_opts[i].n_hyper)]
+        rules[nnc_opts[i].name.decode()] = {
+            "vectors": nnc_opts[i].vectors, "hyper": dict(zip(names, values, strict=True))}
+    return rules
+
+
+ACTIVATIONS = _activations()
+"""name -> what backward keeps ("none", "x" or "y") and the default of the parameter a."""
+LOSSES = _losses()
+"""name -> the output activation it is fused with (or None) and what it averages over."""
+OPTIMIZERS = _optimizers()
+"""name -> number of state vectors, and hyper-parameters with their defaults."""
+
+cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax"))}
+cdef dict _loss_code = {name: i for i, name in enumerate(LOSSES)}
+cdef dict _opt_code = {name: i for i, name in enumerate(OPTIMIZERS)}
+cdef dict _dtype_code = {np.dtype(np.float32): NNC_F32, np.dtype(np.float64): NNC_F64}
+
+BLOCK = NNC_BLOCK
+"""Rows that go through the network at a time."""
+
+# ---- instruction sets ------------------------------------------------------------------------
+
+
+def isas():
+    """Names of the instruction sets that were compiled and can run here, best first."""
+    return tuple(nnc_isa_name(i).decode() for i in range(nnc_isa_count()) if nnc_isa_runnable(i))
+
+
+def _choose_isa():
+    """The instruction set that NNCORE_ISA asks for, or the best one."""
+    wanted = os.environ.get("NNCORE_ISA") or None
+    if wanted is not None and wanted not in isas():
+        known = [nnc_isa_name(i).decode() for i in range(nnc_isa_count())]
+        why = "cannot run here" if wanted in known else "is not an instruction set of nncore"
+        raise ImportError(
+            f"NNCORE_ISA={wanted} {why}; this machine can run: {', '.join(isas())}. "
+            "Unset NNCORE_ISA to let nncore choose.")
+    return wanted or isas()[0]
+
+
+ISA = _choose_isa()
+
+
+def build_info():
+    """Compiler, its flags, and which instruction sets were compiled."""
+    return {
+        "compiler": nnc_build_compiler().decode(), "flags": nnc_build_flags().decode(),
+        "compiled": tuple(nnc_isa_name(i).decode() for i in range(nnc_isa_count())
+                          if nnc_isa_compiled(i))}
+
+cdef const nnc_kernels *_kernels(isa, dtype) except NULL:
+    cdef const nnc_kernels *table = nnc_kernels_for(isa.encode(), _dtype_code[np.dtype(dtype)])
+    if table == NULL:
+        raise ValueError(f"instruction set {isa!r} cannot run here; can: {', '.join(isas())}")
+    return table
+
+# ---- pointers and memory ---------------------------------------------------------------------
+
+cdef struct matrix:
+    char *data
+    ptrdiff_t rows, cols, ld
+
+cdef bint _is_matrix(object array, size_t size, bint write, matrix *m):
+    """Whether `array` is what the engine can use in place, and where it is.
+
+    That is two dimensions, elements of `size` bytes, rows of any distance, each contiguous and
+    aligned. The pointer is good while the caller holds the array.
+    """
+    cdef Py_buffer b
+    try:
+        PyObject_GetBuffer(array, &b, PyBUF_STRIDES | (PyBUF_WRITABLE if write else 0))
+    except (BufferError, ValueError):  # NumPy's word for a read-only array is ValueError
+        return False
+    cdef bint fits = b.ndim == 2 and b.itemsize == <Py_ssize_t>size
+    if fits:
+        m.data, m.rows, m.cols = <char *>b.buf, b.shape[0], b.shape[1]
+        m.ld = b.strides[0] // <Py_ssize_t>size if m.rows > 1 else m.cols
+        fits = ((m.cols <= 1 or b.strides[1] == b.itemsize)
+                and (m.rows <= 1 or b.strides[0] % b.itemsize == 0)
+                and <uintptr_t>b.buf % size == 0)
+    PyBuffer_Release(&b)
+    return fits
+
+cdef int _matrix(object array, size_t size, bint write, matrix *m) except -1:
+    if not _is_matrix(array, size, write, m):
+        raise ValueError("expected a 2-D array of contiguous, aligned rows of the engine's dtype")
+    return 0
+
+cdef char *_vector(object array, ptrdiff_t n, size_t size, bint write) except? NULL:
+    cdef Py_buffer b
+    PyObject_GetBuffer(array, &b, PyBUF_STRIDES | (PyBUF_WRITABLE if write else 0))
+    cdef char *data = <char *>b.buf
+    cdef bint fits = (b.ndim == 1 and b.itemsize == <Py_ssize_t>size and b.shape[0] == n
+                      and (n <= 1 or b.strides[0] == b.itemsize) and <uintptr_t>b.buf % size == 0)
+    PyBuffer_Release(&b)
+    if not fits:
+        raise ValueError(f"expected a contiguous, aligned vector of {n} elements of {size} bytes")
+    return data
+
+
+def aligned_zeros(shape, dtype):
+    """Zeros aligned to NNC_ALIGN bytes, with NNC_SLACK readable bytes behind them."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.intp)) * dtype.itemsize
+    block = np.zeros(size + NNC_ALIGN + NNC_SLACK, np.uint8)
+    start = -block.ctypes.data % NNC_ALIGN
+    return block[start:start + size].view(dtype).reshape(shape)
+
+cdef class _Work:
+    """Aligned workspace that grows; one run at a time uses it."""
+    cdef void *block
+    cdef char *at
+    cdef size_t size
+    cdef bint busy
+
+    def __dealloc__(self):
+        PyMem_Free(self.block)
+
+    cdef int reserve(self, size_t size) except -1:
+        if size <= self.size:
+            return 0
+        cdef char *block = <char *>PyMem_Malloc(size + NNC_ALIGN)
+        if block == NULL:
+            raise MemoryError(f"cannot allocate {size} bytes of workspace")
+        PyMem_Free(self.block)
+        self.block = block
+        self.size = size
+        self.at = block + (-<uintptr_t>block % NNC_ALIGN)
+        memset(self.at, 0, size)
+        return 0
+
+cdef _Work _borrow(_Work work, size_t size):
+    """The engine's own workspace, or a new one if a run in another thread has it."""
+    if work.busy:
+        work = _Work()
+    work.reserve(size)
+    work.busy = True
+    return work
+
+# ---- Ctrl-C ----------------------------------------------------------------------------------
+
+cdef class _Watch:
+    """Answers Ctrl-C while the engine runs: looks for signals every 20 ms."""
+    cdef double next_look
+    cdef object error
+
+    def __cinit__(self):
+        self.next_look = _now() + 0.02
+
+cdef double _now() noexcept nogil:
+    cdef timespec t
+    timespec_get(&t, TIME_UTC)
+    return <double>t.tv_sec + 1e-9 * <double>t.tv_nsec
+
+cdef int _poll(void *context) noexcept nogil:
+    cdef double now = _now()
+    if now < (<_Watch>context).next_look:
+        return 0
+    with gil:
+        watch = <_Watch>context
+        watch.next_look = now + 0.02
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            watch.error = error
+            return 1
+    return 0
+
+# ---- the engine ------------------------------------------------------------------------------
+
+cdef class Engine:
+    """A lowered network with its parameters, gradient and optimizer state.
+
+    `Network` checks everything that reaches an engine; what is checked again here only keeps the
+    memory safe. `reference.ReferenceEngine` is its NumPy twin.
+    """
+    cdef nnc_plan plan
+    cdef nnc_step *steps
+    cdef nnc_optimizer opt
+    cdef double hyper_values[8]
+    cdef char *theta_data
+    cdef char *gradient_data
+    cdef _Work predict_work, train_work
+    cdef readonly object theta, dtype
+    cdef readonly str isa
+    cdef object gradient
+    cdef readonly object state
+    cdef tuple _hyper
+
+    def __cinit__(self, steps, n_params, loss, dtype, isa=None):
+        cdef ptrdiff_t i
+        self.dtype = np.dtype(dtype)
+        self.isa = isa or ISA
+        self.plan.kernels = _kernels(self.isa, self.dtype)
+        self.plan.n_params = n_params
+        self.plan.loss = _loss_code[loss]
+        self.plan.n_steps = len(steps)
+        self.steps = <nnc_step *>PyMem_Malloc(len(steps) * sizeof(nnc_step))
+        if self.steps == NULL:
+            raise MemoryError()
+        self.plan.steps = self.steps
+        for i, step in enumerate(steps):
+            self.steps[i] = nnc_step(
+                kind=NNC_STEP_dense, n_in=step.n_in, n_out=step.n_out,
+                act=_act_code[step.activation], act_a=step.parameter, w=step.w, b=step.b)
+        if nnc_plan_check(&self.plan) != NNC_OK:
+            raise ValueError("these steps are not a network")
+        self.theta = aligned_zeros(n_params, self.dtype)
+        self.gradient = aligned_zeros(n_params, self.dtype)
+        self.theta_data = _vector(self.theta, n_params, self.plan.kernels.size, True)
+        self.gradient_data = _vector(self.gradient, n_params, self.plan.kernels.size, True)
+        self.predict_work = _Work()
+        self.train_work = _Work()
+        self.set_optimizer("sgd", (0.01,))
+
+    def __dealloc__(self):
+        PyMem_Free(self.steps)
+
+    def set_optimizer(self, name, hyper):
+        """Chooses the update rule; its state starts at zero."""
+        code = _opt_code[name]
+        cdef int vectors = nnc_opts[<int>code].vectors
+        state = aligned_zeros((vectors, -(-self.plan.n_params // 16) * 16), self.dtype)
+        self.opt.opt = code
+        self.hyper = hyper
+        self.opt.updates = 0
+        self.state = state[:, :self.plan.n_params]
+        for i in range(vectors):
+            self.opt.state[i] = _vector(
+                self.state[i], self.plan.n_params, self.plan.kernels.size, True)
+
+    @property
+    def hyper(self):
+        """Hyper-parameters of the update rule, in the order of its row."""
+        return self._hyper
+
+    @hyper.setter
+    def hyper(self, values):
+        if len(values) != nnc_opts[self.opt.opt].n_hyper:
+            raise ValueError(f"expected {nnc_opts[self.opt.opt].n_hyper} hyper-parameters")
+        self._hyper = tuple(values)
+        for i, value in enumerate(values):
+            self.hyper_values[i] = value
+        self.opt.hyper = self.hyper_values
+
+    @property
+    def n_updates(self):
+        """Updates done with the present optimizer."""
+        return self.opt.updates
+
+    @n_updates.setter
+    def n_updates(self, value):
+        self.opt.updates = value
+
+    def predict(self, X, out):
+        """out[...] = outputs for the rows of X. The two must not overlap."""
+        cdef matrix x, y
+        _matrix(X, self.plan.kernels.size, False, &x)
+        _matrix(out, self.plan.kernels.size, True, &y)
+        if not self.fits(&x, &y):
+            raise ValueError("shapes of X and out do not fit the network")
+        self.run_predict(&x, &y)
+
+    cdef bint fits(self, matrix *x, matrix *y) noexcept:
+        return (x.cols == self.steps[0].n_in and y.rows == x.rows
+                and y.cols == self.steps[self.plan.n_steps - 1].n_out)
+
+    cdef int run_predict(self, matrix *x, matrix *y) except -1:
+        cdef nnc_status status
+        cdef _Watch watch = None
+        cdef nnc_poll poll = NULL
+        cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&self.plan, x.rows, 0))
+        if <double>x.rows * <double>self.plan.n_params > 1e7:  # about 1 ms: worth interrupting
+            watch, poll = _Watch(), _poll
+        try:
+            with nogil:
+                status = nnc_predict(&self.plan, self.theta_data, x.data, x.ld, x.rows, y.data,
+                                     y.ld, work.at, poll, <void *>watch)
+        finally:
+            work.busy = False
+        if status == NNC_STOPPED:
+            raise watch.error
+        return 0
+
+    cdef int _samples(self, X, y, nnc_samples *s) except -1:
+        cdef matrix x, t
+        cdef size_t size = self.plan.kernels.size
+        _matrix(X, size, False, &x)
+        if x.cols != self.steps[0].n_in:
+            raise ValueError("X does not fit the network")
+        s.rows, s.index, s.x, s.ldx = x.rows, NULL, x.data, x.ld
+        s.t, s.ldt, s.labels = NULL, 0, NULL
+        cdef ptrdiff_t n_out = self.steps[self.plan.n_steps - 1].n_out
+        if y.ndim == 1:
+            s.labels = <const int64_t *>_vector(y, x.rows, sizeof(int64_t), False)
+            if self.plan.loss != NNC_LOSS_cross_entropy:
+                raise ValueError("only cross_entropy takes labels")
+            if x.rows and (y.dtype != np.int64 or y.min() < 0 or y.max() >= n_out):
+                raise ValueError("labels do not fit the network")
+        else:
+            _matrix(y, size, False, &t)
+            if t.rows != x.rows or t.cols != n_out:
+                raise ValueError("y does not fit the network")
+            s.t, s.ldt = t.data, t.ld
+        return 0
+
+    def loss(self, X, y):
+        """The mean loss over the rows of X."""
+        return self._evaluate(X, y, None)
+
+    def loss_and_gradient(self, X, y, gradient):
+        """The mean loss, with its gradient, laid out as theta, written to `gradient`."""
+        return self._evaluate(X, y, gradient)
+
+    cdef double _evaluate(self, X, y, gradient) except? -1:
+        cdef nnc_samples s
+        cdef nnc_status status
+        cdef double loss = 0
+        cdef char *g = NULL
+        self._samples(X, y, &s)
+        if gradient is not None:
+            g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
+        cdef _Work work = _borrow(
+            self.train_work, nnc_plan_work(&self.plan, s.rows, gradient is not None))
+        cdef _Watch watch = _Watch()
+        try:
+            with nogil:
+                status = nnc_evaluate(&self.plan, self.theta_data, &s, &loss, g, work.at, _poll,
+                                      <void *>watch)
+        finally:
+            work.busy = False
+        if status == NNC_STOPPED:
+            raise watch.error
+        return loss
+
+    def train(self, X, y, order, batch_size):
+        """Trains on batches of the rows of X, in the order of the indices `order` (or None).
+
+        Returns the loss of each step before its update. A loss that is not finite ends the run
+        before its update and is the last one returned. Ctrl-C ends it after a whole step.
+        """
+        cdef nnc_samples s
+        cdef nnc_status status
+        cdef ptrdiff_t done = 0, batch = batch_size
+        self._samples(X, y, &s)
+        if batch < 1:
+            raise ValueError("batch_size must be at least 1")
+        if order is not None:
+            if len(order) and (order.min() < 0 or order.max() >= s.rows):
+                raise ValueError("order has indices outside X")
+            s.rows = len(order)
+            s.index = <const int64_t *>_vector(order, s.rows, sizeof(int64_t), False)
+        losses = np.zeros(-(-s.rows // batch), np.float64)
+        cdef double *loss_data = <double *>_vector(losses, len(losses), sizeof(double), True)
+        cdef _Work work = _borrow(
+            self.train_work, nnc_plan_work(&self.plan, min(batch, s.rows), 1))
+        cdef _Watch watch = _Watch()
+        try:
+            with nogil:
+                status = nnc_train(&self.plan, self.theta_data, self.gradient_data, &self.opt, &s,
+                                   batch, loss_data, &done, work.at, _poll, <void *>watch)
+        finally:
+            work.busy = False
+        if status == NNC_STOPPED:
+            raise watch.error
+        return losses[:done + 1] if status == NNC_NOT_FINITE else losses
+
+# ---- the call that has to be fast -------------------------------------------------------------
+
+cdef bint _apart(matrix *x, matrix *y, size_t size) noexcept:
+    """Whether two matrices with rows in increasing order share no byte."""
+    if x.rows == 0 or y.rows == 0:
+        return True
+    cdef char *x_end = x.data + ((x.rows - 1) * x.ld + x.cols) * <ptrdiff_t>size
+    cdef char *y_end = y.data + ((y.rows - 1) * y.ld + y.cols) * <ptrdiff_t>size
+    return x.ld >= 0 and y.ld >= 0 and (x_end <= y.data or y_end <= x.data)
+
+cdef class Predictor:
+    """Base of `Network`: `predict` without a Python frame where nothing has to be converted.
+
+    A subclass sets ``_engine`` and has a method ``_predict_any`` for all other arguments.
+    """
+    cdef Engine c_engine
+    cdef object any_engine
+
+    @property
+    def _engine(self):
+        return self.any_engine
+
+    @_engine.setter
+    def _engine(self, engine):
+        self.any_engine = engine
+        self.c_engine = engine if isinstance(engine, Engine) else None
+
+    def predict(self, X, *, out=None):
+        """Return the outputs for the rows of X.
+
+        A row's result has the same bits alone and in any batch. NaN in X gives NaN.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        out : numpy.ndarray, shape (n_rows, n_out), optional
+            Of the network's dtype: filled and returned. It may overlap X.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_rows, n_out)
+            Class probabilities, if the last activation is softmax.
+        """
+        cdef Engine engine = self.c_engine
+        cdef matrix x, y
+        cdef size_t size
+        if engine is None or type(X) is not _ndarray or X.dtype is not engine.dtype:
+            return self._predict_any(X, out)
+        size = engine.plan.kernels.size
+        if not _is_matrix(X, size, False, &x) or x.cols != engine.steps[0].n_in:
+            return self._predict_any(X, out)
+        if out is None:
+            out = _empty((x.rows, engine.steps[engine.plan.n_steps - 1].n_out), engine.dtype)
+        elif type(out) is not _ndarray or out.dtype is not engine.dtype:
+            return self._predict_any(X, out)
+        if not (_is_matrix(out, size, True, &y) and engine.fits(&x, &y) and _apart(&x, &y, size)):
+            return self._predict_any(X, out)
+        engine.run_predict(&x, &y)
+        return out
+
+# ---- single kernels: for the tests, the benchmarks and the public activations -----------------
+
+cdef class Kernels:
+    """The kernels of one instruction set and dtype. Arrays must have that dtype."""
+    cdef const nnc_kernels *k
+    cdef _Work work
+    cdef readonly object dtype
+    cdef readonly str isa
+
+    def __cinit__(self, isa=None, dtype="float32"):
+        self.isa, self.dtype = isa or ISA, np.dtype(dtype)
+        self.k = _kernels(self.isa, self.dtype)
+        self.work = _Work()
+        self.work.reserve(self.k.gemm_work)
+
+    @property
+    def lanes(self):
+        return self.k.lanes
+
+    @property
+    def tile(self):
+        return self.k.tile_rows, self.k.tile_cols
+
+    def gemm(self, a, b, c, *, transpose_a=False, transpose_b=False, bias=None, accumulate=False,
+             activation=None, parameter=0.0, y=None, kept=None, b_has_slack=False):
+        """c = op(a) op(b), with the ends of nnc_gemm: see csrc/nnc.h.
+
+        The kernel may read a little past a b that is not transposed, so it is copied, unless it
+        is told to be of `aligned_zeros`.
+        """
+        cdef matrix ma, mb, mc, my, mk
+        cdef nnc_gemm g
+        if not transpose_b and not b_has_slack:
+            padded = aligned_zeros(b.shape, self.dtype)
+            padded[...] = b
+            b = padded
+        memset(&g, 0, sizeof(g))
+        _matrix(a, self.k.size, False, &ma)
+        _matrix(b, self.k.size, False, &mb)
+        _matrix(c, self.k.size, True, &mc)
+        g.m, g.k = (ma.cols if transpose_a else ma.rows), (ma.rows if transpose_a else ma.cols)
+        g.n = mb.rows if transpose_b else mb.cols
+        if (mb.cols if transpose_b else mb.rows) != g.k or mc.rows != g.m or mc.cols != g.n:
+            raise ValueError("shapes do not fit")
+        g.a, g.b, g.c, g.ldc = ma.data, mb.data, mc.data, mc.ld
+        g.a_row, g.a_col = (1 if transpose_a else ma.ld), (ma.ld if transpose_a else 1)
+        g.b_row, g.b_col = (1 if transpose_b else mb.ld), (mb.ld if transpose_b else 1)
+        g.accumulate, g.act_a, g.work = accumulate, parameter, self.work.at
+        if bias is not None:
+            padded_bias = aligned_zeros(g.n, self.dtype)
+            padded_bias[...] = bias
+            g.bias = _vector(padded_bias, g.n, self.k.size, False)
+        if activation is not None:
+            g.act = _act_code[activation]
+            if kept is not None:
+                _matrix(kept, self.k.size, False, &mk)
+                g.kept, g.ld_kept = mk.data, mk.ld
+                if mk.rows != g.m or mk.cols != g.n:
+                    raise ValueError("shapes do not fit")
+            else:
+                _matrix(c if y is None else y, self.k.size, True, &my)
+                g.y, g.ldy = my.data, my.ld
+                if my.rows != g.m or my.cols != g.n:
+                    raise ValueError("shapes do not fit")
+        with nogil:
+            self.k.gemm(&g)
+
+    def activation(self, name, x, y, parameter=0.0):
+        """y = f(x), of vectors; y may be x."""
+        cdef ptrdiff_t n = len(x)
+        cdef char *px = _vector(x, n, self.k.size, False)
+        cdef char *py = _vector(y, n, self.k.size, True)
+        self.k.act[<int>_act_code[name]](n, px, py, parameter)
+
+    def slope(self, name, kept, dy, dx, parameter=0.0):
+        """dx = dy * f'(kept), of vectors; dx may be dy."""
+        cdef ptrdiff_t n = len(kept)
+        cdef char *pk = _vector(kept, n, self.k.size, False)
+        cdef char *pd = _vector(dy, n, self.k.size, False)
+        cdef char *px = _vector(dx, n, self.k.size, True)
+        self.k.act_slope[<int>_act_code[name]](n, pk, pd, px, parameter)
+
+    def softmax(self, z, y):
+        """y = softmax of each row of z; z is overwritten, and so is its padding."""
+        cdef matrix mz, my
+        padded = aligned_zeros((z.shape[0], -(-z.shape[1] // 16) * 16), self.dtype)
+        padded[:, :z.shape[1]] = z
+        _matrix(padded, self.k.size, True, &mz)
+        _matrix(y, self.k.size, True, &my)
+        if my.rows != mz.rows or my.cols > mz.cols:
+            raise ValueError("shapes do not fit")
+        self.k.softmax(my.rows, my.cols, mz.data, mz.ld, my.data, my.ld)
+
+    def softmax_slope(self, y, dy, dz):
+        """dz = y * (dy - sum_j dy_j y_j) of each row; dz may be dy."""
+        cdef matrix my, md, mz
+        _matrix(y, self.k.size, False, &my)
+        _matrix(dy, self.k.size, False, &md)
+        _matrix(dz, self.k.size, True, &mz)
+        if not (my.rows == md.rows == mz.rows and my.cols == md.cols == mz.cols):
+            raise ValueError("shapes do not fit")
+        self.k.softmax_slope(my.rows, my.cols, my.data, my.ld, md.data, md.ld, mz.data, mz.ld)
+
+    def loss(self, name, y, t, dy, scale=1.0):
+        """The summed value; dy = its slope times scale. t: values, or int64 labels."""
+        cdef matrix my, mt, md
+        cdef nnc_loss_args g
+        memset(&g, 0, sizeof(g))
+        width = -(-y.shape[1] // 16) * 16
+        arena_y, arena_dy = (aligned_zeros((y.shape[0], width), self.dtype) for _ in range(2))
+        arena_y[:, :y.shape[1]] = y
+        _matrix(arena_y, self.k.size, True, &my)
+        _matrix(arena_dy, self.k.size, True, &md)
+        g.rows, g.n, g.scale = my.rows, y.shape[1], scale
+        g.y, g.ldy, g.dy, g.lddy = my.data, my.ld, md.data, md.ld
+        if t.ndim == 1:
+            g.labels = <const int64_t *>_vector(t, my.rows, sizeof(int64_t), False)
+        else:
+            _matrix(t, self.k.size, False, &mt)
+            if mt.rows != g.rows or mt.cols != g.n:
+                raise ValueError("shapes do not fit")
+            g.t, g.ldt = mt.data, mt.ld
+        value = self.k.loss[<int>_loss_code[name]](&g)
+        dy[...] = arena_dy[:, :y.shape[1]]
+        return value
+
+    def column_sums(self, x, s, accumulate=False):
+        """s (+)= the sum over the rows of x, at most BLOCK of them."""
+        cdef matrix m
+        _matrix(x, self.k.size, False, &m)
+        if m.rows > NNC_BLOCK:
+            raise ValueError("too many rows")
+        self.k.column_sums(m.rows, m.cols, m.data, m.ld,
+                           _vector(s, m.cols, self.k.size, True), accumulate)
+
+    def gather(self, index, x, y):
+        """y[i] = x[index[i]]"""
+        cdef matrix mx, my
+        _matrix(x, self.k.size, False, &mx)
+        _matrix(y, self.k.size, True, &my)
+        cdef char *at = _vector(index, my.rows, sizeof(int64_t), False)
+        if mx.cols != my.cols or (my.rows and (index.min() < 0 or index.max() >= mx.rows)):
+            raise ValueError("shapes do not fit")
+        self.k.gather(my.rows, my.cols, <const int64_t *>at, mx.data, mx.ld, my.data, my.ld)
+
+    def update(self, name, theta, gradient, state, hyper, t):
+        """The t-th update (t from 1) of the vector theta, in place."""
+        cdef double h[8]
+        cdef double coef[8]
+        cdef void *vectors[4]
+        cdef int code = _opt_code[name]
+        cdef ptrdiff_t n = len(theta)
+        if len(state) != nnc_opts[code].vectors or len(hyper) != nnc_opts[code].n_hyper:
+            raise ValueError("state or hyper-parameters do not fit the rule")
+        for i, value in enumerate(hyper):
+            h[i] = value
+        for i, vector in enumerate(state):
+            vectors[i] = _vector(vector, n, self.k.size, True)
+        nnc_opt_coefficients(<nnc_opt>code, h, t, coef)
+        self.k.update[code](n, _vector(theta, n, self.k.size, True),
+                            _vector(gradient, n, self.k.size, False), vectors, coef)
+
+    def fma_probe(self, iterations):
+        """Runs fused multiply-adds on registers alone; returns the operations done."""
+        cdef double sink[8]
+        cdef ptrdiff_t n = iterations
+        cdef double operations
+        with nogil:
+            operations = self.k.fma_probe(n, sink)
+        return operations

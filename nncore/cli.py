@@ -1,0 +1,31 @@
+"""The command ``nncore``."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def main(arguments=None):
+    """Run the command line; return the exit status."""
+    from . import __version__
+
+    parser = argparse.ArgumentParser(prog="nncore", description="A neural-network core for the CPU.")
+    parser.add_argument("--version", action="version", version=f"nncore {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    demo = commands.add_parser(
+        "demo", help="train on handwritten digits, in C and in NumPy, and compare"
+    )
+    demo.add_argument("--epochs", type=int, default=80, help="passes over the data (default: 80)")
+    commands.add_parser("info", help="show versions, compiler, and instruction sets")
+    options = parser.parse_args(arguments)
+    if options.command == "demo":
+        if options.epochs < 1:
+            parser.error("--epochs must be at least 1")
+        from .demo import run
+
+        run(options.epochs)
+    else:
+        from .info import show_config
+
+        show_config()
+    return 0

@@ -1,0 +1,6 @@
+"""Layers: descriptions that lower themselves to steps of the engine. No arithmetic is here."""
+
+from .base import Layer, Step
+from .dense import Dense
+
+__all__ = ["Dense", "Layer", "Step"]

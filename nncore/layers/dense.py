@@ -1,0 +1,133 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from .. import initializers, names
+from .base import Layer, Step
+
+
+class Dense(Layer):
+    """A fully connected layer: ``y = f(x W + b)``.
+
+    Parameters
+    ----------
+    n_out : int
+        Number of outputs (units).
+    activation : str, default "identity"
+        ``f``: "identity", "relu", "sigmoid", "softplus", "softsign", "tanh"; in the last layer
+        also "softmax".
+    bias : bool, default True
+        Whether there is a ``b``. It starts at zero.
+    init : str or array_like, optional
+        How ``W`` starts: a name of `nncore.initializers`, or an array of shape
+        ``(n_in, n_out)``. By default ``"he_uniform"`` under "relu" and "softplus", and
+        ``"glorot_uniform"`` under every other activation.
+
+    Attributes
+    ----------
+    W : numpy.ndarray, shape (n_in, n_out)
+        Weights, a writable view of ``net.theta``; only in ``net.layers``.
+    b : numpy.ndarray, shape (n_out,), or None
+        Biases, likewise.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(2, "sigmoid"), nncore.Dense(1), seed=0)
+    >>> net.layers[0].W.shape
+    (3, 2)
+    >>> net.layers[0].W[0, 0] = 0.5
+    >>> float(net.theta[0])
+    0.5
+    """
+
+    def __init__(self, n_out, activation="identity", *, bias=True, init=None):
+        self.n_out = positive_int(n_out, "n_out of Dense")
+        self.activation = names.look_up("activation", activation, names.ACTIVATIONS)
+        self.bias = bool(bias)
+        if init is None:
+            init = "he_uniform" if self.activation in ("relu", "softplus") else "glorot_uniform"
+        if isinstance(init, str):
+            init = names.look_up("initializer", init, initializers.INITIALIZERS)
+        else:
+            init = np.array(init, dtype=np.float64)
+        self.init = init
+
+    def __repr__(self):
+        return f"Dense({self.n_out}, {self.activation!r}{'' if self.bias else ', bias=False'})"
+
+    def n_outputs(self, n_in):
+        return self.n_out
+
+    def n_params(self, n_in):
+        return n_in * self.n_out + (self.n_out if self.bias else 0)
+
+    def lower(self, n_in, offset):
+        b = offset + n_in * self.n_out if self.bias else -1
+        parameter = names.ACTIVATIONS[self.activation]["a"]
+        return [Step("dense", n_in, self.n_out, self.activation, parameter, offset, b)]
+
+    def config(self):
+        return {
+            "type": "dense",
+            "n_out": self.n_out,
+            "activation": self.activation,
+            "bias": self.bias,
+        }
+
+    @property
+    def W(self):
+        return self._bound()[: self._n_in * self.n_out].reshape(self._n_in, self.n_out)
+
+    @W.setter
+    def W(self, value):
+        self.W[...] = value
+
+    @property
+    def b(self):
+        return self._bound()[self._n_in * self.n_out :] if self.bias else None
+
+    @b.setter
+    def b(self, value):
+        if not self.bias:
+            raise AttributeError(f"{self!r} has no bias")
+        self.b[...] = value
+
+    def parameters(self):
+        return {"W": self.W, "b": self.b} if self.bias else {"W": self.W}
+
+    def initialize(self, rng):
+        if isinstance(self.init, str):
+            self.W = initializers.INITIALIZERS[self.init](rng, self._n_in, self.n_out)
+        elif self.init.shape != self.W.shape:
+            raise ValueError(
+                f"init of {self!r} has shape {self.init.shape}; expected {self.W.shape}, "
+                "one row per input and one column per output."
+            )
+        else:
+            self.W = self.init
+        if self.bias:
+            self.b = 0
+
+    def _bound(self):
+        try:
+            return self._theta
+        except AttributeError:
+            raise AttributeError(
+                f"{self!r} is only a description: the weights are in net.layers[i].W and .b"
+            ) from None
+
+
+def positive_int(value, what):
+    """Return `value` as an int of at least 1, or say what is wrong with it."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{what} must be an integer of at least 1, got {value!r}")
+    return number

@@ -1,0 +1,27 @@
+"""Names that users type, and what is said about one that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+
+from . import _core
+
+# softmax is of a whole row, so it is not a row of the engine's table.
+ACTIVATIONS = {**_core.ACTIVATIONS, "softmax": {"keeps": "y", "a": 0.0}}
+
+LOSS_ALIASES = {
+    "squared_error": "mse",
+    "mean_squared_error": "mse",
+    "half_squared_error": "half_mse",
+}
+
+
+def look_up(what, name, known):
+    """Return `name` if it is in `known`; otherwise say which names are, and the nearest one."""
+    if isinstance(name, str) and name in known:
+        return name
+    message = f"Unknown {what} {name!r}."
+    near = difflib.get_close_matches(str(name), known, 1)
+    if near:
+        message += f' Did you mean "{near[0]}"?'
+    raise ValueError(f"{message} Known: {', '.join(sorted(known))}.")

@@ -1,0 +1,499 @@
+"""Network: what users hold. It checks, lowers its layers once, and drives an engine."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import _core, names, persistence
+from .layers import Layer
+from .layers.dense import positive_int
+from .optimizers import as_optimizer
+from .progress import Progress
+from .reference import ReferenceEngine
+from .validation import as_inputs, as_out, as_targets, check_linear, is_direct
+
+
+class History(Mapping):
+    """What `Network.fit` recorded: lists with one value per epoch, by name.
+
+    ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
+    weighted by their rows; with validation data there is ``"val_loss"`` too, and for classes
+    ``"val_accuracy"``.
+
+    Attributes
+    ----------
+    seconds : float
+        Time spent in training steps, without validation and progress.
+    n_steps : int
+        Updates done.
+    """
+
+    def __init__(self):
+        self._values = {}
+        self.seconds = 0.0
+        self.n_steps = 0
+
+    def __getitem__(self, name):
+        return self._values[name]
+
+    def __iter__(self):
+        return iter(self._values)
+
+    def __len__(self):
+        return len(self._values)
+
+    def __repr__(self):
+        epochs = len(self._values.get("loss", ()))
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items())
+        return f"History({epochs} epochs; {last})" if epochs else "History(0 epochs)"
+
+    def append(self, **values):
+        """Add one epoch's values."""
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+
+class Network(_core.Predictor):
+    """A feed-forward network that trains in C.
+
+    Parameters
+    ----------
+    n_in : int
+        Number of input features.
+    *layers : Layer
+        The layers in order, such as `Dense`.
+    loss : str, optional
+        "mse" (mean over all elements), "half_mse" (half the sum over outputs, mean over rows),
+        "cross_entropy" (of a "softmax" output) or "binary_cross_entropy" (of a "sigmoid" one).
+        By default what the last activation asks for: cross_entropy after softmax,
+        binary_cross_entropy after sigmoid, otherwise mse.
+    optimizer : str or Optimizer, default "adam"
+        "sgd", "momentum", "nesterov", "adam", or an object such as ``nncore.SGD(0.1)``.
+    dtype : {"float32", "float64"}, default "float32"
+        Of the parameters and of all arithmetic.
+    seed : int, optional
+        Of the starting weights and the shuffling. The same seed gives the same bits; without one
+        each network differs.
+    backend : str, default "auto"
+        What runs it: "auto" is the C engine with the best instruction set of this machine (or
+        that of ``NNCORE_ISA``), "baseline", "avx2", "avx512" or "neon" the C engine with that one,
+        "reference" pure NumPy.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        With their parameters: ``net.layers[0].W``, ``net.layers[0].b``.
+    n_in, n_out, n_params : int
+        Numbers of inputs, outputs and parameters.
+    loss : str
+        The loss's name.
+    dtype : numpy.dtype
+        Of the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nncore
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(8, "tanh"), nncore.Dense(1, "sigmoid"),
+    ...     optimizer=nncore.Adam(0.1), seed=0)
+    >>> history = net.fit(X, y, epochs=200, batch_size=4, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
+    """
+
+    def __init__(
+        self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,
+        backend="auto",
+    ):  # fmt: skip
+        self.n_in = positive_int(n_in, "n_in of Network")
+        self.dtype = _as_dtype(dtype)
+        _check_layers(layers)
+        self.loss = _choose_loss(loss, layers)
+        self._rng = np.random.default_rng(seed)
+        self._training = threading.Lock()  # held while parameters change
+        steps, places = [], []
+        offset, width = 0, self.n_in
+        for layer in layers:
+            steps += layer.lower(width, offset)
+            places.append((layer, width, offset))
+            offset += layer.n_params(width)
+            width = layer.n_outputs(width)
+        self.n_out, self.n_params = width, offset
+        self._engine = _make_engine(backend, steps, offset, self.loss, self.dtype)
+        theta = self._engine.theta
+        self.layers = tuple(
+            layer.bind(width, theta[at : at + layer.n_params(width)])
+            for layer, width, at in places
+        )
+        for layer in self.layers:
+            layer.initialize(self._rng)
+        self.optimizer = optimizer
+
+    # ---- parameters ----
+
+    @property
+    def theta(self):
+        """All parameters, flat: a writable view of shape (n_params,). Assigning copies into it."""
+        return self._engine.theta
+
+    @theta.setter
+    def theta(self, values):
+        values = np.asarray(values, dtype=self.dtype)
+        if values.shape != (self.n_params,):
+            raise ValueError(f"theta has shape ({self.n_params},), got {values.shape}")
+        self._engine.theta[...] = values
+
+    @property
+    def optimizer(self):
+        """The optimizer. Assigning one starts it afresh: its state is zero."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer):
+        optimizer = as_optimizer(optimizer)
+        self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+        self._optimizer = optimizer
+
+    @property
+    def backend(self):
+        """What runs this network: an instruction set of the C engine, or "reference"."""
+        return self._engine.isa
+
+    # ---- use ----
+
+    def _predict_any(self, X, out):
+        """What `predict` does with arguments that the engine cannot use as they are."""
+        X = as_inputs(X, self, finite=False)
+        result = out
+        if out is not None:
+            as_out(out, len(X), self)
+        if out is None or np.may_share_memory(X, out) or not is_direct(out):
+            result = np.empty((len(X), self.n_out), self.dtype)
+        self._engine.predict(X, result)
+        if out is None:
+            return result
+        if result is not out:
+            out[...] = result
+        return out
+
+    def evaluate(self, X, y):
+        """Return the mean loss, and for classes the accuracy.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            "loss", and with a cross-entropy "accuracy".
+        """
+        return self._evaluate(*self._samples(X, y))
+
+    def loss_and_gradient(self, X, y):
+        """Return the mean loss over all rows, and its gradient.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+
+        Returns
+        -------
+        loss : float
+        gradient : numpy.ndarray, shape (n_params,)
+            Of exactly this loss, laid out as ``theta``.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
+        >>> loss, gradient = net.loss_and_gradient([[2.0]], [[3.0]])
+        >>> loss, gradient
+        (4.5, array([-6., -3.], dtype=float32))
+        """
+        X, y = self._samples(X, y)
+        gradient = np.empty(self.n_params, self.dtype)
+        return self._engine.loss_and_gradient(X, y, gradient), gradient
+
+    # ---- training ----
+
+    def fit(
+        self, X, y, *, epochs=1, batch_size=32, shuffle=True, validation_data=None, verbose="auto"
+    ):
+        """Train, from the present parameters and optimizer state on.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+            Converted to the network's dtype where it differs.
+        y : array_like, shape (n_rows, n_out), or (n_rows,)
+            Targets. One column may come flat. For cross_entropy: integer labels (n_rows,), or
+            rows that sum to 1.
+        epochs : int, default 1
+            Passes over all rows.
+        batch_size : int or "full", default 32
+            Rows per update; 1 is true online learning. The last batch of an epoch may be smaller.
+        shuffle : bool, default True
+            Whether each epoch has its own order of the rows.
+        validation_data : tuple (X, y), optional
+            Evaluated after each epoch.
+        verbose : bool or "auto", default "auto"
+            A progress line on stderr; "auto" shows it in a terminal only.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        FloatingPointError
+            When a batch's loss is NaN or infinite; its update is not applied.
+        KeyboardInterrupt
+            On Ctrl-C, within 0.1 s; the network is as after the last whole step.
+
+        Notes
+        -----
+        Other threads may predict meanwhile; training in two threads at once is an error.
+        """
+        X, y = self._samples(X, y)
+        epochs = positive_int(epochs, "epochs")
+        batch_size = self._batch_size(batch_size, len(X))
+        validation = None
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+                raise ValueError("validation_data must be a tuple (X, y)")
+            validation = self._samples(*validation_data, "validation X", "validation y")
+        history, progress = History(), Progress(epochs, verbose)
+        with self._exclusive():
+            try:
+                for epoch in range(1, epochs + 1):
+                    loss = self._epoch(X, y, batch_size, shuffle, epoch, history)
+                    scores = self._evaluate(*validation) if validation else {}
+                    history.append(
+                        loss=loss, **{f"val_{name}": value for name, value in scores.items()}
+                    )
+                    progress.update(epoch, history)
+            finally:
+                progress.close()
+        return history
+
+    def partial_fit(self, X, y):
+        """Do one update with all rows as one batch; the optimizer's state is kept.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+
+        Returns
+        -------
+        float
+            The batch's mean loss before the update.
+        """
+        X, y = self._samples(X, y)
+        self._batch_size(len(X), len(X))
+        with self._exclusive():
+            return self._epoch(X, y, len(X), False, 1, History())
+
+    def _epoch(self, X, y, batch_size, shuffle, epoch, history):
+        """One pass; the mean loss of its rows."""
+        engine, rows = self._engine, len(X)
+        engine.hyper = self._optimizer.hyper
+        order = self._rng.permutation(rows) if shuffle else None
+        start = time.perf_counter()
+        losses = engine.train(X, y, order, batch_size)
+        history.seconds += time.perf_counter() - start
+        history.n_steps += len(losses)
+        if not np.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"Loss became {losses[-1]:g} at epoch {epoch}, batch {len(losses)}; that update "
+                "was not applied. Try a smaller learning rate, or scale the inputs and targets."
+            )
+        sizes = np.full(len(losses), batch_size)
+        sizes[-1] = rows - batch_size * (len(losses) - 1)
+        return float(losses @ sizes / rows)
+
+    def _evaluate(self, X, y):
+        scores = {"loss": self._engine.loss(X, y)}
+        if self.loss in ("cross_entropy", "binary_cross_entropy"):
+            out = np.empty((len(X), self.n_out), self.dtype)
+            self._engine.predict(X, out)
+            if self.loss == "cross_entropy":
+                right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
+            else:
+                right = (out > 0.5) == (y > 0.5)
+            scores["accuracy"] = float(right.mean())
+        return scores
+
+    def _samples(self, X, y, x_name="X", y_name="y"):
+        X = as_inputs(X, self, x_name)
+        y = as_targets(y, len(X), self, y_name, x_name)
+        if len(X) == 0:
+            raise ValueError(f"{x_name} has no rows; at least one is needed.")
+        return X, y
+
+    def _batch_size(self, batch_size, rows):
+        if isinstance(batch_size, str):
+            if batch_size != "full":
+                raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
+            return rows
+        return min(positive_int(batch_size, "batch_size"), rows)
+
+    def _exclusive(self):
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError("this network is being trained in another thread")
+        return _Release(self._training)
+
+    # ---- description and files ----
+
+    def config(self):
+        """Return the arguments that make this network again (but its weights), as JSON values."""
+        return {
+            "n_in": self.n_in,
+            "layers": [layer.config() for layer in self.layers],
+            "loss": self.loss,
+            "optimizer": self._optimizer.config(),
+            "dtype": self.dtype.name,
+        }
+
+    def __repr__(self):
+        layers = ", ".join(repr(layer) for layer in self.layers)
+        return f"Network({self.n_in}, {layers}, loss={self.loss!r}, optimizer={self._optimizer!r})"
+
+    def summary(self):
+        """Print a table of the layers: what they do, their shapes and parameters."""
+        rows = [("layer", "activation", "in -> out", "parameters")]
+        width = self.n_in
+        for i, layer in enumerate(self.layers):
+            n_out = layer.n_outputs(width)
+            kind = f"{i} {type(layer).__name__}"
+            rows.append((kind, layer.activation, f"{width} -> {n_out}", f"{layer.n_params(width):,}"))
+            width = n_out
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        for row in rows:
+            left = "  ".join(cell.ljust(size) for cell, size in zip(row[:3], widths, strict=False))
+            print(f"{left}  {row[3].rjust(widths[3])}")
+        print(
+            f"{self.n_params:,} parameters of {self.dtype}; loss {self.loss}, "
+            f"optimizer {self._optimizer!r}, running on {self.backend}"
+        )
+
+    def copy(self):
+        """Return an independent copy, with the optimizer's state and the random state."""
+        return persistence.from_bytes(persistence.to_bytes(self), backend=self.backend)
+
+    def save(self, path):
+        """Write the network to a safetensors file: weights, optimizer state, random state.
+
+        The file is written beside `path` and renamed, so `path` is never half written.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        """
+        persistence.save(self, path)
+
+    def __reduce__(self):
+        return persistence.from_bytes, (persistence.to_bytes(self),)
+
+
+class _Release:
+    """Context that ends an exclusive training run."""
+
+    def __init__(self, lock):
+        self._lock = lock
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._lock.release()
+
+
+def _as_dtype(dtype):
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
+    return result
+
+
+def _check_layers(layers):
+    if not layers:
+        raise ValueError("Network needs at least one layer, such as nncore.Dense(1)")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"layer {i} must be a layer such as nncore.Dense(10), got {layer!r}; "
+                "layers are separate arguments, not a list."
+            )
+        if layer.activation == "softmax" and i < len(layers) - 1:
+            raise ValueError(f"layer {i} is softmax, which only the last layer may be")
+    check_linear(layers)
+
+
+def _choose_loss(loss, layers):
+    """The loss's name, checked against the output activation."""
+    output = layers[-1].activation
+    fused = {row["output"]: name for name, row in _core.LOSSES.items() if row["output"]}
+    if loss is None:
+        return fused.get(output, "mse")
+    loss = names.LOSS_ALIASES.get(loss, loss) if isinstance(loss, str) else loss
+    names.look_up("loss", loss, [*_core.LOSSES, *names.LOSS_ALIASES])
+    needed = _core.LOSSES[loss]["output"]
+    if needed not in (None, output):
+        raise ValueError(
+            f'{loss} needs a "{needed}" output, but the last layer is "{output}": the two are '
+            f'computed together, from the raw scores. Use Dense({layers[-1].n_out}, "{needed}").'
+        )
+    return loss
+
+
+def _make_engine(backend, steps, n_params, loss, dtype):
+    if backend == "reference":
+        return ReferenceEngine(steps, n_params, loss, dtype)
+    isa = None if backend == "auto" else backend
+    if isa is not None and isa not in _core.isas():
+        raise ValueError(
+            f'backend must be "auto", "reference" or an instruction set that runs here '
+            f"({', '.join(_core.isas())}), got {backend!r}"
+        )
+    return _core.Engine(steps, n_params, loss, dtype, isa)
+
+
+def load(path, *, backend="auto"):
+    """Return the network that `Network.save` wrote to `path`.
+
+    Nothing in the file is executed or trusted: sizes are checked before anything is allocated.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    backend : str, default "auto"
+        As in `Network`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    nncore.files.FileFormatError
+        A ValueError that says what in the file is wrong.
+    """
+    return persistence.load(os.fspath(path), backend)

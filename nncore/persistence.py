@@ -1,0 +1,136 @@
+"""A network as bytes: what is in a saved file, and how one is read back without trusting it.
+
+The container is safetensors (`nncore.files`). The tensors are ``layers.<i>.<name>`` for each
+parameter and ``optimizer.<j>`` for the state vectors; the metadata entry ``nncore`` is a JSON
+object: format, config (what `Network.config` returns), updates, rng.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from . import files
+from .files import FileFormatError
+
+FORMAT = 1
+
+
+def to_bytes(network):
+    """Return `network` as the bytes of a safetensors file."""
+    return files.to_bytes(*_describe(network))
+
+
+def save(network, path):
+    """Write `network` to `path`, whole or not at all."""
+    files.write(path, *_describe(network))
+
+
+def from_bytes(data, backend="auto"):
+    """Return the network in `data`."""
+    return _rebuild(*files.from_bytes(data), "the data", backend)
+
+
+def load(path, backend="auto"):
+    """Return the network in the file at `path`."""
+    return _rebuild(*files.read(path), path, backend)
+
+
+def _describe(network):
+    tensors = {
+        f"layers.{i}.{name}": values
+        for i, layer in enumerate(network.layers)
+        for name, values in layer.parameters().items()
+    }
+    engine = network._engine
+    tensors |= {f"optimizer.{j}": vector for j, vector in enumerate(engine.state)}
+    description = {
+        "format": FORMAT,
+        "config": network.config(),
+        "updates": int(engine.n_updates),
+        "rng": network._rng.bit_generator.state,
+    }
+    return tensors, {"nncore": json.dumps(description)}
+
+
+def _rebuild(tensors, metadata, where, backend):
+    try:
+        description = json.loads(metadata["nncore"], parse_constant=_refuse)
+        if description["format"] != FORMAT:
+            raise FileFormatError(
+                f"{where} was written in format {description['format']!r}; this version of "
+                f"nncore reads format {FORMAT}. Update the package."
+            )
+        config = description["config"]
+        _check_sizes(config, tensors)
+        network = _make(config, backend)
+        _fill(network, tensors, description)
+    except FileFormatError:
+        raise
+    except KeyError as error:
+        raise FileFormatError(f"{where} is not a network of nncore: {error} is missing") from None
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise FileFormatError(f"{where} does not hold a valid network: {error}") from None
+    return network
+
+
+def _refuse(constant):
+    raise ValueError(f"{constant} is not a number that a network has")
+
+
+def _check_sizes(config, tensors):
+    """The description may only ask for the parameters that are there: before any is allocated."""
+    width = config["n_in"]
+    for i, layer in enumerate(config["layers"]):
+        wanted = {"W": (width, layer["n_out"])} | ({"b": (layer["n_out"],)} if layer["bias"] else {})
+        for name, shape in wanted.items():
+            found = tensors[f"layers.{i}.{name}"]
+            if found.shape != shape or found.dtype != config["dtype"]:
+                raise ValueError(
+                    f"layers.{i}.{name} is {found.dtype} {found.shape}; the description says "
+                    f"{config['dtype']} {shape}"
+                )
+        width = layer["n_out"]
+
+
+def _make(config, backend):
+    from .layers import Dense
+    from .network import Network
+    from .optimizers import OPTIMIZERS
+
+    makers = {"dense": Dense}
+    layers = []
+    for layer in config["layers"]:
+        arguments = dict(layer)
+        maker = makers[arguments.pop("type")]
+        layers.append(maker(**arguments, init="zeros"))
+    optimizer = dict(config["optimizer"])
+    optimizer = OPTIMIZERS[optimizer.pop("type")](**optimizer)
+    return Network(
+        config["n_in"], *layers, loss=config["loss"], optimizer=optimizer, dtype=config["dtype"],
+        seed=0, backend=backend,
+    )  # fmt: skip
+
+
+def _fill(network, tensors, description):
+    left = set(tensors)
+    for i, layer in enumerate(network.layers):
+        for name, values in layer.parameters().items():
+            values[...] = tensors[f"layers.{i}.{name}"]
+            left.discard(f"layers.{i}.{name}")
+    for j, vector in enumerate(network._engine.state):
+        found = tensors[f"optimizer.{j}"]
+        if found.shape != vector.shape or found.dtype != vector.dtype:
+            raise ValueError(f"optimizer.{j} is {found.dtype} {found.shape}, not like the weights")
+        vector[...] = found
+        left.discard(f"optimizer.{j}")
+    if left:
+        raise ValueError(f"{sorted(left)[0]!r} belongs to no layer")
+    updates = description["updates"]
+    if type(updates) is not int or not 0 <= updates < 1 << 62:
+        raise ValueError(f"updates is {updates!r}, not a count")
+    network._engine.n_updates = updates
+    rng = np.random.PCG64()
+    rng.state = description["rng"]
+    network._rng = np.random.Generator(rng)

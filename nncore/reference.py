@@ -1,0 +1,512 @@
+"""The NumPy twin of the C engine: what every operation means, written a second time.
+
+It is there to be read: each formula takes a few lines. The tests hold the C engine against it, so
+it shares no code with it, imports only NumPy, and works in float64 as in float32. The benchmarks
+race against it, so it is what a careful NumPy user would write: buffers are allocated once, a
+training step works in place, and no operation is done that is not needed.
+
+`ACTIVATIONS`, `LOSSES` and `OPTIMIZERS` have the keys of the tables of the C engine, and
+`ReferenceEngine` has the methods of its engine, so a network can be driven by either.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+# Rows per block outside of training: memory stays bounded, matrix products stay efficient.
+BLOCK = 512
+
+# --- Activations ----------------------------------------------------------------------------------
+# All keep the dtype, are accurate in the tails, and map NaN to NaN and infinities to limits.
+
+
+class Activation(NamedTuple):
+    """A function y = f(x), its derivative, and the step back through it in training.
+
+    f(x, out=None, scratch=None)  y; `out` may be x itself, `scratch` is overwritten
+    df(x)       dy/dx, derived on its own from x, to check others by; None for softmax
+    keeps       what `backward` needs: "X" the pre-activation, "Y" the output, "NONE" nothing
+    backward(kept, delta)  delta *= dy/dx; also overwrites `kept`, which nobody needs any more
+    """
+
+    f: Callable
+    df: Callable | None
+    keeps: str
+    backward: Callable
+
+    def slope(self, kept):
+        """Return dy/dx from what is kept, as training computes it, leaving `kept` unchanged."""
+        ones = np.ones_like(kept)
+        self.backward(kept.copy(), ones)
+        return ones
+
+
+def identity(x, out=None, scratch=None):
+    """y = x"""
+    return np.positive(x, out=out)
+
+
+def relu(x, out=None, scratch=None):
+    """y = max(x, 0); the slope at 0 is 0"""
+    return np.maximum(x, 0, out=out)
+
+
+def _relu_backward(y, delta):  # 1 where y > 0, else 0
+    # np.sign and masked assignment branch on every element, and on real data guess badly: 5 times
+    # slower than this comparison.
+    np.greater(y, 0, out=y)
+    delta *= y
+
+
+def sigmoid(x, out=None, scratch=None):
+    """y = 1 / (1 + exp(-x)), computed as e / (1 + e) with e = exp(x).
+
+    So the smallest y keep their relative accuracy. From x = 40 on the quotient rounds to 1, so x
+    is cut there and exp cannot overflow.
+    """
+    e = np.exp(np.minimum(x, 40, out=out), out=out)
+    return np.divide(e, np.add(e, 1, out=scratch), out=out)
+
+
+def _sigmoid_slope(x):
+    e = np.exp(-np.abs(x))
+    return e / np.square(1 + e)
+
+
+def _sigmoid_backward(y, delta):  # y (1 - y)
+    delta *= y
+    np.subtract(1, y, out=y)
+    delta *= y
+
+
+def tanh(x, out=None, scratch=None):
+    """y = tanh(x)"""
+    return np.tanh(x, out=out)
+
+
+def _tanh_slope(x):  # 1 / cosh(x)^2, without the overflow of cosh and the cancellation of 1 - y^2
+    e = np.square(np.exp(-np.abs(x)))
+    return 4 * e / np.square(1 + e)
+
+
+def _tanh_backward(y, delta):  # 1 - y^2
+    y *= y
+    np.subtract(1, y, out=y)
+    delta *= y
+
+
+def softplus(x, out=None, scratch=None):
+    """y = log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))"""
+    tail = np.log1p(_exp_minus_abs(x, scratch), out=scratch)
+    return np.add(np.maximum(x, 0, out=out), tail, out=out)
+
+
+def _exp_minus_abs(x, out):
+    return np.exp(np.negative(np.abs(x, out=out), out=out), out=out)
+
+
+def _softplus_backward(y, delta):  # 1 - exp(-y)
+    np.negative(y, out=y)
+    np.expm1(y, out=y)
+    delta *= y
+    np.negative(delta, out=delta)
+
+
+def softsign(x, out=None, scratch=None):
+    """y = x / (1 + |x|); from |x| = 1e20 on that rounds to 1, and the cut avoids inf / inf"""
+    x = np.clip(x, -1e20, 1e20, out=scratch)
+    return np.divide(x, np.add(np.abs(x, out=out), 1, out=out), out=out)
+
+
+def _softsign_backward(x, delta):  # 1 / (1 + |x|)^2, divided twice since the square can overflow
+    np.abs(x, out=x)
+    x += 1
+    delta /= x
+    delta /= x
+
+
+def softmax(x, out=None, scratch=None):
+    """y_j = exp(x_j) / sum_k exp(x_k) over the last axis, after subtracting the largest x"""
+    y = np.subtract(x, np.max(x, axis=-1, keepdims=True), out=out)
+    y = np.exp(y, out=out)
+    return np.divide(y, np.sum(y, axis=-1, keepdims=True), out=out)
+
+
+def _softmax_backward(y, delta):  # the full Jacobian: y_j (delta_j - sum_k delta_k y_k)
+    delta -= np.vecdot(delta, y)[:, None]
+    delta *= y
+
+
+ACTIVATIONS = {
+    "identity": Activation(identity, np.ones_like, "NONE", lambda kept, delta: None),
+    "relu": Activation(relu, lambda x: np.heaviside(x, 0), "Y", _relu_backward),
+    "sigmoid": Activation(sigmoid, _sigmoid_slope, "Y", _sigmoid_backward),
+    "tanh": Activation(tanh, _tanh_slope, "Y", _tanh_backward),
+    "softplus": Activation(softplus, sigmoid, "Y", _softplus_backward),
+    "softsign": Activation(
+        softsign, lambda x: np.square(1 / (1 + np.abs(x))), "X", _softsign_backward
+    ),
+}
+SOFTMAX = Activation(softmax, None, "Y", _softmax_backward)
+
+# --- Losses ---------------------------------------------------------------------------------------
+
+
+class Loss(NamedTuple):
+    """A loss of s, (M, N), for targets t, (M, N) or, for cross_entropy, also labels, (M,).
+
+    link        None: s is the output y of the network, of whatever activation. A name: s are the
+                scores z before an output of this activation, which the loss contains.
+    run(s, t, rows, delta)  writes the gradient with respect to s to delta and returns the value,
+                summed in float64; both as this block's share in a mean over `rows` rows. One
+                function does both, so they belong together. Overwrites scores, but not outputs.
+    """
+
+    link: str | None
+    run: Callable
+
+    def value(self, s, t):
+        """Return the loss, a float."""
+        return self.run(s.copy(), t, len(s), np.empty_like(s))
+
+    def gradient(self, s, t):
+        """Return the gradient of `value` with respect to s, (M, N)."""
+        delta = np.empty_like(s)
+        self.run(s.copy(), t, len(s), delta)
+        return delta
+
+
+def _squares(y, t, delta, weight):  # weight sum (y - t)^2
+    np.subtract(y, t, out=delta)
+    value = weight * _sum(np.vecdot(delta, delta))
+    delta *= 2 * weight
+    return value
+
+
+def _mse(y, t, rows, delta):  # mean over all elements of (y - t)^2
+    return _squares(y, t, delta, 1 / (rows * y.shape[1]))
+
+
+def _half_mse(y, t, rows, delta):  # 1/2 (y - t)^2, summed over outputs, mean over rows
+    return _squares(y, t, delta, 1 / (2 * rows))
+
+
+def _cross_entropy(z, t, rows, delta):  # -sum_j t_j log softmax(z)_j, mean over rows
+    # = total log(sum_j exp z_j) - sum_j t_j z_j, where total = sum_j t_j. Subtracting the largest z
+    # from all changes neither this nor the softmax, and exp cannot overflow then.
+    np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True), out=delta)
+    if t.ndim == 1:  # labels: t is 1 at one place of each row, given as places in the flat matrix
+        flat, places = delta.reshape(-1), np.arange(0, delta.size, delta.shape[1]) + t
+        score = flat.take(places)
+        np.exp(delta, out=delta)
+        norm = np.add.reduce(delta, axis=1)
+        value = _sum(np.log(norm) - score) / rows
+        delta /= (norm * rows)[:, None]
+        flat[places] -= 1 / rows
+    else:
+        score, total = np.vecdot(delta, t), np.add.reduce(t, axis=1)
+        np.exp(delta, out=delta)
+        norm = np.add.reduce(delta, axis=1)
+        value = _sum(total * np.log(norm) - score) / rows
+        delta *= (total / norm)[:, None]
+        delta -= t
+        delta *= 1 / rows
+    return value
+
+
+def _binary_cross_entropy(z, t, rows, delta):
+    # -t log y - (1 - t) log(1 - y) with y = sigmoid(z), mean over all elements, is
+    # max(z, 0) - z t + log1p(exp(-|z|)), where max(z, 0) - z t = z ([z > 0] - t)
+    n = rows * z.shape[1]
+    np.greater(z, 0, out=delta)
+    delta -= t
+    delta *= z
+    value = _sum(delta)
+    value += _sum(np.log1p(_exp_minus_abs(z, delta), out=delta))
+    np.subtract(sigmoid(z, out=z, scratch=delta), t, out=delta)
+    delta *= 1 / n
+    return value / n
+
+
+def _sum(a):
+    return float(np.add.reduce(a, axis=None, dtype=np.float64))
+
+
+LOSSES = {
+    "mse": Loss(None, _mse),
+    "half_mse": Loss(None, _half_mse),
+    "cross_entropy": Loss("softmax", _cross_entropy),
+    "binary_cross_entropy": Loss("sigmoid", _binary_cross_entropy),
+}
+
+# --- Optimizers -----------------------------------------------------------------------------------
+
+
+class Optimizer(NamedTuple):
+    """A rule that updates all parameters, a vector theta, from the gradient g of the same length.
+
+    n_vectors   number of state vectors, zero before the first update
+    hyper       names of the hyper-parameters and their defaults
+    update(theta, g, state, move, t, *hyper)  does step t = 1, 2, ... in place on theta and on the
+                rows of state, (n_vectors, n_params); `move` is scratch, (n_params,)
+    """
+
+    n_vectors: int
+    hyper: dict[str, float]
+    update: Callable
+
+
+def _sgd(theta, g, state, move, t, lr):  # theta -= lr g
+    theta -= np.multiply(g, lr, out=move)
+
+
+def _momentum(theta, g, state, move, t, lr, mu):  # v = mu v + g;  theta -= lr v
+    (v,) = state
+    v *= mu
+    v += g
+    theta -= np.multiply(v, lr, out=move)
+
+
+def _nesterov(theta, g, state, move, t, lr, mu):  # v = mu v + g;  theta -= lr (g + mu v)
+    (v,) = state
+    v *= mu
+    v += g
+    np.multiply(v, mu, out=move)
+    move += g
+    move *= lr
+    theta -= move
+
+
+def _adam(theta, g, state, move, t, lr, beta1, beta2, eps):
+    # m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+    # theta -= lr / (1 - beta1^t) m / (sqrt(v) / root + eps),  root = sqrt(1 - beta2^t);
+    # below, the last quotient is extended by root, which saves a pass over the vector
+    m, v = state
+    m *= beta1
+    m += np.multiply(g, 1 - beta1, out=move)
+    v *= beta2
+    np.multiply(g, g, out=move)
+    move *= 1 - beta2
+    v += move
+    root = math.sqrt(1 - beta2**t)
+    np.sqrt(v, out=move)
+    move += eps * root
+    np.divide(m, move, out=move)
+    move *= lr * root / (1 - beta1**t)
+    theta -= move
+
+
+OPTIMIZERS = {
+    "sgd": Optimizer(0, {"lr": 0.01}, _sgd),
+    "momentum": Optimizer(1, {"lr": 0.01, "mu": 0.9}, _momentum),
+    "nesterov": Optimizer(1, {"lr": 0.01, "mu": 0.9}, _nesterov),
+    "adam": Optimizer(2, {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}, _adam),
+}
+
+# --- The engine -----------------------------------------------------------------------------------
+
+
+class ReferenceEngine:
+    """Predicts with and trains a lowered network.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        Each has `kind` ("dense"), `n_in`, `n_out`, `activation`, and in `w` and `b` the offsets of
+        W (n_in, n_out) and of the bias (n_out,) in theta; b = -1: no bias.
+    n_params : int
+        Length of theta.
+    loss : str
+        A key of `LOSSES`.
+    dtype : dtype
+        float32 or float64, of theta and of every floating-point array given.
+
+    Attributes
+    ----------
+    theta : ndarray, (n_params,)
+        All parameters, zero at the start. Write into it; do not replace it.
+    state : ndarray, (n_vectors, n_params)
+        What the optimizer remembers.
+    hyper : tuple of float
+        Hyper-parameters of the rule; may be replaced between calls.
+    n_updates : int
+        Updates since `set_optimizer`.
+    isa : str
+        "reference", where the C engine names its instruction set.
+
+    Notes
+    -----
+    Arrays are expected as `Network` makes them: checked, of the right dtype, C-contiguous. X is
+    (M, n_in); y is (M, n_out), or for cross_entropy also int64 labels, (M,). Overflow raises no
+    warnings: a run that diverges shows it in a loss that is not finite.
+    """
+
+    isa = "reference"
+
+    def __init__(self, steps, n_params, loss, dtype):
+        self._steps, self._loss = list(steps), LOSSES[loss]
+        if any(step.kind != "dense" for step in self._steps):
+            raise ValueError("the only kind of step is 'dense'")
+        if self._loss.link not in (None, self._steps[-1].activation):
+            raise ValueError(f"loss {loss!r} needs a {self._loss.link} output")
+        self.theta = np.zeros(n_params, dtype)
+        self._gradient = np.zeros_like(self.theta)
+        self._move = np.empty_like(self.theta)
+        self._buffers, self._capacity, self._passes = None, 0, {}
+        self.set_optimizer("sgd", tuple(OPTIMIZERS["sgd"].hyper.values()))
+
+    def set_optimizer(self, name, hyper):
+        """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
+        n_vectors, _, self._update = OPTIMIZERS[name]
+        self.hyper = tuple(hyper)
+        self.state = np.zeros((n_vectors, self.theta.size), self.theta.dtype)
+        self.n_updates = 0
+
+    @np.errstate(all="ignore")
+    def predict(self, X, out):
+        """Write the outputs of the network for X to out, (M, n_out)."""
+        for rows, work in self._blocks(len(X)):
+            out[rows] = work.predict(X[rows])
+
+    @np.errstate(all="ignore")
+    def loss(self, X, y):
+        """Return the mean loss over all rows."""
+        return sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
+
+    @np.errstate(all="ignore")
+    def loss_and_gradient(self, X, y, gradient):
+        """Return the mean loss over all rows; write its gradient to gradient, (n_params,)."""
+        value = 0.0
+        gradient[:] = 0
+        for rows, work in self._blocks(len(X)):
+            value += work.loss(X[rows], y[rows], len(X))
+            work.backward(X[rows])
+            gradient += self._gradient
+        return value
+
+    @np.errstate(all="ignore")
+    def train(self, X, y, order, batch_size):
+        """Update theta once per batch; return the loss of each batch before its update.
+
+        Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it
+        is None; the last may be shorter. If a loss is not finite, training stops before the update
+        and this loss is the last one returned.
+        """
+        n_rows = len(X) if order is None else len(order)
+        losses = np.empty(-(-n_rows // batch_size))
+        for i in range(len(losses)):
+            rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
+            work = self._pass(rows.stop - rows.start)
+            x, t = (X[rows], y[rows]) if order is None else work.gather(X, y, order[rows])
+            losses[i] = loss = work.loss(x, t, len(x))
+            if not math.isfinite(loss):
+                return losses[: i + 1]
+            work.backward(x)
+            self.n_updates += 1
+            self._update(
+                self.theta, self._gradient, self.state, self._move, self.n_updates, *self.hyper
+            )
+        return losses
+
+    def _blocks(self, n_rows):
+        for start in range(0, n_rows, BLOCK):
+            stop = min(start + BLOCK, n_rows)
+            yield slice(start, stop), self._pass(stop - start)
+
+    def _pass(self, n_rows):
+        """Return the prepared pass over n_rows rows; those of all sizes share the same buffers."""
+        if n_rows > self._capacity:
+            self._buffers, self._capacity, self._passes = self._allocate(n_rows), n_rows, {}
+        if n_rows not in self._passes:
+            self._passes[n_rows] = _Pass(self, n_rows)
+        return self._passes[n_rows]
+
+    def _allocate(self, n_rows):
+        """Return the arrays for a gathered batch (X, y or labels), and z, y, delta of each step."""
+        first, last, dtype = self._steps[0], self._steps[-1], self.theta.dtype
+        batch = [np.empty((n_rows, n), dtype) for n in (first.n_in, last.n_out)]
+        arrays = []
+        for step in self._steps:
+            z, delta = (np.empty((n_rows, step.n_out), dtype) for _ in range(2))
+            # In place, unless the backward pass needs the pre-activation.
+            arrays.append((z, np.empty_like(z) if _activation(step).keeps == "X" else z, delta))
+        return (*batch, np.empty(n_rows, np.int64)), arrays
+
+
+class _Pass:
+    """The forward and backward pass over a fixed number of rows.
+
+    All views are made here, once: the steps of small networks are so short that making them anew
+    in each of them would be felt.
+    """
+
+    def __init__(self, engine, n_rows):
+        batch, arrays = engine._buffers
+        self._x, self._y, self._labels = (a[:n_rows] for a in batch)
+        self._ones = np.ones(n_rows, engine.theta.dtype)
+        self._loss, self._link = engine._loss.run, None
+        self._forward, self._backward = [], []
+        x_T = delta_below = None
+        for step, of_step in zip(engine._steps, arrays, strict=True):
+            z, y, delta = (a[:n_rows] for a in of_step)
+            W, b = _parameters(step, engine.theta)
+            dW, db = _parameters(step, engine._gradient)
+            f, _, keeps, slope = _activation(step)
+            if engine._loss.link and step is engine._steps[-1]:
+                self._link = f  # the loss contains it, so only `predict` applies it
+            if keeps == "NONE" or self._link:
+                f = slope = None
+            self._forward.append((W, b, z, y, delta, f))
+            kept = z if keeps == "X" else y
+            self._backward.insert(0, (slope, kept, delta, x_T, dW, db, W.T, delta_below))
+            x_T, delta_below = y.T, delta
+        self._delta = delta
+
+    def gather(self, X, y, rows):
+        """Return these rows of X and y, in the buffers."""
+        # In the default mode, "raise", NumPy would gather into a temporary array first.
+        to = self._labels if y.ndim == 1 else self._y
+        return X.take(rows, 0, self._x, "clip"), y.take(rows, 0, to, "clip")
+
+    def forward(self, x):
+        """Return the outputs or, if the loss has a link, the scores."""
+        for W, b, z, y, scratch, f in self._forward:
+            np.dot(x, W, out=z)
+            if b is not None:
+                np.add(z, b, out=z)
+            if f is not None:
+                f(z, y, scratch)
+            x = y
+        return x
+
+    def predict(self, x):
+        """Return the outputs."""
+        y = self.forward(x)
+        return self._link(y, y, self._delta) if self._link else y
+
+    def loss(self, x, t, rows):
+        """Return the share of x in the mean loss over `rows` rows, ready for `backward`."""
+        return self._loss(self.forward(x), t, rows, self._delta)
+
+    def backward(self, x):
+        """Write the gradient of the last `loss`, which was of x, to the vector of the engine."""
+        for slope, kept, delta, x_T, dW, db, W_T, delta_below in self._backward:
+            if slope is not None:
+                slope(kept, delta)
+            np.dot(x.T if x_T is None else x_T, delta, out=dW)
+            if db is not None:
+                np.dot(self._ones, delta, out=db)
+            if delta_below is not None:
+                np.dot(delta, W_T, out=delta_below)
+
+
+def _activation(step):
+    return SOFTMAX if step.activation == "softmax" else ACTIVATIONS[step.activation]
+
+
+def _parameters(step, flat):
+    """Return the views W (n_in, n_out) and b (n_out,), or None, of a step into a flat vector."""
+    W = flat[step.w : step.w + step.n_in * step.n_out].reshape(step.n_in, step.n_out)
+    return W, None if step.b < 0 else flat[step.b : step.b + step.n_out]

@@ -1,0 +1,208 @@
+"""Checks of what users pass in, before anything of a network is touched.
+
+Each returns an array that the engine can read, or raises an error that says what was expected,
+what came, and what to do.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+# Targets of a loss that is not fused must lie where the output activation can reach.
+RANGES = {
+    "relu": (0.0, np.inf),
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "softplus": (0.0, np.inf),
+    "softsign": (-1.0, 1.0),
+    "tanh": (-1.0, 1.0),
+}
+
+
+def check_linear(layers):
+    """Warn where no hidden activation bends: then the layers are one."""
+    if len(layers) > 1 and all(layer.activation == "identity" for layer in layers[:-1]):
+        warnings.warn(
+            f"All hidden activations are linear: these {len(layers)} layers can only do what one "
+            f"Dense({layers[-1].n_out}) does. Use a nonlinear activation, such as \"tanh\".",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def as_inputs(X, network, name="X", *, finite=True):
+    """Return X as (rows, n_in) of the network's dtype, copied only where it must be."""
+    X = _as_real(X, name, network.dtype)
+    if X.ndim != 2 or X.shape[1] != network.n_in:
+        first = network.layers[0]
+        raise ValueError(
+            f"Network expects {network.n_in} input features (layer 0: {type(first).__name__} "
+            f"{network.n_in}->{first.n_outputs(network.n_in)}), got {name} with shape {X.shape}."
+            + _hint(X, network.n_in, name)
+        )
+    if finite:
+        _check_finite(X, name)
+    return X
+
+
+def _hint(X, n_in, name):
+    if X.ndim == 1 and X.shape[0] == n_in:
+        return f" One sample is a row: {name}.reshape(1, -1)."
+    if X.ndim == 1 and n_in == 1:
+        return f" One feature is a column: {name}.reshape(-1, 1)."
+    if X.ndim > 2 and np.prod(X.shape[1:]) == n_in:
+        return f" Flatten each sample: {name}.reshape(len({name}), -1)."
+    return ""
+
+
+def as_targets(y, rows, network, name="y", data="X"):
+    """Return y as (rows, n_out) of the network's dtype, or as int64 labels (rows,)."""
+    if network.loss == "cross_entropy":
+        y = _as_classes(y, rows, network, name, data)
+        if y.ndim == 1:
+            return y
+    y = _as_real(y, name, network.dtype)
+    if y.ndim == 1 and network.n_out == 1:
+        y = y.reshape(-1, 1)
+    if y.ndim != 2 or y.shape[1] != network.n_out:
+        hint = ""
+        if network.n_out > 1 and y.ndim == 1:
+            hint = ' For class labels use a "softmax" output with loss="cross_entropy".'
+        raise ValueError(
+            f"{name} has shape {y.shape} and the network has {network.n_out} "
+            f"output{'s' if network.n_out > 1 else ''}; expected ({rows}, {network.n_out}).{hint}"
+        )
+    _check_rows(y, rows, name, data)
+    _check_finite(y, name)
+    _check_range(y, network, name)
+    return y
+
+
+def _as_classes(y, rows, network, name, data):
+    """Integer labels (rows,), or rows of class weights that sum to 1."""
+    y = _as_array(y, name)
+    n = network.n_out
+    if y.ndim == 2 and y.shape[1] == 1 and n > 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        return y
+    _check_rows(y, rows, name, data)
+    if y.dtype.kind not in "iub":
+        raise ValueError(
+            f"cross_entropy needs integer labels in 0..{n - 1} or one-hot rows of shape "
+            f"({rows}, {n}); got {name} of dtype {y.dtype} and shape {y.shape}. "
+            f"If they are labels, use {name}.astype(int)."
+        )
+    bad = (y < 0) | (y >= n)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"cross_entropy needs integer labels in 0..{n - 1} or one-hot rows; got label "
+            f"{int(y[row])} at row {row}. Give the last layer {int(y.max()) + 1} outputs, or "
+            "relabel."
+        )
+    return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def _check_range(y, network, name):
+    """Targets outside the output's range: an error where the loss has no meaning there."""
+    output = network.layers[-1].activation
+    if len(y) == 0:
+        return
+    low, high = float(y.min()), float(y.max())
+    if network.loss in ("cross_entropy", "binary_cross_entropy") and (low < 0 or high > 1):
+        row, column = np.argwhere((y < 0) | (y > 1))[0]
+        raise ValueError(
+            f"{network.loss} needs targets in [0, 1]; got {y[row, column]:g} at row {row}, "
+            f"column {column} of {name}."
+        )
+    if network.loss == "cross_entropy":
+        off = np.abs(y.sum(axis=1) - 1) > 1e-3
+        if off.any():
+            row = int(off.argmax())
+            raise ValueError(
+                f"cross_entropy needs rows that sum to 1; row {row} of {name} sums to "
+                f"{y[row].sum():g}."
+            )
+    elif output in RANGES and (low < RANGES[output][0] or high > RANGES[output][1]):
+        bottom, top = RANGES[output]
+        warnings.warn(
+            f"Targets span [{low:g}, {high:g}] but the output activation is {output}, range "
+            f'({bottom:g}, {top:g}). Use "identity" or scale the targets.',
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def as_out(out, rows, network):
+    """Check an output array: it is filled in place, so nothing about it can be converted."""
+    wanted = f"a writable {network.dtype} array of shape ({rows}, {network.n_out})"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be {wanted}, got {type(out).__name__}")
+    if out.shape != (rows, network.n_out) or out.dtype != network.dtype:
+        raise ValueError(f"out must be {wanted}, got {out.dtype} of shape {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"out must be {wanted}, got a read-only array")
+    return out
+
+
+def is_direct(array):
+    """Whether the engine can use this 2-D array where it lies: aligned, contiguous rows."""
+    return (
+        array.flags.aligned
+        and (array.shape[1] <= 1 or array.strides[1] == array.itemsize)
+        and (array.shape[0] <= 1 or array.strides[0] % array.itemsize == 0)
+    )
+
+
+def _as_array(value, name):
+    """An ndarray of bool, int or float, whatever it came as; or what is wrong with it."""
+    if hasattr(value, "toarray"):
+        raise ValueError(f"{name} is a sparse matrix; convert it with {name}.toarray()")
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array; fill it first, with {name}.filled(...)")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    if array.dtype.kind in "biuf":
+        return array
+    hint = ""
+    if array.dtype.kind == "O" and array.ndim == 2:
+        odd = [j for j in range(array.shape[1]) if any(isinstance(v, str) for v in array[:, j])]
+        hint = f" (column {odd[0]} holds strings)" if odd else ""
+    raise ValueError(
+        f"{name} has dtype {array.dtype}; convert it to float32 or float64{hint}."
+    )
+
+
+def _as_real(value, name, dtype):
+    array = _as_array(value, name)
+    with np.errstate(over="ignore"):  # found by the check for infinities
+        array = np.asarray(array, dtype=dtype)
+    if array.ndim == 2 and not is_direct(array):
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def _check_rows(y, rows, name, data):
+    if len(y) != rows:
+        raise ValueError(f"{data} has {rows} rows but {name} has {len(y)}.")
+
+
+def _check_finite(array, name):
+    block = max(1, (1 << 20) // max(1, array.shape[1]))  # bounded memory for the masks
+    for start in range(0, len(array), block):
+        finite = np.isfinite(array[start : start + block])
+        if finite.all():
+            continue
+        row, column = np.argwhere(~finite)[0]
+        row += start
+        value = array[row, column]
+        what = "NaN" if np.isnan(value) else "infinity"
+        raise ValueError(
+            f"{name} contains {what} as {array.dtype} (first at row {row}, column {column}). "
+            "Clean, impute or scale it."
+        )
