@@ -25,7 +25,7 @@ setup(
             "nncore._core",
             ["nncore/_core.pyx", *SOURCES],
             include_dirs=["csrc"],
-            depends=HEADERS,
+            depends=[*HEADERS, "nncore/_core.pxd", "nncore/_kernels.pxi"],
             define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"')],
             extra_compile_args=FLAGS,
         )],

@@ -1,0 +1,170 @@
+# Single kernels, for the tests and the benchmarks. Part of _core.pyx.
+
+cdef class Kernels:
+    """The kernels of one instruction set and dtype. Arrays must have that dtype."""
+    cdef const nnc_kernels *k
+    cdef _Work work
+    cdef readonly object dtype
+    cdef readonly str isa
+
+    def __cinit__(self, isa=None, dtype="float32"):
+        self.isa, self.dtype = isa or ISA, np.dtype(dtype)
+        self.k = _kernels(self.isa, self.dtype)
+        self.work = _Work()
+        self.work.reserve(self.k.gemm_work)
+
+    @property
+    def lanes(self):
+        return self.k.lanes
+
+    @property
+    def tile(self):
+        return self.k.tile_rows, self.k.tile_cols
+
+    def gemm(self, a, b, c, *, transpose_a=False, transpose_b=False, bias=None, accumulate=False,
+             activation=None, parameter=0.0, y=None, kept=None, b_has_slack=False):
+        """c = op(a) op(b), with the ends of nnc_gemm: see csrc/nnc.h.
+
+        The kernel may read a little past a b that is not transposed, so it is copied, unless it
+        is told to be of `aligned_zeros`.
+        """
+        cdef matrix ma, mb, mc, my, mk
+        cdef nnc_gemm g
+        if not transpose_b and not b_has_slack:
+            padded = aligned_zeros(b.shape, self.dtype)
+            padded[...] = b
+            b = padded
+        memset(&g, 0, sizeof(g))
+        _matrix(a, self.k.size, False, &ma)
+        _matrix(b, self.k.size, False, &mb)
+        _matrix(c, self.k.size, True, &mc)
+        g.m, g.k = (ma.cols if transpose_a else ma.rows), (ma.rows if transpose_a else ma.cols)
+        g.n = mb.rows if transpose_b else mb.cols
+        if (mb.cols if transpose_b else mb.rows) != g.k or mc.rows != g.m or mc.cols != g.n:
+            raise ValueError("shapes do not fit")
+        g.a, g.b, g.c, g.ldc = ma.data, mb.data, mc.data, mc.ld
+        g.a_row, g.a_col = (1 if transpose_a else ma.ld), (ma.ld if transpose_a else 1)
+        g.b_row, g.b_col = (1 if transpose_b else mb.ld), (mb.ld if transpose_b else 1)
+        g.accumulate, g.act_a, g.work = accumulate, parameter, self.work.at
+        if bias is not None:
+            padded_bias = aligned_zeros(g.n, self.dtype)
+            padded_bias[...] = bias
+            g.bias = _vector(padded_bias, g.n, self.k.size, False)
+        if activation is not None:
+            g.act = _act_code[activation]
+            if kept is not None:
+                _matrix(kept, self.k.size, False, &mk)
+                g.kept, g.ld_kept = mk.data, mk.ld
+                if mk.rows != g.m or mk.cols != g.n:
+                    raise ValueError("shapes do not fit")
+            else:
+                _matrix(c if y is None else y, self.k.size, True, &my)
+                g.y, g.ldy = my.data, my.ld
+                if my.rows != g.m or my.cols != g.n:
+                    raise ValueError("shapes do not fit")
+        with nogil:
+            self.k.gemm(&g)
+
+    def activation(self, name, x, y, parameter=0.0):
+        """y = f(x), of vectors; y may be x."""
+        cdef ptrdiff_t n = len(x)
+        cdef char *px = _vector(x, n, self.k.size, False)
+        cdef char *py = _vector(y, n, self.k.size, True)
+        self.k.act[<int>_act_code[name]](n, px, py, parameter)
+
+    def slope(self, name, kept, dy, dx, parameter=0.0):
+        """dx = dy * f'(kept), of vectors; dx may be dy."""
+        cdef ptrdiff_t n = len(kept)
+        cdef char *pk = _vector(kept, n, self.k.size, False)
+        cdef char *pd = _vector(dy, n, self.k.size, False)
+        cdef char *px = _vector(dx, n, self.k.size, True)
+        self.k.act_slope[<int>_act_code[name]](n, pk, pd, px, parameter)
+
+    def softmax(self, z, y):
+        """y = softmax of each row of z; z is overwritten, and so is its padding."""
+        cdef matrix mz, my
+        padded = aligned_zeros((z.shape[0], -(-z.shape[1] // 16) * 16), self.dtype)
+        padded[:, :z.shape[1]] = z
+        _matrix(padded, self.k.size, True, &mz)
+        _matrix(y, self.k.size, True, &my)
+        if my.rows != mz.rows or my.cols > mz.cols:
+            raise ValueError("shapes do not fit")
+        self.k.softmax(my.rows, my.cols, mz.data, mz.ld, my.data, my.ld)
+
+    def softmax_slope(self, y, dy, dz):
+        """dz = y * (dy - sum_j dy_j y_j) of each row; dz may be dy."""
+        cdef matrix my, md, mz
+        _matrix(y, self.k.size, False, &my)
+        _matrix(dy, self.k.size, False, &md)
+        _matrix(dz, self.k.size, True, &mz)
+        if not (my.rows == md.rows == mz.rows and my.cols == md.cols == mz.cols):
+            raise ValueError("shapes do not fit")
+        self.k.softmax_slope(my.rows, my.cols, my.data, my.ld, md.data, md.ld, mz.data, mz.ld)
+
+    def loss(self, name, y, t, dy, scale=1.0):
+        """The summed value; dy = its slope times scale. t: values, or int64 labels."""
+        cdef matrix my, mt, md
+        cdef nnc_loss_args g
+        memset(&g, 0, sizeof(g))
+        width = -(-y.shape[1] // 16) * 16
+        arena_y, arena_dy = (aligned_zeros((y.shape[0], width), self.dtype) for _ in range(2))
+        arena_y[:, :y.shape[1]] = y
+        _matrix(arena_y, self.k.size, True, &my)
+        _matrix(arena_dy, self.k.size, True, &md)
+        g.rows, g.n, g.scale = my.rows, y.shape[1], scale
+        g.y, g.ldy, g.dy, g.lddy = my.data, my.ld, md.data, md.ld
+        if t.ndim == 1:
+            g.labels = <const int64_t *>_vector(t, my.rows, sizeof(int64_t), False)
+        else:
+            _matrix(t, self.k.size, False, &mt)
+            if mt.rows != g.rows or mt.cols != g.n:
+                raise ValueError("shapes do not fit")
+            g.t, g.ldt = mt.data, mt.ld
+        value = self.k.loss[<int>_loss_code[name]](&g)
+        dy[...] = arena_dy[:, :y.shape[1]]
+        return value
+
+    def column_sums(self, x, s, accumulate=False):
+        """s (+)= the sum over the rows of x, at most BLOCK of them."""
+        cdef matrix m
+        _matrix(x, self.k.size, False, &m)
+        if m.rows > NNC_BLOCK:
+            raise ValueError("too many rows")
+        self.k.column_sums(m.rows, m.cols, m.data, m.ld,
+                           _vector(s, m.cols, self.k.size, True), accumulate)
+
+    def gather(self, index, x, y):
+        """y[i] = x[index[i]]"""
+        cdef matrix mx, my
+        _matrix(x, self.k.size, False, &mx)
+        _matrix(y, self.k.size, True, &my)
+        cdef char *at = _vector(index, my.rows, sizeof(int64_t), False)
+        if mx.cols != my.cols or (my.rows and (index.min() < 0 or index.max() >= mx.rows)):
+            raise ValueError("shapes do not fit")
+        self.k.gather(my.rows, my.cols, <const int64_t *>at, mx.data, mx.ld, my.data, my.ld)
+
+    def update(self, name, theta, gradient, state, hyper, t):
+        """The t-th update (t from 1) of the vector theta, in place."""
+        cdef double h[8]
+        cdef double coef[8]
+        cdef void *vectors[4]
+        cdef int code = _opt_code[name]
+        cdef ptrdiff_t n = len(theta)
+        if len(state) != nnc_opts[code].vectors or len(hyper) != nnc_opts[code].n_hyper:
+            raise ValueError("state or hyper-parameters do not fit the rule")
+        for i, value in enumerate(hyper):
+            h[i] = value
+        for i, vector in enumerate(state):
+            vectors[i] = _vector(vector, n, self.k.size, True)
+        nnc_opt_coefficients(<nnc_opt>code, h, t, coef)
+        self.k.update[code](n, _vector(theta, n, self.k.size, True),
+                            _vector(gradient, n, self.k.size, False), vectors, coef)
+
+    def fma_probe(self, iterations):
+        """Runs fused multiply-adds on registers alone; returns the operations done."""
+        cdef double sink[8]
+        cdef ptrdiff_t n = iterations
+        cdef double operations
+        with nogil:
+            operations = self.k.fma_probe(n, sink)
+        return operations

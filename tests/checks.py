@@ -1,0 +1,340 @@
+"""What the tests share: inputs, guarded arrays, error models, comparers and exact arithmetic.
+
+Nothing here runs the engine: what a kernel is compared with must not come from a kernel. The
+comparers raise AssertionError themselves, and test_checkers.py shows that they do.
+
+Errors are counted in roundings of u = eps / 2: n of them in a row leave at most gamma(n), relative.
+Where a model says "products" it counts the rounding of a product on its own, which only
+instruction sets without fused multiply-add make.
+"""
+
+import numpy as np
+
+from nncore.layers import Step
+
+BLOCK = 256  # NNC_BLOCK of nnc.h, written again: it is part of what the engine promises
+ALIGN = 64
+
+# --- Types ----------------------------------------------------------------------------------------
+
+
+def wide(dtype):
+    """The type that references of this dtype are computed in."""
+    return np.dtype(np.float64 if np.dtype(dtype) == np.float32 else np.longdouble)
+
+
+def unit(dtype):
+    """u: the largest relative error of one rounding, with that of the wider reference added."""
+    return (np.finfo(dtype).eps + np.finfo(wide(dtype)).eps) / 2
+
+
+def gamma(n, dtype):
+    """The largest relative error that n roundings in a row leave."""
+    n = n * wide(dtype).type(unit(dtype))
+    return n / (1 - n)
+
+
+def tiny(dtype):
+    """The distance of the numbers next to zero: the error of a result that underflows."""
+    return wide(dtype).type(np.finfo(dtype).smallest_subnormal)
+
+
+def ulp(values, dtype):
+    """The distance between neighbours of dtype at these values of a wider type."""
+    bits = np.finfo(dtype).nmant + 1
+    _, exponent = np.frexp(np.asarray(values, wide(dtype)))
+    exponent = np.maximum(exponent - bits, np.finfo(dtype).minexp - bits + 1)
+    return np.ldexp(wide(dtype).type(1), exponent)
+
+
+# --- Inputs ---------------------------------------------------------------------------------------
+
+
+def noise(shape, dtype, seed=0, scale=1.0):
+    """Normal numbers that are the same in every run."""
+    x = scale * np.random.default_rng([seed, *np.atleast_1d(shape)]).standard_normal(shape)
+    assert_varies(x)
+    return x.astype(dtype)
+
+
+def integers(shape, dtype, seed=0, size=63):
+    """Whole numbers so small that sums of thousands of products are exact in float32."""
+    x = np.random.default_rng([seed, *np.atleast_1d(shape)]).integers(-size, size + 1, shape)
+    assert_varies(x)
+    return x.astype(dtype)
+
+
+def assert_varies(x):
+    """Equal inputs hide swapped, repeated and skipped elements."""
+    x = np.asarray(x)
+    few = min(x.size, 8)
+    if few > 2:
+        distinct = len(np.unique(x))
+        assert distinct >= few // 2, f"only {distinct} distinct values of {x.size}"
+
+
+# --- Guarded arrays -------------------------------------------------------------------------------
+
+
+def _canary(dtype):
+    """A NaN, so that whoever reads it shows it, of a payload that no arithmetic makes."""
+    bits = {4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF85A5A5A5A5A5A)}
+    if np.dtype(dtype).kind != "f":
+        return np.array(0x5A, np.uint8).repeat(np.dtype(dtype).itemsize).view(dtype)[0]
+    return bits[np.dtype(dtype).itemsize].view(dtype)
+
+
+def guarded(shape, dtype, gap=0, start=0):
+    """Return (array, intact): canaries in and all around the array, and what asserts the latter.
+
+    The array starts `start` elements behind a multiple of 64 bytes, and its rows have `gap`
+    elements between them. intact() raises AssertionError if anything around it was written.
+    """
+    dtype, shape = np.dtype(dtype), tuple(np.atleast_1d(shape))
+    ld = shape[-1] + gap
+    rows = shape[0] if len(shape) == 2 else 1
+    margin = 2 * ALIGN // dtype.itemsize
+    size = rows * ld + start + 2 * margin
+    block = np.empty(size * dtype.itemsize + ALIGN, np.uint8)
+    first = -block.ctypes.data % ALIGN
+    flat = block[first : first + size * dtype.itemsize].view(dtype)
+    flat[:] = _canary(dtype)
+    inside = np.zeros(size, bool)
+
+    def view(of):
+        of = of[margin + start : margin + start + rows * ld].reshape(rows, ld)[:, : shape[-1]]
+        return of if len(shape) == 2 else of[0]
+
+    view(inside)[...] = True
+    before = flat.tobytes()
+
+    def intact():
+        now = flat.view(np.uint8).reshape(size, -1)
+        then = np.frombuffer(before, np.uint8).reshape(size, -1)
+        wrong = np.flatnonzero((now != then).any(axis=1) & ~inside)
+        assert not len(wrong), (
+            f"written outside: {len(wrong)} elements, the first {wrong[0] - margin - start} from "
+            f"the start of an array of shape {shape} with rows {ld} apart"
+        )
+
+    return view(flat), intact
+
+
+def placed(values, gap=0, start=0):
+    """A copy of the values in a guarded array: reading beside it yields NaN."""
+    values = np.asarray(values)
+    array, _ = guarded(values.shape, values.dtype, gap, start)
+    array[...] = values
+    return array
+
+
+# --- Comparers ------------------------------------------------------------------------------------
+
+
+def _assert_alike(got, want):
+    assert isinstance(got, np.ndarray), f"got a {type(got).__name__}, not an array"
+    assert got.shape == np.shape(want), f"shape {got.shape}, expected {np.shape(want)}"
+
+
+def _show(got, want, wrong, note=""):
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"{np.count_nonzero(wrong)} of {wrong.size} elements, the first at {at}: "
+        f"{got[at]!r}, expected {np.asarray(want)[at]!r}{note}"
+    )
+
+
+def assert_same_bits(got, want):
+    """Every byte is the same, those of zeros' signs too; NaN need only stand where NaN stands."""
+    want = np.asarray(want)
+    _assert_alike(got, want)
+    assert got.dtype == want.dtype, f"dtype {got.dtype}, expected {want.dtype}"
+    bits = np.dtype(f"u{got.dtype.itemsize}")
+    a, b = np.ascontiguousarray(got), np.ascontiguousarray(want)
+    wrong = a.view(bits) != b.view(bits)
+    if got.dtype.kind == "f":
+        wrong &= ~(np.isnan(a) & np.isnan(b))
+    assert not wrong.any(), "bits differ in " + _show(got, want, wrong)
+
+
+def assert_close(got, want, bound):
+    """|got - want| <= bound, element by element; `want` and `bound` are of a wider type.
+
+    A comparison that an array of zeros would pass proves nothing and fails.
+    """
+    want = np.asarray(want)
+    _assert_alike(got, want)
+    assert want.dtype.itemsize > got.dtype.itemsize or want.dtype == np.longdouble, (
+        f"a {want.dtype} is too coarse to judge {got.dtype}"
+    )
+    if got.size == 0:
+        return
+    bound = np.broadcast_to(bound, want.shape)
+    assert np.isfinite(want).all() and np.isfinite(bound).all(), "the reference is not finite"
+    assert (np.abs(want) > bound).any(), "the bound is so wide that zeros would pass"
+    if want.size > 2:
+        assert np.ptp(want) > 0, "all expected values are equal: swaps would pass"
+    error = np.abs(got.astype(want.dtype) - want)
+    wrong = ~(error <= bound)
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0])
+        note = f", error {float(error[at]):.3g} above the bound {float(bound[at]):.3g}"
+        raise AssertionError("wrong in " + _show(got, want, wrong, note))
+
+
+def assert_ulps(got, want, most):
+    """|got - want| <= most units in the last place; NaN where NaN is expected, and only there."""
+    want = np.asarray(want)
+    _assert_alike(got, want)
+    if got.size > 2:
+        assert len(np.unique(want)) > 1, "all expected values are equal: swaps would pass"
+    nan = np.isnan(want)
+    wrong = nan != np.isnan(got)
+    assert not wrong.any(), "NaN misplaced in " + _show(got, want, wrong)
+    # Beyond the largest number stands the next power of two, one ulp on.
+    top = np.ldexp(want.dtype.type(1), np.finfo(got.dtype).maxexp)
+    cut = [np.clip(np.where(nan, 0, a.astype(want.dtype)), -top, top) for a in (got, want)]
+    spacing = ulp(np.minimum(np.abs(cut[1]), np.finfo(got.dtype).max), got.dtype)
+    error = np.abs(cut[0] - cut[1]) / spacing
+    if (error > most).any():
+        worst = error == error.max()
+        raise AssertionError(f"{float(error.max()):.3f} ulp in " + _show(got, want, worst))
+
+
+def distance(a, b):
+    """|a - b| / (|a| + |b|) of two vectors, which must not be nearly zero."""
+    a, b = np.asarray(a, np.longdouble), np.asarray(b, np.longdouble)
+    assert a.shape == b.shape, f"shapes {a.shape} and {b.shape}"
+    size = np.linalg.norm(a) + np.linalg.norm(b)
+    assert size > 1e-3, f"norm {float(size):.2g}: this would compare rounding errors"
+    assert np.ptp(b) > 0 or b.size == 1, "all elements are equal: swaps would pass"
+    return float(np.linalg.norm(a - b) / size)
+
+
+# --- Correctly rounded arithmetic -----------------------------------------------------------------
+# Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using
+# rounding to odd" (2008): a sum rounded to odd in a longer type, then to nearest, is rounded once.
+
+
+def _two_sum(a, b):  # a + b = s + e, exactly
+    s = a + b
+    back = s - a
+    return s, (a - (s - back)) + (b - back)
+
+
+def _two_product(a, b):  # a b = p + e, exactly (Dekker)
+    def halves(x):
+        t = x * 134217729.0  # 2^27 + 1
+        high = t - (t - x)
+        return high, x - high
+
+    p = a * b
+    (ah, al), (bh, bl) = halves(a), halves(b)
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+def _odd_sum(a, b):  # a + b in float64, rounded to odd where it is not exact
+    s, e = _two_sum(a, b)
+    even = s.view(np.int64) & 1 == 0
+    return np.where((e != 0) & even, np.nextafter(s, np.copysign(np.inf, e)), s)
+
+
+def fma(a, b, c):
+    """a b + c, rounded once, of arrays of float32 or float64 (without overflow or underflow)."""
+    a, b, c = np.broadcast_arrays(a, b, c)
+    if c.dtype == np.float32:
+        product = a.astype(np.float64) * b.astype(np.float64)  # exact
+        return _odd_sum(product, c.astype(np.float64)).astype(np.float32)
+    high, low = _two_product(a, b)
+    middle, lowest = _two_sum(c, low)
+    top, rest = _two_sum(high, middle)
+    return top + _odd_sum(lowest, rest)
+
+
+def multiply_add(fused):
+    """fma, or the same with two roundings as an instruction set without it computes it."""
+    return fma if fused else lambda a, b, c: a * b + c
+
+
+def canonical_product(a, b, c=None, bias=None, fused=True):
+    """(c +) a b (+ bias), in the order and with the roundings that nnc.h promises."""
+    step = multiply_add(fused)
+    for first in range(0, max(a.shape[1], 1), BLOCK):
+        total = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+        for p in range(first, min(first + BLOCK, a.shape[1])):
+            total = step(a[:, p, None], b[None, p, :], total)
+        c = total if c is None else c + total
+    return c if bias is None else c + bias
+
+
+def canonical_column_sums(x, s=None):
+    """(s +) the sums over rows, in increasing order."""
+    total = np.zeros(x.shape[1], x.dtype)
+    for row in x:
+        total = total + row
+    return total if s is None else s + total
+
+
+# --- Activations in a wider type ------------------------------------------------------------------
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def _softsign(x):
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(np.where(np.isinf(x), 1, x))))
+
+
+TRUTH = {
+    "identity": lambda x: x,
+    "relu": lambda x: np.where(x < 0, 0, x),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "softplus": lambda x: np.where(x < 0, 0, x) + np.log1p(np.exp(-np.abs(x))),
+    "softsign": _softsign,
+}
+
+
+def truth(name, x):
+    """f(x) in the wider type of x's."""
+    with np.errstate(all="ignore"):
+        return TRUTH[name](x.astype(wide(x.dtype)))
+
+
+def softmax(z):
+    """softmax of each row, in the wider type of z's."""
+    z = z.astype(wide(z.dtype))
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# --- Networks -------------------------------------------------------------------------------------
+
+
+def lower(n_in, *layers, bias=True, lead=0):
+    """Return (steps, n_params) of dense layers given as (n_out, activation).
+
+    `lead` parameters that belong to nobody come first, to move the others off alignment.
+    """
+    steps, n_params = [], lead
+    for n_out, activation in layers:
+        w, b = n_params, n_params + n_in * n_out
+        n_params = b + n_out * bias
+        steps.append(Step("dense", n_in, n_out, activation, 0.0, w, b if bias else -1))
+        n_in = n_out
+    return steps, n_params
+
+
+def central_differences(f, theta, h=1e-5):
+    """The gradient of f() with respect to the array theta, which f reads."""
+    gradient = np.empty_like(theta)
+    for i in np.ndindex(theta.shape):
+        middle = theta[i]
+        theta[i] = middle + h
+        above = f()
+        theta[i] = middle - h
+        gradient[i] = (above - f()) / (2 * h)
+        theta[i] = middle
+    return gradient

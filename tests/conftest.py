@@ -1,0 +1,52 @@
+"""Fixtures that run a test on every instruction set of this machine, in both types."""
+
+import pytest
+
+from nncore import _core
+
+DTYPES = ("float32", "float64")
+# Those that fuse multiply and add promise each other's bits; the baseline does not.
+FUSED = [isa for isa in _core.isas() if isa != "baseline"]
+
+
+def pytest_report_header(config):
+    compiled = ", ".join(_core.build_info()["compiled"])
+    return [
+        f"nncore: tested instruction sets: {', '.join(_core.isas())} (compiled: {compiled})",
+        f"nncore: compared bit by bit: {', '.join(FUSED) or 'none'}; default: {_core.ISA}",
+    ]
+
+
+@pytest.fixture(params=_core.isas())
+def isa(request):
+    return request.param
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def kernels(isa, dtype):
+    """The single kernels of one instruction set and type."""
+    return _core.Kernels(isa, dtype)
+
+
+@pytest.fixture
+def fused(isa):
+    """Whether multiply-adds of this instruction set round once."""
+    return isa in FUSED
+
+
+@pytest.fixture
+def sizes(kernels):
+    """Lengths around those of a vector."""
+    lanes = kernels.lanes
+    return sorted({0, 1, lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
+
+
+@pytest.fixture
+def fused_isas():
+    """The instruction sets that promise each other's bits."""
+    return FUSED
