@@ -64,7 +64,7 @@ enum {
 
 /* C[m,n] (+)= A[m,k] B[k,n], then + bias, then the epilogue. Strides count elements, and one of
  * each pair is 1. No alias between c and a or b. `b` and `bias` may be read NNC_SLACK bytes past
- * their end; nothing outside the m x n elements of c and y is written.
+ * their end; unless they are an arena's, nothing outside the m x n elements of c and y is written.
  * Value of one element: chains of fused multiply-adds in increasing k from +0, in blocks of
  * NNC_BLOCK, block sums added in order (to c when accumulate), then + bias. Rounding error is at
  * most (min(k, NNC_BLOCK) + k / NNC_BLOCK + 1) eps sum |a||b|. */
@@ -87,6 +87,7 @@ typedef struct {
     ptrdiff_t ldy;
     const void *kept;
     ptrdiff_t ld_kept;
+    int arena;  /* what lies between the rows of c and y may be overwritten */
     void *work; /* gemm_work bytes, NNC_ALIGN aligned */
 } nnc_gemm;
 

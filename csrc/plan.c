@@ -171,7 +171,8 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
         nnc_gemm g = {.m = rows, .n = step->n_out, .k = step->n_in,
                       .a = x, .a_row = ldx, .a_col = 1,
                       .b = parameter(r, step->w), .b_row = step->n_out, .b_col = 1,
-                      .c = to.z, .ldc = to.ld, .bias = parameter(r, step->b)};
+                      .c = to.z, .ldc = to.ld, .bias = parameter(r, step->b),
+                      .arena = y != out};
         if (act != NNC_ACT_identity && act != NNC_ACT_softmax)
             g.act = act, g.act_a = step->act_a, g.y = y, g.ldy = ldy;
         if (run_gemm(r, &g)) return 1;
@@ -228,7 +229,7 @@ static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *
         nnc_gemm dx = {.m = rows, .n = step->n_in, .k = step->n_out,
                        .a = dz, .a_row = ld, .a_col = 1,
                        .b = parameter(r, step->w), .b_row = 1, .b_col = step->n_out,
-                       .c = r->f.d[1 - turn], .ldc = below->ld};
+                       .c = r->f.d[1 - turn], .ldc = below->ld, .arena = 1};
         const nnc_step *source = step - 1;
         if (source->act != NNC_ACT_identity) {
             dx.act = source->act, dx.act_a = source->act_a;

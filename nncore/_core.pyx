@@ -211,6 +211,26 @@ cdef int _poll(void *context) noexcept nogil:
             return 1
     return 0
 
+cdef class Exclusive:
+    """What one run at a time may hold, as a context.
+
+    It is entered and left in C: a Ctrl-C cannot fall between taking it and being sure to give it
+    back, as it can around a lock of Python's.
+    """
+    cdef bint held
+
+    def __enter__(self):
+        if self.held:
+            raise RuntimeError("this network is being trained in another thread")
+        self.held = True
+
+    def __exit__(self, *error):
+        self.held = False
+
+    def locked(self):
+        """Whether a run holds it."""
+        return self.held
+
 # ---- the engine ------------------------------------------------------------------------------
 
 cdef class Engine:
@@ -227,7 +247,7 @@ cdef class Engine:
     cdef char *gradient_data
     cdef _Work predict_work, train_work
     cdef readonly object theta, dtype
-    cdef readonly str isa
+    cdef readonly str isa, rule
     cdef object gradient
     cdef readonly object state
     cdef tuple _hyper
@@ -267,6 +287,7 @@ cdef class Engine:
         cdef int vectors = nnc_opts[<int>code].vectors
         state = aligned_zeros((vectors, -(-self.plan.n_params // 16) * 16), self.dtype)
         self.opt.opt = code
+        self.rule = name
         self.hyper = hyper
         self.opt.updates = 0
         self.state = state[:, :self.plan.n_params]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Mapping
 
@@ -113,12 +112,18 @@ class Network(_core.Predictor):
         self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,
         backend="auto",
     ):  # fmt: skip
+        check_layers(layers)
+        check_linear(layers)
+        self._build(n_in, layers, loss, optimizer, dtype, seed, backend)
+
+    def _build(self, n_in, layers, loss, optimizer, dtype, seed, backend):
+        """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
-        _check_layers(layers)
         self.loss = _choose_loss(loss, layers)
-        self._rng = np.random.default_rng(seed)
-        self._training = threading.Lock()  # held while parameters change
+        self._rng = _as_rng(seed)
+        self._training = _core.Exclusive()  # held while parameters or optimizer change
+        self._backend = check_backend(backend)
         steps, places = [], []
         offset, width = 0, self.n_in
         for layer in layers:
@@ -159,8 +164,9 @@ class Network(_core.Predictor):
     @optimizer.setter
     def optimizer(self, optimizer):
         optimizer = as_optimizer(optimizer)
-        self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
-        self._optimizer = optimizer
+        with self._training:
+            self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+            self._optimizer = optimizer
 
     @property
     def backend(self):
@@ -276,7 +282,7 @@ class Network(_core.Predictor):
                 raise ValueError("validation_data must be a tuple (X, y)")
             validation = self._samples(*validation_data, "validation X", "validation y")
         history, progress = History(), Progress(epochs, verbose)
-        with self._exclusive():
+        with self._training:
             try:
                 for epoch in range(1, epochs + 1):
                     loss = self._epoch(X, y, batch_size, shuffle, epoch, history)
@@ -305,13 +311,13 @@ class Network(_core.Predictor):
         """
         X, y = self._samples(X, y)
         self._batch_size(len(X), len(X))
-        with self._exclusive():
+        with self._training:
             return self._epoch(X, y, len(X), False, 1, History())
 
     def _epoch(self, X, y, batch_size, shuffle, epoch, history):
         """One pass; the mean loss of its rows."""
         engine, rows = self._engine, len(X)
-        engine.hyper = self._optimizer.hyper
+        self._refresh_optimizer()
         order = self._rng.permutation(rows) if shuffle else None
         start = time.perf_counter()
         losses = engine.train(X, y, order, batch_size)
@@ -325,6 +331,15 @@ class Network(_core.Predictor):
         sizes = np.full(len(losses), batch_size)
         sizes[-1] = rows - batch_size * (len(losses) - 1)
         return float(losses @ sizes / rows)
+
+    def _refresh_optimizer(self):
+        """Attributes of the optimizer may have been changed since the last epoch."""
+        optimizer = self._optimizer
+        optimizer.check()
+        if optimizer.rule == self._engine.rule:
+            self._engine.hyper = optimizer.hyper
+        else:
+            self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
 
     def _evaluate(self, X, y):
         scores = {"loss": self._engine.loss(X, y)}
@@ -351,11 +366,6 @@ class Network(_core.Predictor):
                 raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
             return rows
         return min(positive_int(batch_size, "batch_size"), rows)
-
-    def _exclusive(self):
-        if not self._training.acquire(blocking=False):
-            raise RuntimeError("this network is being trained in another thread")
-        return _Release(self._training)
 
     # ---- description and files ----
 
@@ -393,7 +403,7 @@ class Network(_core.Predictor):
 
     def copy(self):
         """Return an independent copy, with the optimizer's state and the random state."""
-        return persistence.from_bytes(persistence.to_bytes(self), backend=self.backend)
+        return persistence.from_bytes(persistence.to_bytes(self), self._backend)
 
     def save(self, path):
         """Write the network to a safetensors file: weights, optimizer state, random state.
@@ -407,33 +417,30 @@ class Network(_core.Predictor):
         persistence.save(self, path)
 
     def __reduce__(self):
-        return persistence.from_bytes, (persistence.to_bytes(self),)
-
-
-class _Release:
-    """Context that ends an exclusive training run."""
-
-    def __init__(self, lock):
-        self._lock = lock
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._lock.release()
+        return persistence.from_bytes, (persistence.to_bytes(self), self._backend)
 
 
 def _as_dtype(dtype):
     try:
-        result = np.dtype(dtype)
+        found = np.dtype(dtype) if dtype is not None else None
     except TypeError:
-        result = None
-    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
+        found = None
+    if found is None or not found.isnative or found.name not in ("float32", "float64"):
         raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}')
-    return result
+    return np.dtype(found.name)  # the one object of this type, which is compared by identity
 
 
-def _check_layers(layers):
+def _as_rng(seed):
+    try:
+        if isinstance(seed, (np.random.Generator, np.random.BitGenerator)):
+            raise TypeError("a generator is not a seed")
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
+
+
+def check_layers(layers):
+    """Raise if these are not the layers of a network."""
     if not layers:
         raise ValueError("Network needs at least one layer, such as nncore.Dense(1)")
     for i, layer in enumerate(layers):
@@ -444,7 +451,6 @@ def _check_layers(layers):
             )
         if layer.activation == "softmax" and i < len(layers) - 1:
             raise ValueError(f"layer {i} is softmax, which only the last layer may be")
-    check_linear(layers)
 
 
 def _choose_loss(loss, layers):
@@ -464,16 +470,20 @@ def _choose_loss(loss, layers):
     return loss
 
 
-def _make_engine(backend, steps, n_params, loss, dtype):
-    if backend == "reference":
-        return ReferenceEngine(steps, n_params, loss, dtype)
-    isa = None if backend == "auto" else backend
-    if isa is not None and isa not in _core.isas():
+def check_backend(backend):
+    """Return the name of a backend if it can run here."""
+    if backend not in ("auto", "reference", *_core.isas()):
         raise ValueError(
             f'backend must be "auto", "reference" or an instruction set that runs here '
             f"({', '.join(_core.isas())}), got {backend!r}"
         )
-    return _core.Engine(steps, n_params, loss, dtype, isa)
+    return backend
+
+
+def _make_engine(backend, steps, n_params, loss, dtype):
+    if backend == "reference":
+        return ReferenceEngine(steps, n_params, loss, dtype)
+    return _core.Engine(steps, n_params, loss, dtype, None if backend == "auto" else backend)
 
 
 def load(path, *, backend="auto"):
@@ -496,4 +506,4 @@ def load(path, *, backend="auto"):
     nncore.files.FileFormatError
         A ValueError that says what in the file is wrong.
     """
-    return persistence.load(os.fspath(path), backend)
+    return persistence.load(os.fspath(path), check_backend(backend))

@@ -12,11 +12,16 @@ class Optimizer:
     """Base of all optimizers.
 
     ``rule`` names a row of the engine's table, ``hyper`` gives its hyper-parameters in the row's
-    order. A changed attribute counts from the next epoch on.
+    order. An attribute that is changed counts from the next epoch on; the state is kept as long as
+    the rule stays the same.
     """
 
     rule: str
     hyper: tuple[float, ...]
+
+    def check(self):
+        """Raise ValueError if an attribute has no meaning."""
+        raise NotImplementedError
 
     def config(self):
         """Return the arguments that make this optimizer again, as JSON values."""
@@ -27,9 +32,7 @@ def _check(optimizer, *, rates=(), fractions=()):
     for field in fields(optimizer):
         value = getattr(optimizer, field.name)
         if isinstance(field.default, float):
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                value = _as_float(optimizer, field.name, value)
-            setattr(optimizer, field.name, float(value))
+            setattr(optimizer, field.name, _as_float(optimizer, field.name, value))
     name = type(optimizer).__name__
     for rate in rates:
         value = getattr(optimizer, rate)
@@ -43,10 +46,10 @@ def _check(optimizer, *, rates=(), fractions=()):
 
 def _as_float(optimizer, name, value):
     try:
-        if isinstance(value, bool):
+        if isinstance(value, (bool, str, bytes)):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{name} of {type(optimizer).__name__} must be a number, got {value!r}"
         ) from None
@@ -81,6 +84,9 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def __post_init__(self):
+        self.check()
+
+    def check(self):
         _check(self, rates=["lr"], fractions=["momentum"])
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0, such as momentum=0.9")
@@ -127,6 +133,9 @@ class Adam(Optimizer):
     rule = "adam"
 
     def __post_init__(self):
+        self.check()
+
+    def check(self):
         _check(self, rates=["lr", "eps"], fractions=["beta1", "beta2"])
 
     @property

@@ -8,10 +8,11 @@ object: format, config (what `Network.config` returns), updates, rng.
 from __future__ import annotations
 
 import json
+import reprlib
 
 import numpy as np
 
-from . import files
+from . import files, names
 from .files import FileFormatError
 
 FORMAT = 1
@@ -59,7 +60,7 @@ def _rebuild(tensors, metadata, where, backend):
         description = json.loads(metadata["nncore"], parse_constant=_refuse)
         if description["format"] != FORMAT:
             raise FileFormatError(
-                f"{where} was written in format {description['format']!r}; this version of "
+                f"{where} was written in format {reprlib.repr(description['format'])}; this version of "
                 f"nncore reads format {FORMAT}. Update the package."
             )
         config = description["config"]
@@ -69,9 +70,11 @@ def _rebuild(tensors, metadata, where, backend):
     except FileFormatError:
         raise
     except KeyError as error:
-        raise FileFormatError(f"{where} is not a network of nncore: {error} is missing") from None
+        missing = reprlib.repr(error.args[0])
+        raise FileFormatError(f"{where} is not a network of nncore: {missing} is missing") from None
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise FileFormatError(f"{where} does not hold a valid network: {error}") from None
+        what = str(error) if len(str(error)) < 300 else str(error)[:300] + " ..."
+        raise FileFormatError(f"{where} does not hold a valid network: {what}") from None
     return network
 
 
@@ -96,21 +99,24 @@ def _check_sizes(config, tensors):
 
 def _make(config, backend):
     from .layers import Dense
-    from .network import Network
+    from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
 
     makers = {"dense": Dense}
     layers = []
     for layer in config["layers"]:
         arguments = dict(layer)
-        maker = makers[arguments.pop("type")]
+        maker = makers[names.look_up("type of layer", arguments.pop("type"), makers)]
         layers.append(maker(**arguments, init="zeros"))
+    check_layers(layers)
     optimizer = dict(config["optimizer"])
-    optimizer = OPTIMIZERS[optimizer.pop("type")](**optimizer)
-    return Network(
-        config["n_in"], *layers, loss=config["loss"], optimizer=optimizer, dtype=config["dtype"],
-        seed=0, backend=backend,
-    )  # fmt: skip
+    rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
+    optimizer = OPTIMIZERS[rule](**optimizer)
+    network = Network.__new__(Network)
+    network._build(
+        config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend
+    )
+    return network
 
 
 def _fill(network, tensors, description):

@@ -329,6 +329,8 @@ class ReferenceEngine:
         All parameters, zero at the start. Write into it; do not replace it.
     state : ndarray, (n_vectors, n_params)
         What the optimizer remembers.
+    rule : str
+        Name of the update rule.
     hyper : tuple of float
         Hyper-parameters of the rule; may be replaced between calls.
     n_updates : int
@@ -360,7 +362,7 @@ class ReferenceEngine:
     def set_optimizer(self, name, hyper):
         """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
         n_vectors, _, self._update = OPTIMIZERS[name]
-        self.hyper = tuple(hyper)
+        self.rule, self.hyper = name, tuple(hyper)
         self.state = np.zeros((n_vectors, self.theta.size), self.theta.dtype)
         self.n_updates = 0
 

@@ -28,7 +28,7 @@ def check_linear(layers):
             f"All hidden activations are linear: these {len(layers)} layers can only do what one "
             f"Dense({layers[-1].n_out}) does. Use a nonlinear activation, such as \"tanh\".",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
@@ -82,8 +82,8 @@ def as_targets(y, rows, network, name="y", data="X"):
 
 def _as_classes(y, rows, network, name, data):
     """Integer labels (rows,), or rows of class weights that sum to 1."""
-    y = _as_array(y, name)
     n = network.n_out
+    y = _as_array(y, name, f" cross_entropy needs integer labels in 0..{n - 1} or one-hot rows.")
     if y.ndim == 2 and y.shape[1] == 1 and n > 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -98,10 +98,12 @@ def _as_classes(y, rows, network, name, data):
     bad = (y < 0) | (y >= n)
     if bad.any():
         row = int(bad.argmax())
+        fix = "Relabel."
+        if y.min() >= 0:
+            fix = f"Give the last layer {int(y.max()) + 1} outputs, or relabel."
         raise ValueError(
             f"cross_entropy needs integer labels in 0..{n - 1} or one-hot rows; got label "
-            f"{int(y[row])} at row {row}. Give the last layer {int(y.max()) + 1} outputs, or "
-            "relabel."
+            f"{int(y[row])} at row {row}. {fix}"
         )
     return np.ascontiguousarray(y, dtype=np.int64)
 
@@ -132,7 +134,7 @@ def _check_range(y, network, name):
             f"Targets span [{low:g}, {high:g}] but the output activation is {output}, range "
             f'({bottom:g}, {top:g}). Use "identity" or scale the targets.',
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,  # the caller of fit, through as_targets and _samples
         )
 
 
@@ -157,7 +159,7 @@ def is_direct(array):
     )
 
 
-def _as_array(value, name):
+def _as_array(value, name, wanted=""):
     """An ndarray of bool, int or float, whatever it came as; or what is wrong with it."""
     if hasattr(value, "toarray"):
         raise ValueError(f"{name} is a sparse matrix; convert it with {name}.toarray()")
@@ -174,7 +176,7 @@ def _as_array(value, name):
         odd = [j for j in range(array.shape[1]) if any(isinstance(v, str) for v in array[:, j])]
         hint = f" (column {odd[0]} holds strings)" if odd else ""
     raise ValueError(
-        f"{name} has dtype {array.dtype}; convert it to float32 or float64{hint}."
+        f"{name} has dtype {array.dtype}; convert it to float32 or float64{hint}.{wanted}"
     )
 
 
@@ -183,7 +185,7 @@ def _as_real(value, name, dtype):
     with np.errstate(over="ignore"):  # found by the check for infinities
         array = np.asarray(array, dtype=dtype)
     if array.ndim == 2 and not is_direct(array):
-        array = np.ascontiguousarray(array)
+        array = array.copy(order="C")  # ascontiguousarray would leave it misaligned
     return array
 
 

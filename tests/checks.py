@@ -41,9 +41,9 @@ def tiny(dtype):
 
 def ulp(values, dtype):
     """The distance between neighbours of dtype at these values of a wider type."""
-    bits = np.finfo(dtype).nmant + 1
-    _, exponent = np.frexp(np.asarray(values, wide(dtype)))
-    exponent = np.maximum(exponent - bits, np.finfo(dtype).minexp - bits + 1)
+    values, bits = np.asarray(values, wide(dtype)), np.finfo(dtype).nmant + 1
+    least = np.finfo(dtype).minexp - bits + 1
+    exponent = np.where(values == 0, least, np.maximum(np.frexp(values)[1] - bits, least))
     return np.ldexp(wide(dtype).type(1), exponent)
 
 
@@ -76,54 +76,67 @@ def assert_varies(x):
 # --- Guarded arrays -------------------------------------------------------------------------------
 
 
-def _canary(dtype):
-    """A NaN, so that whoever reads it shows it, of a payload that no arithmetic makes."""
-    bits = {4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF85A5A5A5A5A5A)}
-    if np.dtype(dtype).kind != "f":
-        return np.array(0x5A, np.uint8).repeat(np.dtype(dtype).itemsize).view(dtype)[0]
-    return bits[np.dtype(dtype).itemsize].view(dtype)
+_POOL = np.random.default_rng(4).uniform(-2, -1, 1 << 16)
+_drawn = 0
+
+
+def _canaries(size, dtype):
+    """Numbers that no two arrays have at the same place, and that every activation changes."""
+    global _drawn
+    _drawn += 7919
+    return _POOL.take(np.arange(_drawn, _drawn + size), mode="wrap").astype(dtype)
+
+
+def _amid(shape, dtype, gap, start, around):
+    """An array, the flat array it lies in, and which elements of that are its own."""
+    dtype, shape = np.dtype(dtype), tuple(np.atleast_1d(shape).tolist())
+    rows, columns = shape if len(shape) == 2 else (1, *shape)
+    margin = 2 * ALIGN // dtype.itemsize
+    first, ld = margin + start, columns + gap
+    size = first + rows * ld + margin
+    block = np.empty(size * dtype.itemsize + ALIGN, np.uint8)
+    offset = -block.ctypes.data % ALIGN
+    flat = block[offset : offset + size * dtype.itemsize].view(dtype)
+    flat[:] = around(size, dtype)
+    own = np.zeros(size, bool)
+
+    def view(of):
+        of = of[first : first + rows * ld].reshape(rows, ld)[:, :columns]
+        return of if len(shape) == 2 else of[0]
+
+    view(own)[...] = True
+    return view(flat), flat, own
 
 
 def guarded(shape, dtype, gap=0, start=0):
-    """Return (array, intact): canaries in and all around the array, and what asserts the latter.
+    """Return (array, intact): an array to write to, and what asserts that only it was written.
 
     The array starts `start` elements behind a multiple of 64 bytes, and its rows have `gap`
-    elements between them. intact() raises AssertionError if anything around it was written.
+    elements between them. It holds arbitrary numbers, and so does all that is around it.
     """
-    dtype, shape = np.dtype(dtype), tuple(np.atleast_1d(shape))
-    ld = shape[-1] + gap
-    rows = shape[0] if len(shape) == 2 else 1
-    margin = 2 * ALIGN // dtype.itemsize
-    size = rows * ld + start + 2 * margin
-    block = np.empty(size * dtype.itemsize + ALIGN, np.uint8)
-    first = -block.ctypes.data % ALIGN
-    flat = block[first : first + size * dtype.itemsize].view(dtype)
-    flat[:] = _canary(dtype)
-    inside = np.zeros(size, bool)
-
-    def view(of):
-        of = of[margin + start : margin + start + rows * ld].reshape(rows, ld)[:, : shape[-1]]
-        return of if len(shape) == 2 else of[0]
-
-    view(inside)[...] = True
-    before = flat.tobytes()
+    array, flat, own = _amid(shape, dtype, gap, start, _canaries)
+    bits = np.dtype(f"u{flat.dtype.itemsize}")
+    before = flat.view(bits)[~own]
 
     def intact():
-        now = flat.view(np.uint8).reshape(size, -1)
-        then = np.frombuffer(before, np.uint8).reshape(size, -1)
-        wrong = np.flatnonzero((now != then).any(axis=1) & ~inside)
-        assert not len(wrong), (
-            f"written outside: {len(wrong)} elements, the first {wrong[0] - margin - start} from "
-            f"the start of an array of shape {shape} with rows {ld} apart"
-        )
+        changed = np.flatnonzero(flat.view(bits)[~own] != before)
+        if len(changed):
+            at = np.flatnonzero(~own)[changed[0]] - 2 * ALIGN // flat.dtype.itemsize - start
+            raise AssertionError(
+                f"written outside: {len(changed)} elements, the first {at} from the start of an "
+                f"array of shape {array.shape} with {gap} elements between rows"
+            )
 
-    return view(flat), intact
+    return array, intact
 
 
 def placed(values, gap=0, start=0):
-    """A copy of the values in a guarded array: reading beside it yields NaN."""
+    """A copy of the values amid NaNs: reading beside it shows."""
     values = np.asarray(values)
-    array, _ = guarded(values.shape, values.dtype, gap, start)
+    missing = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
+    array, _, _ = _amid(
+        values.shape, values.dtype, gap, start, lambda size, dtype: np.full(size, missing, dtype)
+    )
     array[...] = values
     return array
 
@@ -183,9 +196,13 @@ def assert_close(got, want, bound):
 
 
 def assert_ulps(got, want, most):
-    """|got - want| <= most units in the last place; NaN where NaN is expected, and only there."""
+    """|got - want| <= most units in the last place; NaN where NaN is expected, and only there.
+
+    Where no type is wider than float64, what is expected may itself be one off.
+    """
     want = np.asarray(want)
     _assert_alike(got, want)
+    most += most > 0 and np.finfo(want.dtype).eps == np.finfo(got.dtype).eps
     if got.size > 2:
         assert len(np.unique(want)) > 1, "all expected values are equal: swaps would pass"
     nan = np.isnan(want)
@@ -273,6 +290,22 @@ def canonical_column_sums(x, s=None):
     for row in x:
         total = total + row
     return total if s is None else s + total
+
+
+def canonical_update(name, fused, theta, g, state, hyper, t):
+    """The rows of optimizers.def, operation by operation."""
+    real, fma = theta.dtype.type, multiply_add(fused)
+    if name == "sgd":
+        return fma(real(-hyper[0]), g, theta), []
+    if name in ("momentum", "nesterov"):
+        lr, mu = map(real, hyper)
+        v = fma(mu, state[0], g)
+        return fma(-lr, fma(mu, v, g) if name == "nesterov" else v, theta), [v]
+    lr, b1, b2, eps = hyper
+    m = fma(real(b1), state[0], real(1 - b1) * g)
+    v = fma(real(b2), state[1], real(1 - b2) * (g * g))
+    below = fma(np.sqrt(v), real(1 / np.sqrt(1 - b2**t)), real(eps))
+    return fma(-real(lr / (1 - b1**t)), m / below, theta), [m, v]
 
 
 # --- Activations in a wider type ------------------------------------------------------------------

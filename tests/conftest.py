@@ -44,9 +44,3 @@ def sizes(kernels):
     """Lengths around those of a vector."""
     lanes = kernels.lanes
     return sorted({0, 1, lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
-
-
-@pytest.fixture
-def fused_isas():
-    """The instruction sets that promise each other's bits."""
-    return FUSED

@@ -248,9 +248,9 @@ static void epilogue(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j
     real *y = g->y ? (real *)g->y + i * g->ldy + j : c;
     const real *kept = g->kept ? (const real *)g->kept + i * g->ld_kept + j : NULL;
     const ptrdiff_t ld = g->ldc;
-    /* Rows of an arena, or of a dense matrix, are one run. */
-    const int one_run = n == g->n && (g->y == NULL || g->ldy == ld) &&
-                        (g->kept == NULL || g->ld_kept == ld) && ld - n < PAD;
+    /* Rows that lie close together are one run. */
+    const int one_run = n == g->n && (ld == n || (g->arena && ld < n + 2 * PAD)) &&
+                        (g->y == NULL || g->ldy == ld) && (g->kept == NULL || g->ld_kept == ld);
     const ptrdiff_t runs = one_run ? 1 : rows, length = one_run ? (rows - 1) * ld + n : n;
     for (ptrdiff_t r = 0; r < runs; r++) {
         if (kept)

@@ -54,7 +54,7 @@ class Dense(Layer):
         if isinstance(init, str):
             init = names.look_up("initializer", init, initializers.INITIALIZERS)
         else:
-            init = np.array(init, dtype=np.float64)
+            init = _as_weights(init)
         self.init = init
 
     def __repr__(self):
@@ -120,6 +120,18 @@ class Dense(Layer):
             raise AttributeError(
                 f"{self!r} is only a description: the weights are in net.layers[i].W and .b"
             ) from None
+
+
+def _as_weights(init):
+    try:
+        weights = np.array(init, dtype=np.float64)
+        if not np.isfinite(weights).all():
+            raise ValueError("it has values that are not finite")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"init must be the name of an initializer or an array (n_in, n_out) of numbers: {error}"
+        ) from None
+    return weights
 
 
 def positive_int(value, what):

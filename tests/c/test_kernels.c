@@ -1,0 +1,453 @@
+/* The other kernels, each on buffers of exactly its size: elementwise functions and slopes, losses,
+ * sums, gathers, updates. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "oracle.h"
+#include "testing.h"
+
+static void *zeros(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p) abort();
+    return p;
+}
+
+/* Whether two results are the same number; NaNs are. */
+static int same(double x, double y) {
+    return x == y ? !signbit(x) == !signbit(y) : isnan(x) && isnan(y);
+}
+
+/* ---- activations and their slopes --------------------------------------------------------- */
+
+/* Arguments over all magnitudes, with the special ones first. */
+static double argument(uint64_t i) {
+    static const double special[] = {0.0, 1.0, 0.5, 1e-30, 0x1p-140, 0x1p-149, 20, 88, 104, 709,
+                                     746, 1e30, 3e38, INFINITY};
+    enum { SPECIAL = 2 * sizeof special / sizeof *special };
+    if (i < SPECIAL) return i % 2 ? -special[i / 2] : special[i / 2];
+    const double scale[] = {1, 4, 30, 1e-3};
+    return uniform(11, i, -1, 1) * scale[i % 4];
+}
+
+/* Writes every size, out of place and in place, and expects what one number at a time gives. */
+static void check_lengths(const nnc_kernels *k, int act, const void *x, const void *kept,
+                          const void *one_by_one, const void *slopes_one_by_one, ptrdiff_t n_all) {
+    const nnc_dtype type = k->dtype;
+    const size_t size = k->size;
+    const double a = nnc_acts[act].a;
+    for (ptrdiff_t n = 0; n <= n_all; n += n < 70 ? 1 : n_all - 70) {
+        where("%s %s of %td numbers", k->isa, nnc_acts[act].name, n);
+        const int start = mark();
+        void *from = fresh((size_t)n * size), *to = fresh((size_t)n * size);
+        void *slope = fresh((size_t)n * size), *dx = fresh((size_t)n * size);
+        memcpy(from, x, (size_t)n * size);
+        k->act[act](n, from, to, a);
+        check(first_different(type, 1, n, to, n, one_by_one) < 0, "depends on the length");
+        check(first_different(type, 1, n, from, n, x) < 0, "changed its argument");
+        k->act[act](n, from, from, a);
+        check(first_different(type, 1, n, from, n, one_by_one) < 0, "in place differs");
+        memcpy(from, x, (size_t)n * size), memcpy(slope, kept, (size_t)n * size);
+        k->act_slope[act](n, slope, from, dx, a);
+        check(first_different(type, 1, n, dx, n, slopes_one_by_one) < 0,
+              "the slope depends on the length");
+        k->act_slope[act](n, slope, from, from, a);
+        check(first_different(type, 1, n, from, n, slopes_one_by_one) < 0,
+              "the slope in place differs");
+        release(start);
+    }
+}
+
+static void check_act(const nnc_kernels *k, int act, ptrdiff_t n, void *bits) {
+    const nnc_dtype type = k->dtype;
+    const double a = nnc_acts[act].a;
+    const wide eps = epsilon_of(type), least = 2 * smallest_of(type);
+    void *x = zeros((size_t)n, k->size), *y = zeros((size_t)n, k->size);
+    void *kept = zeros((size_t)n, k->size), *dx = zeros((size_t)n, k->size);
+    where("%s %s", k->isa, nnc_acts[act].name);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        put(type, x, i, argument((uint64_t)i));
+        k->act[act](1, at(type, x, i), at(type, y, i), a);
+        const double xi = get(type, x, i), yi = get(type, y, i);
+        const wide want = expected_act(act, xi, a), bound = 4 * eps * W(fabs)(want) + least;
+        check(isinf(xi) ? !isnan(yi) : W(fabs)(yi - want) <= bound, "f(%.17g) = %.17g, expected %.17Lg",
+              xi, yi, (long double)want);
+        const double ki = nnc_acts[act].keeps == NNC_KEEPS_X ? xi : yi;
+        put(type, kept, i, ki);
+        k->act_slope[act](1, at(type, kept, i), at(type, x, i), at(type, dx, i), a);
+        if (isinf(xi)) continue;
+        const wide s = expected_slope(act, xi, ki, a), d = s * xi;
+        const double got = get(type, dx, i);
+        check(W(fabs)(got - d) <= 4 * eps * W(fabs)(xi) * (W(fabs)(s) + !is_fused(k)) + least + least * W(fabs)(xi),
+              "slope at kept %.17g times %.17g is %.17g, expected %.17Lg", ki, xi, got, (long double)d);
+    }
+    check_lengths(k, act, x, kept, y, dx, n);
+    double nan = NAN, out = 0;
+    float nan32 = NAN, out32 = 0;
+    if (type == NNC_F32) k->act[act](1, &nan32, &out32, a), out = (double)out32;
+    else k->act[act](1, &nan, &out, a);
+    check(isnan(out), "NaN gives %g", out);
+    memcpy(bits, y, (size_t)n * k->size);
+    memcpy((char *)bits + (size_t)n * k->size, dx, (size_t)n * k->size);
+    free(x), free(y), free(kept), free(dx);
+}
+
+/* The slope of each row is the derivative of its function, in `wide`. */
+static void check_row(int act) {
+    const wide h = W(sqrt)((wide)WIDE_EPSILON) * 16;
+    where("%s", nnc_acts[act].name);
+    for (int i = 0; i < 200; i++) {
+        const wide x = uniform(3, (uint64_t)i, -8, 8), a = nnc_acts[act].a;
+        const wide y = expected_act(act, x, a), s = expected_slope(act, x, y, a);
+        const wide d = (expected_act(act, x + h, a) - expected_act(act, x - h, a)) / (2 * h);
+        check(W(fabs)(d - s) <= 1e-6, "slope at %Lg is %Lg, the difference quotient %Lg",
+              (long double)x, (long double)s, (long double)d);
+    }
+}
+
+void test_elementwise(void) {
+    enum { N = 1000 };
+    group("slopes in activations.def");
+    for (int act = 0; act < NNC_N_ACTS; act++) check_row(act);
+    for (int t = 0; t < NNC_N_DTYPES; t++) {
+        const nnc_dtype type = (nnc_dtype)t;
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable(type, list);
+        group("activations %s", type_names[t]);
+        const size_t bytes = 2 * N * size_of(type);
+        for (int act = 0; act < NNC_N_ACTS; act++) {
+            void *first = zeros(1, bytes), *bits = zeros(1, bytes);
+            int fused = 0;
+            for (int i = 0; i < isas; i++) {
+                check_act(list[i], act, N, bits);
+                if (!is_fused(list[i])) continue;
+                if (fused++ == 0)
+                    memcpy(first, bits, bytes);
+                else
+                    check(memcmp(first, bits, bytes) == 0, "other bits than %s", list[0]->isa);
+            }
+            free(first), free(bits);
+        }
+    }
+}
+
+/* ---- losses and softmax ------------------------------------------------------------------- */
+
+/* A fresh arena: rows padded to NNC_ALIGN bytes. */
+static void *arena(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t *ld) {
+    const ptrdiff_t pad = NNC_ALIGN / (ptrdiff_t)size_of(type);
+    *ld = (n + pad - 1) / pad * pad;
+    return fresh_aligned((size_t)(rows * *ld) * size_of(type));
+}
+
+static void check_loss(const nnc_kernels *k, int loss, ptrdiff_t rows, ptrdiff_t n, double size,
+                       int by_label, double *value, void *bits) {
+    const nnc_dtype type = k->dtype;
+    const wide eps = epsilon_of(type);
+    const size_t count = (size_t)(rows * n);
+    const int start = mark();
+    const int entropy = loss == NNC_LOSS_cross_entropy;
+    where("%s %s of %td x %td%s, scores up to %g", k->isa, nnc_losses[loss].name, rows, n,
+          by_label ? " labels" : "", size);
+    nnc_loss_args g = {.rows = rows, .n = n, .ldt = n + 2, .scale = 1 / (double)(3 * rows + 1)};
+    g.y = arena(type, rows, n, &g.ldy);
+    g.dy = arena(type, rows, n, &g.lddy);
+    void *t = fresh(rows ? (size_t)((rows - 1) * g.ldt + n) * k->size : 0);
+    int64_t *labels = fresh((size_t)rows * sizeof *labels);
+    wide *want = zeros(count, sizeof *want), *bound = zeros(count, sizeof *bound);
+    wide *targets = zeros((size_t)n, sizeof *targets);
+    number *z = zeros((size_t)n, sizeof *z), *dz = zeros((size_t)n, sizeof *dz);
+    number total = {0, 0};
+    const wide scale = type == NNC_F32 ? (wide)(float)g.scale : (wide)g.scale;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        labels[i] = (int64_t)(mixed(5, (uint64_t)i) % (uint64_t)n);
+        if (i == rows - 1) labels[i] = n - 1;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            put(type, g.y, i * g.ldy + j, uniform(1, (uint64_t)(i * n + j), -size, size));
+            put(type, t, i * g.ldt + j, uniform(2, (uint64_t)(i * n + j), 0, 1));
+            z[j] = (number){get(type, g.y, i * g.ldy + j), 0};
+            targets[j] = get(type, t, i * g.ldt + j);
+        }
+        if (entropy) {
+            const number v = expected_cross_entropy(type, n, z, by_label ? NULL : targets,
+                                                    labels[i], scale, dz);
+            total.v += v.v, total.e += v.e;
+        }
+        for (ptrdiff_t j = 0; j < n; j++) {
+            wide *v = &want[i * n + j], *b = &bound[i * n + j];
+            if (entropy) {
+                *v = dz[j].v, *b = dz[j].e;
+                continue;
+            }
+            const wide y = z[j].v, tj = targets[j], one = expected_loss(loss, y, tj);
+            const wide s = expected_loss_slope(loss, y, tj);
+            total.v += one;
+            total.e += 4 * eps * (W(fabs)(one) + W(fabs)(y) + W(fabs)(y * tj) + 1);
+            *v = s * scale;
+            *b = 4 * eps * scale * (W(fabs)(s) + 1 + W(fabs)(tj)) + 2 * smallest_of(type);
+        }
+    }
+    total.e += W(fabs)(total.v) * (wide)(count + 8) * (wide)DBL_EPSILON;
+    if (by_label)
+        g.labels = labels;
+    else
+        g.t = t;
+    *value = k->loss[loss](&g);
+    check(W(fabs)(*value - total.v) <= total.e, "the value is %.17g, expected %.17Lg", *value,
+          (long double)total.v);
+    const ptrdiff_t wrong = first_outside(type, rows, n, g.dy, g.lddy, want, bound);
+    check(wrong < 0, "the gradient of element %td is wrong", wrong);
+    check(gaps_untouched(type, rows, n, t, g.ldt), "the targets were written");
+    for (ptrdiff_t i = 0; i < rows; i++)
+        memcpy(at(type, bits, i * n), at(type, g.dy, i * g.lddy), (size_t)n * k->size);
+    free(want), free(bound), free(targets), free(z), free(dz);
+    release(start);
+}
+
+static void check_softmax(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n, double size) {
+    const nnc_dtype type = k->dtype;
+    const wide eps = epsilon_of(type);
+    const int start = mark();
+    where("%s softmax of %td x %td, scores up to %g", k->isa, rows, n, size);
+    ptrdiff_t ldz;
+    void *z = arena(type, rows, n, &ldz);
+    const ptrdiff_t ldy = n + 1, lddy = n + 3;
+    const size_t bytes = rows ? (size_t)((rows - 1) * ldy + n) * k->size : 0;
+    const size_t dbytes = rows ? (size_t)((rows - 1) * lddy + n) * k->size : 0;
+    void *y = fresh(bytes), *dy = fresh(dbytes), *dz = fresh(dbytes);
+    number *zs = zeros((size_t)n, sizeof *zs), *ys = zeros((size_t)n, sizeof *ys);
+    wide *want = zeros((size_t)(rows * n), sizeof *want);
+    wide *bound = zeros((size_t)(rows * n), sizeof *bound);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        for (ptrdiff_t j = 0; j < n; j++) {
+            put(type, z, i * ldz + j, uniform(21, (uint64_t)(i * n + j), -size, size));
+            put(type, dy, i * lddy + j, uniform(22, (uint64_t)(i * n + j), -2, 1));
+            zs[j] = (number){get(type, z, i * ldz + j), 0};
+        }
+        expected_softmax(type, n, zs, ys);
+        for (ptrdiff_t j = 0; j < n; j++) want[i * n + j] = ys[j].v, bound[i * n + j] = ys[j].e;
+    }
+    k->softmax(rows, n, z, ldz, y, ldy);
+    check(first_outside(type, rows, n, y, ldy, want, bound) < 0, "the output is wrong");
+    check(gaps_untouched(type, rows, n, y, ldy), "y was written between its rows");
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        wide mean = 0, mean_size = 0;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const wide term = (wide)get(type, y, i * ldy + j) * get(type, dy, i * lddy + j);
+            mean += term, mean_size += W(fabs)(term);
+        }
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const wide yj = get(type, y, i * ldy + j), dj = get(type, dy, i * lddy + j);
+            want[i * n + j] = yj * (dj - mean);
+            bound[i * n + j] = eps * yj * ((wide)(n + 4) * mean_size + 2 * W(fabs)(dj)) +
+                               (wide)(n + 4) * smallest_of(type);
+        }
+    }
+    k->softmax_slope(rows, n, y, ldy, dy, lddy, dz, lddy);
+    check(first_outside(type, rows, n, dz, lddy, want, bound) < 0, "the slope is wrong");
+    check(gaps_untouched(type, rows, n, dz, lddy), "dz was written between its rows");
+    k->softmax_slope(rows, n, y, ldy, dy, lddy, dy, lddy);
+    check(!bytes || !memcmp(dy, dz, dbytes), "the slope in place differs");
+    free(zs), free(ys), free(want), free(bound);
+    release(start);
+}
+
+void test_losses(void) {
+    static const ptrdiff_t widths[] = {1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 31, 33, 64, 65, 100};
+    static const double sizes[] = {1, 30, 1000};
+    enum { ROWS = 7, WIDEST = 100 };
+    for (int t = 0; t < NNC_N_DTYPES; t++) {
+        const nnc_dtype type = (nnc_dtype)t;
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable(type, list);
+        void *bits = zeros(ROWS * WIDEST, sizeof(double)), *first = zeros(ROWS * WIDEST, sizeof(double));
+        group("losses %s", type_names[t]);
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+            for (int which = 0; which < 6 * (NNC_N_LOSSES + 1); which++) {
+                /* the losses, and after them cross_entropy of labels */
+                const int labels = which / 6 == NNC_N_LOSSES;
+                const int loss = labels ? NNC_LOSS_cross_entropy : which / 6;
+                const ptrdiff_t rows = which % 2 ? ROWS : 1, n = widths[w];
+                double value = 0, first_value = 0;
+                int fused = 0;
+                for (int i = 0; i < isas; i++) {
+                    check_loss(list[i], loss, rows, n, sizes[which % 6 / 2], labels, &value, bits);
+                    if (!is_fused(list[i])) continue;
+                    const size_t bytes = (size_t)(rows * n) * size_of(type);
+                    if (fused++ == 0)
+                        first_value = value, memcpy(first, bits, bytes);
+                    else
+                        check(same(value, first_value) && !memcmp(bits, first, bytes),
+                              "other bits than %s", list[0]->isa);
+                }
+            }
+        for (int i = 0; i < isas; i++) {
+            double value;
+            for (int loss = 0; loss < NNC_N_LOSSES; loss++)
+                check_loss(list[i], loss, 0, 5, 1, loss == NNC_LOSS_cross_entropy, &value, bits);
+            for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+                for (int s = 0; s < 3; s++)
+                    for (ptrdiff_t rows = 0; rows < 4; rows++)
+                        check_softmax(list[i], rows, widths[w], sizes[s]);
+        }
+        free(bits), free(first);
+    }
+}
+
+/* ---- sums over rows, gather ----------------------------------------------------------------- */
+
+static void check_column_sums(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n, int accumulate) {
+    const nnc_dtype type = k->dtype;
+    const ptrdiff_t ld = n + rows % 3;
+    const int start = mark();
+    where("%s column_sums of %td x %td%s", k->isa, rows, n, accumulate ? ", accumulated" : "");
+    void *x = fresh(rows && n ? (size_t)((rows - 1) * ld + n) * k->size : 0);
+    void *s = fresh((size_t)n * k->size), *want = zeros((size_t)n, k->size);
+    if (accumulate) fill(type, s, n, 3, -1, 1);
+    for (ptrdiff_t i = 0; i < rows; i++) fill(type, at(type, x, i * ld), n, 40 + (uint64_t)i, -1, 1);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        double sum = 0;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            sum += get(type, x, i * ld + j);
+            if (type == NNC_F32) sum = (double)(float)sum; /* as if added in float */
+        }
+        put(type, want, j, accumulate ? get(type, s, j) + sum : sum);
+    }
+    k->column_sums(rows, n, x, ld, s, accumulate);
+    check(first_different(type, 1, n, s, n, want) < 0, "differs from the chain over rows");
+    free(want);
+    release(start);
+}
+
+static void check_gather(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n) {
+    const nnc_dtype type = k->dtype;
+    enum { SOURCE = 23 };
+    const ptrdiff_t ldx = n + n % 2, ldy = n + 1 + n % 3;
+    const int start = mark();
+    where("%s gather of %td x %td", k->isa, rows, n);
+    void *x = fresh(n ? (size_t)((SOURCE - 1) * ldx + n) * k->size : 0);
+    void *y = fresh(rows && n ? (size_t)((rows - 1) * ldy + n) * k->size : 0);
+    int64_t *index = fresh((size_t)rows * sizeof *index);
+    for (ptrdiff_t i = 0; i < SOURCE && n; i++) fill(type, at(type, x, i * ldx), n, 70 + (uint64_t)i, -1, 1);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        index[i] = i < 2 ? (SOURCE - 1) * (1 - i) : (int64_t)(mixed(6, (uint64_t)i) % SOURCE);
+    k->gather(rows, n, index, x, ldx, y, ldy);
+    int right = 1;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        right &= !memcmp(at(type, y, i * ldy), at(type, x, index[i] * ldx), (size_t)n * k->size);
+    check(right, "rows differ");
+    check(gaps_untouched(type, rows, n, y, ldy), "written between the rows");
+    release(start);
+}
+
+void test_rows(void) {
+    static const ptrdiff_t counts[] = {0, 1, 2, 7, 8, 255, 256};
+    for (int t = 0; t < NNC_N_DTYPES; t++) {
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable((nnc_dtype)t, list);
+        group("column_sums, gather %s", type_names[t]);
+        for (int i = 0; i < isas; i++)
+            for (ptrdiff_t n = 0; n < 150; n += n < 70 ? 1 : 13)
+                for (size_t r = 0; r < sizeof counts / sizeof *counts; r++) {
+                    check_column_sums(list[i], counts[r], n, 0);
+                    check_column_sums(list[i], counts[r], n, 1);
+                    check_gather(list[i], counts[r] < 9 ? counts[r] : 40, n);
+                }
+    }
+}
+
+/* ---- updates ------------------------------------------------------------------------------ */
+
+/* Three updates in a row; each compared with `wide`, from where the engine stood before it. */
+static void check_update(const nnc_kernels *k, int opt, ptrdiff_t n, void *bits) {
+    const nnc_dtype type = k->dtype;
+    const wide eps = epsilon_of(type), least = 8 * smallest_of(type);
+    const size_t bytes = (size_t)n * k->size;
+    const int start = mark(), vectors = nnc_opts[opt].vectors;
+    where("%s %s of %td", k->isa, nnc_opts[opt].name, n);
+    void *theta = fresh(bytes), *gradient = fresh(bytes), *state[NNC_MAX_VECTORS] = {0};
+    wide_parameter *from = zeros((size_t)n, sizeof *from);
+    fill(type, theta, n, 50, -1, 1);
+    for (int v = 0; v < vectors; v++) state[v] = memset(fresh(bytes), 0, bytes);
+    for (int step = 1; step <= 3; step++) {
+        double coef[NNC_MAX_COEF];
+        nnc_opt_coefficients((nnc_opt)opt, nnc_opts[opt].defaults, step, coef);
+        fill(type, gradient, n, 60 + (uint64_t)step, -1, 1);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            from[i].p = get(type, theta, i);
+            for (int v = 0; v < vectors; v++) from[i].s[v] = get(type, state[v], i);
+        }
+        k->update[opt](n, theta, gradient, state, coef);
+        int right = 1, moved = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const wide g = get(type, gradient, i);
+            const wide_parameter want = expected_update(opt, type, from[i], g, coef);
+            wide_parameter size = from[i]; /* the same without cancellation */
+            size.p = 0;
+            for (int v = 0; v < vectors; v++) size.s[v] = W(fabs)(size.s[v]);
+            size = expected_update(opt, type, size, W(fabs)(g), coef);
+            const wide p = get(type, theta, i);
+            right &= W(fabs)(p - want.p) <=
+                     16 * eps * (W(fabs)(from[i].p) + W(fabs)(size.p)) + least;
+            for (int v = 0; v < vectors; v++)
+                right &= W(fabs)(get(type, state[v], i) - want.s[v]) <= 4 * eps * size.s[v] + least;
+            moved += p != from[i].p;
+        }
+        check(right, "update %d is wrong", step);
+        check(moved == n, "update %d moved %d of %td parameters", step, moved, n);
+    }
+    if (bits) {
+        memcpy(bits, theta, bytes);
+        for (int v = 0; v < vectors; v++) memcpy((char *)bits + (size_t)(v + 1) * bytes, state[v], bytes);
+    }
+    free(from);
+    release(start);
+}
+
+/* Decaying state ends at zero, not in denormal numbers, and NaN stays. */
+static void check_settling(const nnc_kernels *k, int opt) {
+    const nnc_dtype type = k->dtype;
+    enum { N = 3 };
+    double coef[NNC_MAX_COEF], theta[N] = {0}, gradient[N] = {0}, state[2][N];
+    void *vectors[NNC_MAX_VECTORS] = {state[0], state[1]};
+    where("%s %s of decayed state", k->isa, nnc_opts[opt].name);
+    nnc_opt_coefficients((nnc_opt)opt, nnc_opts[opt].defaults, 1000, coef);
+    const double smallest = type == NNC_F32 ? FLT_MIN : DBL_MIN;
+    for (int v = 0; v < 2; v++)
+        for (int i = 0; i < N; i++) put(type, state[v], i, i == 0 ? smallest : i == 1 ? 1 : NAN);
+    k->update[opt](N, theta, gradient, vectors, coef);
+    for (int v = 0; v < nnc_opts[opt].vectors; v++) {
+        check(get(type, state[v], 0) == 0, "state %d is denormal", v);
+        check(get(type, state[v], 1) > 0.5, "state %d was lost", v);
+        check(isnan(get(type, state[v], 2)), "state %d lost its NaN", v);
+    }
+}
+
+void test_updates(void) {
+    enum { LONGEST = 257, VECTORS = 1 + NNC_MAX_VECTORS };
+    for (int t = 0; t < NNC_N_DTYPES; t++) {
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable((nnc_dtype)t, list);
+        const size_t room = LONGEST * VECTORS * sizeof(double);
+        void *first = zeros(1, room), *bits = zeros(1, room);
+        group("updates %s", type_names[t]);
+        for (int opt = 0; opt < NNC_N_OPTS; opt++) {
+            int fused = 0;
+            for (int i = 0; i < isas; i++) {
+                for (ptrdiff_t n = 0; n < 70; n++) check_update(list[i], opt, n, NULL);
+                check_update(list[i], opt, LONGEST, bits);
+                if (is_fused(list[i])) {
+                    if (fused++ == 0)
+                        memcpy(first, bits, room);
+                    else
+                        check(!memcmp(first, bits, room), "other bits than %s", list[0]->isa);
+                }
+                check_settling(list[i], opt);
+                char *sink = fresh((size_t)list[i]->lanes * list[i]->size);
+                check(list[i]->fma_probe(10, sink) > 0, "the probe did nothing");
+                release(mark() - 1);
+            }
+        }
+        free(first), free(bits);
+    }
+}

@@ -1,0 +1,297 @@
+"""Every row of activations.def: values, slopes, special values, and every place in a vector."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from nncore import _core
+from nncore.reference import ACTIVATIONS
+
+from .checks import (
+    TRUTH,
+    assert_close,
+    assert_same_bits,
+    assert_ulps,
+    gamma,
+    guarded,
+    noise,
+    placed,
+    tiny,
+    truth,
+    ulp,
+    unit,
+    wide,
+)
+
+NAMES = pytest.mark.parametrize("name", _core.ACTIVATIONS)
+KEEPS = {name: row["keeps"] for name, row in _core.ACTIVATIONS.items()}
+
+
+def test_every_activation_has_a_truth():
+    assert TRUTH.keys() == _core.ACTIVATIONS.keys() == SLOPES.keys() == LIMITS.keys()
+
+
+@lru_cache
+def sample(dtype):
+    """Numbers of all sizes, without NaN: every 60013th float, or random doubles; and the corners."""
+    info = np.finfo(dtype)
+    if dtype == np.float32:
+        x = np.arange(0, 2**32, 60_013, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    else:
+        rng = np.random.default_rng(5)
+        bits = rng.integers(0, 2**64, 15_000, dtype=np.uint64, endpoint=False)
+        evenly = [rng.uniform(-w, w, 5_000) for w in (0.05, 0.4, 1, 2, 5, 20, 40, 100, 760, 1e4)]
+        x = np.concatenate([bits.view(np.float64), *evenly])
+    corners = [0, info.smallest_subnormal, info.tiny / 3, info.tiny, info.eps**2, info.eps / 4,
+               info.eps / 2, info.eps, 0.5, 1, 2, 17, 37, 87, 88.7, 103, 104, 709, 746, 1e10, 1e30,
+               info.max / 2, info.max, np.inf]  # fmt: skip
+    x = np.concatenate([x[~np.isnan(x)], np.array([*corners, *np.negative(corners)], dtype)])
+    x.flags.writeable = False
+    return x
+
+
+@lru_cache
+def true_values(name, dtype):
+    return truth(name, sample(dtype))
+
+
+def apply(kernels, name, x):
+    y, intact = guarded(x.shape, kernels.dtype)
+    kernels.activation(name, np.ascontiguousarray(x), y)
+    intact()
+    return y
+
+
+def slope(kernels, name, kept, dy=None):
+    dx, intact = guarded(kept.shape, kernels.dtype)
+    kernels.slope(name, kept, np.ones_like(kept) if dy is None else dy, dx)
+    intact()
+    return dx
+
+
+# --- Values ---------------------------------------------------------------------------------------
+
+
+@NAMES
+def test_values(kernels, name):
+    exact = name in ("identity", "relu")
+    got = apply(kernels, name, sample(kernels.dtype))
+    assert_ulps(got, true_values(name, kernels.dtype), 0 if exact else 2)
+
+
+# At -inf, 0 and +inf; sigmoid, tanh and softsign reach their limits, and none leaves them.
+LIMITS = {
+    "identity": (-np.inf, 0, np.inf),
+    "relu": (0, 0, np.inf),
+    "sigmoid": (0, 0.5, 1),
+    "tanh": (-1, 0, 1),
+    "softplus": (0, np.log(2), np.inf),
+    "softsign": (-1, 0, 1),
+}
+
+
+@NAMES
+def test_special_values(kernels, name):
+    dtype, (low, middle, high) = kernels.dtype, LIMITS[name]
+    y = apply(kernels, name, np.array([-np.inf, 0, np.inf, -np.nan, np.nan], dtype))
+    assert y[[0, 2]].tolist() == [low, high]
+    assert np.isnan(y[3:]).all()
+    if name == "softplus":
+        assert_ulps(y[1:2], np.array([middle], wide(dtype)), 2)
+    else:
+        assert y[1] == middle
+    values = apply(kernels, name, sample(dtype))
+    assert values.min() >= low
+    assert values.max() <= high
+
+
+@pytest.mark.parametrize("name", ["identity", "tanh", "softsign"])
+def test_odd_functions(kernels, name):
+    x = sample(kernels.dtype)
+    assert_same_bits(apply(kernels, name, -x), -apply(kernels, name, x))
+    zeros = np.array([0.0, -0.0], kernels.dtype)
+    assert_same_bits(apply(kernels, name, zeros), zeros)
+
+
+@pytest.mark.parametrize("name", ["identity", "relu", "tanh", "softsign"])
+def test_denormals_survive(kernels, name):
+    """Nothing flushes them to zero: near it these functions are x."""
+    x = np.finfo(kernels.dtype).smallest_subnormal * np.arange(1, 90).astype(kernels.dtype)
+    assert_same_bits(apply(kernels, name, x), x)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "softsign"])
+def test_no_early_saturation(kernels, name):
+    """Near the ends of its range the function still tells arguments apart."""
+    x = np.array([5, 6, 7], kernels.dtype)
+    assert (np.diff(apply(kernels, name, x)) > 0).all()
+    assert (np.diff(apply(kernels, name, -x)) < 0).all()
+
+
+# --- Places ---------------------------------------------------------------------------------------
+
+
+@NAMES
+def test_every_size_and_start(kernels, sizes, name):
+    """An element's bits do not depend on where it stands, nor is anything else written."""
+    x = 3 * noise(sizes[-1] + 20, kernels.dtype)
+    dy = noise(x.shape, kernels.dtype, 1)
+    whole = apply(kernels, name, x)
+    kept = whole if KEEPS[name] == "y" else x
+    whole_slope = slope(kernels, name, kept, dy)
+    for n in sizes:
+        for shift in range(18):
+            here = slice(shift, shift + n)
+            y, intact = guarded(n, kernels.dtype, start=shift % 5)
+            kernels.activation(name, placed(x[here], start=shift), y)
+            intact()
+            assert_same_bits(y, whole[here])
+            dx, intact = guarded(n, kernels.dtype, start=shift % 3)
+            kernels.slope(name, placed(kept[here], start=shift), placed(dy[here]), dx)
+            intact()
+            assert_same_bits(dx, whole_slope[here])
+
+
+@NAMES
+def test_in_place(kernels, sizes, name):
+    for n in sizes:
+        x, dy = 3 * noise(n, kernels.dtype), noise(n, kernels.dtype, 1)
+        y, intact = guarded(n, kernels.dtype, start=1)
+        y[:] = x
+        kernels.activation(name, y, y)
+        intact()
+        assert_same_bits(y, apply(kernels, name, x))
+        kept = y.copy() if KEEPS[name] == "y" else x
+        dx, intact = guarded(n, kernels.dtype, start=1)
+        dx[:] = dy
+        kernels.slope(name, kept, dx, dx)
+        intact()
+        assert_same_bits(dx, slope(kernels, name, kept, dy))
+
+
+@NAMES
+def test_inputs_are_only_read(kernels, name):
+    x, dy = noise(37, kernels.dtype), noise(37, kernels.dtype, 1)
+    for array in (x, dy):
+        array.flags.writeable = False
+    before = x.tobytes(), dy.tobytes()
+    apply(kernels, name, x)
+    slope(kernels, name, x, dy)
+    assert before == (x.tobytes(), dy.tobytes())
+
+
+# --- Slopes ---------------------------------------------------------------------------------------
+
+# Written in what is kept, in a form that is accurate in a wider type, with the error of computing
+# it: roundings, each at most u relative, of terms of these sizes. The last is that of dy * slope.
+SLOPES = {
+    "identity": (np.ones_like, lambda y, s: 0 * s),
+    "relu": (lambda y: (y > 0).astype(y.dtype), lambda y, s: 0 * s),
+    "sigmoid": (lambda y: y * (1 - y), lambda y, s: 2 * s),
+    # y * y has a rounding of its own without fused multiply-add; 1 in place of y^2 allows it.
+    "tanh": (lambda y: (1 - y) * (1 + y), lambda y, s: s + y * y),
+    "softplus": (lambda y: -np.expm1(-y), lambda y, s: 4 * s),  # expm1 is within 2 ulp
+    "softsign": (lambda x: 1 / (1 + np.abs(x)) ** 2, lambda x, s: 5 * s),
+}
+
+
+def kept_sample(name, dtype):
+    if KEEPS[name] != "y":
+        return sample(dtype)[np.abs(sample(dtype)) < 1e15]
+    return true_values(name, dtype)[np.abs(sample(dtype)) < 1e15].astype(dtype)
+
+
+@NAMES
+def test_slope_from_what_is_kept(kernels, fused, name):
+    dtype = kernels.dtype
+    kept = kept_sample(name, dtype)
+    dy = noise(kept.shape, dtype, 2)
+    formula, roundings = SLOPES[name]
+    exact = formula(kept.astype(wide(dtype)))
+    error = 1.001 * unit(dtype) * roundings(kept.astype(wide(dtype)), exact)
+    if name == "tanh" and fused:
+        error = gamma(1, dtype) * exact
+    if name != "identity":
+        assert_close(slope(kernels, name, kept), exact, error + tiny(dtype))
+    want = dy * exact
+    bound = np.abs(dy) * error + gamma(1, dtype) * np.abs(want) + (1 + np.abs(dy)) * tiny(dtype)
+    assert_close(slope(kernels, name, kept, dy), want, bound)
+
+
+# The largest slope and how fast the slope changes with a kept y.
+LARGEST = {"identity": 1, "relu": 1, "sigmoid": 0.25, "tanh": 1, "softplus": 1, "softsign": 1}
+
+
+@NAMES
+def test_slope_after_the_function(kernels, name):
+    """What backward computes is the derivative of what forward did: the slope at x, from the y
+    that the kernel itself made of it, against the derivative that reference.py writes in x."""
+    dtype = kernels.dtype
+    x = sample(dtype)
+    x = x[np.abs(x) < 1e15]
+    y = apply(kernels, name, x)
+    got = slope(kernels, name, y if KEEPS[name] == "y" else x)
+    with np.errstate(all="ignore"):
+        want = ACTIVATIONS[name].df(x.astype(wide(dtype)))
+    spacing = ulp(wide(dtype).type(LARGEST[name]), dtype)
+    if name == "identity":
+        assert (got == 1).all()
+    else:
+        assert_close(got, want, 2 * spacing)
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@NAMES
+def test_slope_is_the_central_difference(isa, name):
+    """Of the kernel's own values, in float64. The third derivatives are below 2 (softsign: 6), the
+    values below 8 and within 2 ulp, so the difference is off by so much at most."""
+    kernels, h = _core.Kernels(isa, "float64"), 2.0**-17
+    x = np.linspace(-7, 7, 1999)
+    x = x[np.abs(x) > 2 * h]  # softsign and relu have a kink in some derivative there
+    above, below, y = (apply(kernels, name, v) for v in (x + h, x - h, x))
+    got = slope(kernels, name, y if KEEPS[name] == "y" else x)
+    differences = (above - below) / (2 * h)
+    bound = h**2 * (6 if name == "softsign" else 2) / 6 + 2 * 2 * np.spacing(8.0) / (2 * h)
+    assert np.abs(got - differences).max() <= bound
+    assert bound < 1e-9
+    assert np.abs(differences).max() > 0.2
+
+
+@NAMES
+def test_slope_agrees_with_the_reference(kernels, name):
+    dtype, x = kernels.dtype, 3 * noise(500, kernels.dtype)
+    kept = apply(kernels, name, x) if KEEPS[name] == "y" else x
+    want = ACTIVATIONS[name].slope(kept.astype(wide(dtype)))
+    got = slope(kernels, name, kept)
+    if name == "identity":
+        assert (got == want).all()
+    else:
+        assert_close(got, want, 5 * float(unit(dtype)) * np.maximum(want, kept * kept))
+
+
+@pytest.mark.parametrize("name", [name for name, keeps in KEEPS.items() if keeps != "none"])
+def test_missing_values_in_kept(kernels, sizes, name):
+    """NaN must not turn into a slope of 0 or 1."""
+    for n in sizes[1:]:
+        for at in {0, n // 2, n - 1}:
+            kept = np.abs(noise(n, kernels.dtype)) / 8
+            kept[at] = np.nan
+            missing = np.isnan(slope(kernels, name, kept))
+            assert missing[at]
+            assert missing.sum() == 1
+
+
+@NAMES
+def test_missing_values_in_dy(kernels, name):
+    """A slope of 0 does not hide them either."""
+    kept, dy = np.zeros(40, kernels.dtype), noise(40, kernels.dtype)
+    dy[[3, 38]] = np.nan
+    missing = np.isnan(slope(kernels, name, kept, dy))
+    assert np.flatnonzero(missing).tolist() == [3, 38]
+
+
+def test_relu_slope_is_one_or_zero(kernels):
+    y = np.array([0, -0.0, np.finfo(kernels.dtype).smallest_subnormal, 1, 1e30, np.inf])
+    got = slope(kernels, "relu", y.astype(kernels.dtype), np.full(6, 3, kernels.dtype))
+    assert got.tolist() == [0, 0, 3, 3, 3, 3]

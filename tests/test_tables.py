@@ -1,0 +1,78 @@
+"""The rows of csrc/tables, their twins in reference.py, and what is said of them in docstrings."""
+
+import re
+
+import pytest
+
+import nncore
+from nncore import _core, reference
+from nncore.optimizers import as_optimizer
+
+
+def quoted(docstring):
+    return set(re.findall(r'"(\w+)"', docstring))
+
+
+def test_activations():
+    assert list(_core.ACTIVATIONS) == list(reference.ACTIVATIONS)
+    assert len(_core.ACTIVATIONS) >= 6
+
+
+@pytest.mark.parametrize("name", _core.ACTIVATIONS)
+def test_what_activations_keep(name):
+    """Both engines keep the same, so a network needs the same memory on either."""
+    assert _core.ACTIVATIONS[name]["keeps"] == reference.ACTIVATIONS[name].keeps.lower()
+
+
+def test_softmax_is_of_a_row_and_no_row_of_the_table():
+    assert "softmax" not in _core.ACTIVATIONS
+    assert reference.SOFTMAX.f is reference.softmax
+
+
+def test_losses():
+    assert set(_core.LOSSES) == set(reference.LOSSES)
+    assert len(_core.LOSSES) >= 4
+
+
+@pytest.mark.parametrize("name", _core.LOSSES)
+def test_what_losses_are_fused_with(name):
+    row, twin = _core.LOSSES[name], reference.LOSSES[name]
+    assert row["output"] == twin.link
+    assert row["output"] in (None, "softmax", *_core.ACTIVATIONS)
+    assert row["mean"] in ("elements", "rows")
+
+
+def test_optimizers():
+    assert list(_core.OPTIMIZERS) == list(reference.OPTIMIZERS)
+    assert len(_core.OPTIMIZERS) >= 4
+
+
+@pytest.mark.parametrize("name", _core.OPTIMIZERS)
+def test_what_optimizers_take(name):
+    row, twin = _core.OPTIMIZERS[name], reference.OPTIMIZERS[name]
+    assert row["vectors"] == twin.n_vectors
+    assert list(row["hyper"].items()) == list(twin.hyper.items()), "names, defaults and order"
+    described = as_optimizer(name)
+    assert described.rule == name
+    assert tuple(described.hyper) == tuple(row["hyper"].values())
+
+
+def test_dense_names_every_activation():
+    assert {*_core.ACTIVATIONS, "softmax"} <= quoted(nncore.Dense.__doc__)
+
+
+def test_network_names_every_loss_and_optimizer():
+    text = nncore.Network.__doc__
+    assert {*_core.LOSSES, *_core.OPTIMIZERS} <= quoted(text)
+    assert {*_core.isas(), "reference"} <= quoted(text)
+
+
+def test_docstrings_name_nothing_that_is_not_there():
+    text = nncore.Dense.__doc__
+    listed = quoted(text[text.index("activation :") : text.index("bias :")])
+    assert listed - {"identity"} <= {*_core.ACTIVATIONS, "softmax"}
+    text = nncore.Network.__doc__
+    listed = quoted(text[text.index("loss :") : text.index("optimizer :")])
+    assert listed <= {*_core.LOSSES, *_core.ACTIVATIONS, "softmax"}
+    listed = quoted(text[text.index("optimizer :") : text.index("dtype :")])
+    assert listed <= {*_core.OPTIMIZERS}
