@@ -10,10 +10,11 @@
  * `x > limit ? limit : x` because this form lets NaN through.  Selects on the same condition stand
  * side by side; spread out, gcc copies all the arithmetic between them into both arms.
  *
- * The errors quoted are max |computed - true| / ulp(true).  For float they come from all 2^32
- * arguments, for double from 64 million random ones, with FMA; tests/c/sweep_vmath.c measures them
- * again.  In float all seven functions are monotone.  All polynomials are minimax fits made for this file: Remez exchange or Lawson iteration
- * in 60 digits (mpmath), the coefficients rounded from the lowest upwards, refitting the rest. */
+ * The errors quoted are max |computed - true| / ulp(true) with FMA: for float over all 2^32
+ * arguments, where all seven functions are also monotone, for double over 64 million random ones.
+ * tests/c/sweep_vmath.c measures them again.  All polynomials are minimax fits made for this file
+ * (Remez exchange in 60 digits with mpmath), the coefficients rounded from the lowest upwards,
+ * each time refitting the rest. */
 #include <stdint.h>
 
 #undef VM_PICK

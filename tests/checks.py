@@ -14,6 +14,7 @@ from nncore.layers import Step
 
 BLOCK = 256  # NNC_BLOCK of nnc.h, written again: it is part of what the engine promises
 ALIGN = 64
+MARGIN = 256  # bytes around guarded arrays: NNC_SLACK, which may be read behind a gemm's b
 
 # --- Types ----------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ def _amid(shape, dtype, gap, start, around):
     """An array, the flat array it lies in, and which elements of that are its own."""
     dtype, shape = np.dtype(dtype), tuple(np.atleast_1d(shape).tolist())
     rows, columns = shape if len(shape) == 2 else (1, *shape)
-    margin = 2 * ALIGN // dtype.itemsize
+    margin = MARGIN // dtype.itemsize
     first, ld = margin + start, columns + gap
     size = first + rows * ld + margin
     block = np.empty(size * dtype.itemsize + ALIGN, np.uint8)
@@ -121,7 +122,7 @@ def guarded(shape, dtype, gap=0, start=0):
     def intact():
         changed = np.flatnonzero(flat.view(bits)[~own] != before)
         if len(changed):
-            at = np.flatnonzero(~own)[changed[0]] - 2 * ALIGN // flat.dtype.itemsize - start
+            at = np.flatnonzero(~own)[changed[0]] - MARGIN // flat.dtype.itemsize - start
             raise AssertionError(
                 f"written outside: {len(changed)} elements, the first {at} from the start of an "
                 f"array of shape {array.shape} with {gap} elements between rows"

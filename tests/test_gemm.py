@@ -48,7 +48,8 @@ def run(kernels, orientation, a, b, *, gap=0, start=0, c=None, **ends):
     if c is not None:
         result[...] = c
         ends["accumulate"] = True
-    kernels.gemm(*lay(orientation, a, b, gap, start), result, **orientation, **ends)
+    a, b = lay(orientation, a, b, gap, start)
+    kernels.gemm(a, b, result, b_has_slack=True, **orientation, **ends)
     intact()
     return result
 

@@ -314,9 +314,10 @@ for front in (False, True):
         for m in (1, 2, kernels.tile[0] + 1, 2 * kernels.tile[0] + 1):
             for k in (1, L + 1, 40, 300):
                 kernels.gemm(f(m, k), normal(k, n), f(m, n), activation="tanh", y=f(m, n))
-                kernels.gemm(f(k, m), normal(k, n), f(m, n), transpose_a=True, accumulate=True)
-                b = fenced(np.zeros(n * k + SLACK // f(1).itemsize, dtype), front)
-                kernels.gemm(f(m, k), b[:n * k].reshape(n, k), f(m, n), transpose_b=True,
+                b = fenced(np.zeros(n * k + SLACK // f(1).itemsize, dtype), front)[:n * k]
+                kernels.gemm(f(k, m), b.reshape(k, n), f(m, n), transpose_a=True, accumulate=True,
+                             b_has_slack=True)
+                kernels.gemm(f(m, k), b.reshape(n, k), f(m, n), transpose_b=True,
                              activation="sigmoid", kept=f(m, n))
 m, k, n = 2 * kernels.tile[0] + 1, 300, 2 * kernels.tile[1] + 5
 for front in (False, True):

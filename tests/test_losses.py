@@ -31,11 +31,11 @@ NAMES = pytest.mark.parametrize("name", _core.LOSSES)
 FUSED_OUTPUT = {name: row["output"] for name, row in _core.LOSSES.items()}
 
 
-@pytest.fixture(params=[0, 1, -1, "lanes", 1000], ids=lambda n: f"width-{n}")
-def widths(request, kernels):
+@pytest.fixture
+def widths(kernels):
+    """Numbers of outputs."""
     lanes = kernels.lanes
-    return {0: [1, 2], 1: [lanes + 1, 2 * lanes + 3], -1: [max(lanes - 1, 3)], "lanes": [lanes],
-            1000: [1000]}[request.param]  # fmt: skip
+    return sorted({1, 2, lanes - 1, lanes, lanes + 1, 2 * lanes + 3, 1000})
 
 
 def run(kernels, name, y, t, scale=1.0):
@@ -118,15 +118,13 @@ def test_value_and_gradient(kernels, widths, name):
         y, t = draw(name, (rows, n), kernels.dtype)
         value, gradient = run(kernels, name, y, t)
         want, error, slope, slope_error = model(kernels, name, y, t)
-        # For cross_entropy of one class both are 0, and must be.
-        assert abs(value - want) <= error or value == want == 0
-        if name == "cross_entropy" and n == 1:
+        assert abs(value - want) <= error
+        if name == "cross_entropy" and n == 1:  # of one class: both are 0
+            assert value == 0
             assert (np.abs(gradient) <= slope_error).all()
-            continue
-        if rows * n > 2:
-            assert_close(gradient, slope, slope_error)
         else:
-            assert (np.abs(gradient - slope) <= slope_error).all()
+            assert error < abs(want) / 1000
+            assert_close(gradient, slope, slope_error)
 
 
 @NAMES

@@ -458,6 +458,9 @@ def test_out_may_overlap_the_inputs(backend):
         (np.s_[1:, :4], np.s_[:900, :4]),
         (np.s_[:900, :4], np.s_[:900, 2:]),
         (np.s_[:900, :4], np.s_[899::-1, :4]),
+        (np.s_[899::-1, :4], np.s_[:900, :4]),
+        (np.s_[899::-1, :4], np.s_[1:, 2:]),
+        (np.s_[:300, :4], np.s_[0:900:3, 2:]),
     ]
     for source, target in cases:
         shared = base.copy()

@@ -428,12 +428,14 @@ int main(int argc, char **argv)
     int all = argc > 1 && !strcmp(argv[1], "--all");
     printf("%s, %s\n", HAVE_FMA ? "FMA" : "no FMA", all ? "all floats" : "sample");
     exact_values();
+    int known = 0;
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         const struct function *f = &functions[i];
         struct result r32 = {0}, r64 = {0};
         int wanted = argc <= 1 + all;
         for (int a = 1 + all; a < argc; a++) wanted |= !strcmp(argv[a], f->name);
         if (!wanted) continue;
+        known++;
         specials(f, &r32, &r64);
         sweep32(f, &r32, all ? 1 : 997);
         report(f->name, "f32", &r32, f->bound32);
@@ -441,6 +443,7 @@ int main(int argc, char **argv)
         sweep64(f, &r64, all ? 1u << 26 : 400000);
         report(f->name, "f64", &r64, f->bound64);
     }
+    if (!known) puts("no such function");
     if (failures) printf("%d failures\n", failures);
-    return failures != 0;
+    return failures || !known;
 }

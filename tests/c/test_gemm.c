@@ -127,7 +127,7 @@ static void *matrix(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, c
     return p;
 }
 
-static void run(const nnc_kernels *kernels, const problem *q, const layout *l) {
+static void run(const nnc_kernels *kernels, const problem *q, const layout *l, void *work) {
     const nnc_dtype type = q->type;
     const ptrdiff_t m = q->size.m, n = q->size.n, k = q->size.k;
     const int start = mark();
@@ -152,7 +152,7 @@ static void run(const nnc_kernels *kernels, const problem *q, const layout *l) {
     if (l->epilogue == APART) g.y = matrix(type, m, n, l->ldy, NULL, 0, 0), g.ldy = l->ldy;
     if (l->epilogue == SLOPE)
         g.kept = matrix(type, m, n, l->ld_kept, q->kept, 0, 0), g.ld_kept = l->ld_kept;
-    g.work = fresh_aligned(kernels->gemm_work);
+    g.work = work;
     kernels->gemm(&g);
 
     void *want = calloc((size_t)(m * n) + 1, size_of(type));
@@ -202,12 +202,16 @@ static uint64_t layouts_chosen;
 static void test_shape(nnc_dtype type, shape s, int layouts) {
     const nnc_kernels *list[MAX_ISAS];
     const int isas = runnable(type, list);
+    const int start = mark();
+    void *work[MAX_ISAS];
     problem q = make_problem(type, s);
+    for (int i = 0; i < isas; i++) work[i] = fresh_aligned(list[i]->gemm_work);
     for (int orientation = 0; orientation < 4; orientation++)
         for (int which = 0; which < layouts; which++) {
             const layout l = choose(&q, orientation, layouts_chosen++);
-            for (int i = 0; i < isas; i++) run(list[i], &q, &l);
+            for (int i = 0; i < isas; i++) run(list[i], &q, &l, work[i]);
         }
+    release(start);
     free_problem(&q);
 }
 

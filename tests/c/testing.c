@@ -84,11 +84,15 @@ static void say_place(void) {
 }
 
 #if UNDER_ASAN
-void __sanitizer_set_death_callback(void (*callback)(void)); /* of the sanitizers' runtime */
+/* of the sanitizers' runtime */
+void __sanitizer_set_death_callback(void (*callback)(void));
+void __asan_poison_memory_region(const volatile void *p, size_t bytes);
 
 static unsigned char *place_block(size_t bytes, int aligned) {
     __sanitizer_set_death_callback(say_place);
-    return aligned ? aligned_alloc(NNC_ALIGN, bytes) : malloc(bytes);
+    unsigned char *p = aligned ? aligned_alloc(NNC_ALIGN, bytes) : malloc(bytes);
+    if (bytes == 0) __asan_poison_memory_region(p, 1); /* malloc makes one byte of none */
+    return p;
 }
 static int unplace_block(block b) {
     free(b.p);
