@@ -36,11 +36,15 @@ static int step_fits(const nnc_step *step, ptrdiff_t n_params) {
 nnc_status nnc_plan_check(const nnc_plan *plan) {
     if (plan->kernels == NULL || plan->n_steps < 1 || plan->n_params < 1) return NNC_BAD_PLAN;
     if (plan->loss < 0 || plan->loss >= NNC_N_LOSSES) return NNC_BAD_PLAN;
+    double width = 0; /* in double, which cannot overflow as the sizes of the arenas could */
     for (int s = 0; s < plan->n_steps; s++) {
         if (!step_fits(&plan->steps[s], plan->n_params)) return NNC_BAD_PLAN;
+        width += (double)plan->steps[s].n_in + (double)plan->steps[s].n_out + 4 * NNC_ALIGN;
         if (s > 0 && plan->steps[s].n_in != plan->steps[s - 1].n_out) return NNC_BAD_PLAN;
         if (s < plan->n_steps - 1 && plan->steps[s].act == NNC_ACT_softmax) return NNC_BAD_PLAN;
     }
+    if (width * 8 * NNC_BLOCK * (double)plan->kernels->size > (double)PTRDIFF_MAX)
+        return NNC_BAD_PLAN;
     const nnc_output output = nnc_losses[plan->loss].output;
     const int act = last_step(plan)->act;
     if (output == NNC_OUTPUT_sigmoid && act != NNC_ACT_sigmoid) return NNC_BAD_PLAN;

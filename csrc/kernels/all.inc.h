@@ -20,9 +20,9 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 static double fma_probe(ptrdiff_t iterations, void *sink) {
     enum { CHAINS = TILE_ROWS * TILE_VECS };
     vec acc[CHAINS], x = VSPLAT(R(0.999)), y = VSPLAT(R(0.001));
-    _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) acc[i] = VSPLAT((real)i);
+    UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = VSPLAT((real)i);
     for (ptrdiff_t it = 0; it < iterations; it++)
-        _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) acc[i] = VFMA(acc[i], x, y);
+        UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = VFMA(acc[i], x, y);
     for (int i = 1; i < CHAINS; i++) acc[0] += acc[i];
     VSTORE((real *)sink, acc[0]);
     return 2.0 * LANES * CHAINS * (double)iterations;
@@ -37,7 +37,7 @@ static const nnc_kernels kernels = {
     .tile_rows = TILE_ROWS,
     .tile_cols = TILE_COLS,
     .gemm = gemm,
-#define NNC_ACT(name, keeps, f, slope, a)                                                         \
+#define NNC_ACT(name, keeps, f, slope, a) \
     .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name,
 #include "../tables/activations.def"
 #undef NNC_ACT
@@ -49,7 +49,7 @@ static const nnc_kernels kernels = {
     .loss[NNC_LOSS_cross_entropy] = loss_cross_entropy,
     .column_sums = column_sums,
     .gather = gather,
-#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule)                             \
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"
 #undef NNC_OPT

@@ -16,24 +16,24 @@ ALWAYS_INLINE real v_softsign_slope(real x) {
 #define KEPT_NNC_KEEPS_X(kept) const real x = kept;
 #define KEPT_NNC_KEEPS_Y(kept) const real y = kept;
 
-#define NNC_ACT(name, keeps, f, slope, a_default)                                                 \
-    static void act_##name(ptrdiff_t n, const void *from, void *to, double a_) {                  \
-        const real *xs = from, a = (real)a_;                                                      \
-        real *ys = to;                                                                            \
-        (void)a;                                                                                  \
-        _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < n; i++) {                                  \
-            const real x = xs[i];                                                                 \
-            ys[i] = f;                                                                            \
-        }                                                                                         \
-    }                                                                                             \
-    static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx,         \
-                                 double a_) {                                                     \
-        const real *ks = kept, *dys = dy, a = (real)a_;                                           \
-        real *dxs = dx;                                                                           \
-        (void)a, (void)ks;                                                                        \
-        _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < n; i++) {                                  \
-            KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope);                              \
-        }                                                                                         \
+#define NNC_ACT(name, keeps, f, slope, a_default) \
+    static void act_##name(ptrdiff_t n, const void *from, void *to, double a_) { \
+        const real *xs = from, a = (real)a_; \
+        real *ys = to; \
+        (void)a; \
+        IVDEP for (ptrdiff_t i = 0; i < n; i++) { \
+            const real x = xs[i]; \
+            ys[i] = f; \
+        } \
+    } \
+    static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx, \
+                                 double a_) { \
+        const real *ks = kept, *dys = dy, a = (real)a_; \
+        real *dxs = dx; \
+        (void)a, (void)ks; \
+        IVDEP for (ptrdiff_t i = 0; i < n; i++) { \
+            KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope); \
+        } \
     }
 #include "../tables/activations.def"
 #undef NNC_ACT

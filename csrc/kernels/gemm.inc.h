@@ -54,26 +54,26 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, cons
     vec acc[TILE_ROWS][WIDE_VECS];
     const real *a = t->a, *b = t->b;
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
-    _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)
-        _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++) acc[i][v] = VZERO;
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VZERO;
     if (t->k >= 32)
-        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)
+        UNROLL for (int i = 0; i < rows; i++)
             for (int v = 0; v < vecs; v++) __builtin_prefetch(t->c + i * t->ldc + v * LANES, 1);
     for (ptrdiff_t p = t->k; p > 0; p--) {
         vec bv[WIDE_VECS];
-        _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
-        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {
+        UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
+        UNROLL for (int i = 0; i < rows; i++) {
             const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
-            _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++)
+            UNROLL for (int v = 0; v < vecs; v++)
                 acc[i][v] = VFMA(av, bv[v], acc[i][v]);
         }
         b += b_step;
         a += form == A_ROWS ? 1 : a_step;
     }
-    _Pragma("GCC unroll 8") for (int v = 0; v < vecs; v++) {
+    UNROLL for (int v = 0; v < vecs; v++) {
         const int n = v == vecs - 1 ? t->tail : LANES;
         const vec bias = t->bias ? VLOAD(t->bias + v * LANES) : VZERO;
-        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {
+        UNROLL for (int i = 0; i < rows; i++) {
             real *c = t->c + i * t->ldc + v * LANES;
             vec s = acc[i][v];
             if (t->add) s = (vec)VLOAD_N(c, n) + s;
@@ -146,13 +146,13 @@ static tile_fn *const tiles[2][TILE_VECS][TILE_ROWS] = {
 /* Transposes LANES x LANES in place: interleaving row i with row i + LANES / 2, log2(LANES)
  * times over, is the transpose. */
 ALWAYS_INLINE void transpose(vec r[LANES]) {
-    _Pragma("GCC unroll 4") for (int stage = 1; stage < LANES; stage *= 2) {
+    UNROLL for (int stage = 1; stage < LANES; stage *= 2) {
         vec s[LANES];
-        _Pragma("GCC unroll 8") for (int i = 0; i < LANES / 2; i++) {
+        UNROLL for (int i = 0; i < LANES / 2; i++) {
             s[2 * i] = SHUFFLE(r[i], r[i + LANES / 2], LOW_HALVES);
             s[2 * i + 1] = SHUFFLE(r[i], r[i + LANES / 2], HIGH_HALVES);
         }
-        _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) r[i] = s[i];
+        UNROLL for (int i = 0; i < LANES; i++) r[i] = s[i];
     }
 }
 
@@ -164,10 +164,10 @@ static void transpose_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const rea
         ptrdiff_t p = 0;
         for (; p + LANES <= k; p += LANES) {
             vec r[LANES];
-            _Pragma("GCC unroll 16") for (int j = 0; j < LANES; j++)
+            UNROLL for (int j = 0; j < LANES; j++)
                 r[j] = j0 + j < n ? VLOAD(from + (j0 + j) * step + p) : VZERO;
             transpose(r);
-            _Pragma("GCC unroll 16") for (int q = 0; q < LANES; q++)
+            UNROLL for (int q = 0; q < LANES; q++)
                 VSTORE(to + (p + q) * width + j0, r[q]);
         }
         for (; p < k; p++)
@@ -176,12 +176,16 @@ static void transpose_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const rea
     }
 }
 
+/* The first n elements at p, and zeros. */
+ALWAYS_INLINE vec load_some(const real *p, ptrdiff_t n) {
+    return n >= LANES ? VLOAD(p) : n > 0 ? (vec)VLOAD_N(p, (int)n) : VZERO;
+}
+
 /* to[p * width + j] = from[p * step + j] for j < n, 0 for n <= j < width. */
 static void copy_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const real *from, ptrdiff_t step,
                        real *restrict to) {
     for (ptrdiff_t p = 0; p < k; p++, from += step, to += width)
-        for (ptrdiff_t j = 0; j < width; j += LANES)
-            VSTORE(to + j, n - j >= LANES ? VLOAD(from + j) : (vec)VLOAD_N(from + j, (int)(n - j)));
+        for (ptrdiff_t j = 0; j < width; j += LANES) VSTORE(to + j, load_some(from + j, n - j));
 }
 
 /* Panels of TILE_COLS columns of B, the last one narrower and padded with zeros to whole

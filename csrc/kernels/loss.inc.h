@@ -15,29 +15,29 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
     return FMA(-z, t, z < R(0) ? R(0) : z) + v_log1p(v_exp(-FABS(z)));
 }
 
-#define NNC_LOSS(name, output, mean, value, slope)                                                \
-    static double loss_##name(const nnc_loss_args *g) {                                           \
-        const real scale = (real)g->scale;                                                        \
-        double part[8] = {0};                                                                     \
-        for (ptrdiff_t i = 0; i < g->rows; i++) {                                                 \
+#define NNC_LOSS(name, output, mean, value, slope) \
+    static double loss_##name(const nnc_loss_args *g) { \
+        const real scale = (real)g->scale; \
+        double part[8] = {0}; \
+        for (ptrdiff_t i = 0; i < g->rows; i++) { \
             const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt; \
-            ptrdiff_t j = 0;                                                                      \
-            for (; j + 8 <= g->n; j += 8)                                                         \
-                for (int l = 0; l < 8; l++) {                                                     \
-                    const real y = ys[j + l], t = ts[j + l];                                      \
-                    part[l] += (double)(value);                                                   \
-                }                                                                                 \
-            for (int l = 0; j + l < g->n; l++) {                                                  \
-                const real y = ys[j + l], t = ts[j + l];                                          \
-                part[l] += (double)(value);                                                       \
-            }                                                                                     \
-            real *dys = (real *)g->dy + i * g->lddy;                                              \
-            _Pragma("GCC ivdep") for (j = 0; j < g->n; j++) {                                     \
-                const real y = ys[j], t = ts[j];                                                  \
-                dys[j] = (slope) * scale;                                                         \
-            }                                                                                     \
-        }                                                                                         \
-        return fold_double(part);                                                                 \
+            ptrdiff_t j = 0; \
+            for (; j + 8 <= g->n; j += 8) \
+                for (int l = 0; l < 8; l++) { \
+                    const real y = ys[j + l], t = ts[j + l]; \
+                    part[l] += (double)(value); \
+                } \
+            for (int l = 0; j + l < g->n; l++) { \
+                const real y = ys[j + l], t = ts[j + l]; \
+                part[l] += (double)(value); \
+            } \
+            real *dys = (real *)g->dy + i * g->lddy; \
+            IVDEP for (j = 0; j < g->n; j++) { \
+                const real y = ys[j], t = ts[j]; \
+                dys[j] = (slope) * scale; \
+            } \
+        } \
+        return fold_double(part); \
     }
 #include "../tables/losses.def"
 #undef NNC_LOSS
@@ -88,7 +88,7 @@ static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t
         for (; j + PAD <= n; j += PAD) EACH_LANE part[l] = FMA(dy[j + l], y[j + l], part[l]);
         for (int l = 0; j + l < n; l++) part[l] = FMA(dy[j + l], y[j + l], part[l]);
         const real mean = fold(part);
-        _Pragma("GCC ivdep") for (j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
+        IVDEP for (j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
     }
 }
 

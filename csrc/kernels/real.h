@@ -13,7 +13,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "../nnc.h"
 
@@ -57,8 +56,12 @@ typedef real vec_u __attribute__((vector_size(LANES * sizeof(real)), aligned(siz
 #define VZERO ((vec){0})
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define IVDEP _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#define UNROLL _Pragma("GCC unroll 32") /* all of a loop of constant length */
+#define IVDEP _Pragma("GCC ivdep")      /* arrays are the same or apart, never shifted */
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
