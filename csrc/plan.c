@@ -145,14 +145,50 @@ static int wants_stop(run *r, double operations) {
     return r->poll != NULL && r->poll(r->context);
 }
 
-static int run_gemm(run *r, nnc_gemm *g) {
-    g->work = r->f.gemm_work;
-    r->plan->kernels->gemm(g);
-    return wants_stop(r, 2.0 * (double)g->m * (double)g->n * (double)g->k);
+static const void *element(const run *r, const void *at, ptrdiff_t offset) {
+    return at ? (const char *)at + offset * (ptrdiff_t)r->plan->kernels->size : NULL;
 }
 
 static const void *parameter(const run *r, ptrdiff_t offset) {
-    return offset < 0 ? NULL : r->theta + (size_t)offset * r->plan->kernels->size;
+    return offset < 0 ? NULL : element(r, r->theta, offset);
+}
+
+/* The part of a product in rows i .. i + m and columns j .. j + n. */
+static nnc_gemm part(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j,
+                     ptrdiff_t n) {
+    nnc_gemm p = *g;
+    p.m = m, p.n = n;
+    p.a = element(r, g->a, i * g->a_row);
+    p.b = element(r, g->b, j * g->b_col);
+    p.c = (void *)element(r, g->c, i * g->ldc + j);
+    p.y = (void *)element(r, g->y, i * g->ldy + j);
+    p.kept = element(r, g->kept, i * g->ld_kept + j);
+    p.bias = element(r, g->bias, j);
+    return p;
+}
+
+/* Runs a product, a long one in parts of a few milliseconds; returns whether to stop. A part's
+ * columns are as many as the kernel packs at a time, so little is packed twice. */
+static int run_gemm(run *r, nnc_gemm *g) {
+    enum { PART_COLS = 512, PART_ROWS = 64, PART_WORK = 500000000 };
+    const double per_element = 2.0 * (double)g->k;
+    const double whole = per_element * (double)g->m * (double)g->n;
+    g->work = r->f.gemm_work;
+    if (whole <= PART_WORK) {
+        r->plan->kernels->gemm(g);
+        return wants_stop(r, whole);
+    }
+    ptrdiff_t rows = (ptrdiff_t)(PART_WORK / (per_element * PART_COLS));
+    if (rows < PART_ROWS) rows = PART_ROWS;
+    for (ptrdiff_t j = 0; j < g->n; j += PART_COLS)
+        for (ptrdiff_t i = 0; i < g->m; i += rows) {
+            const ptrdiff_t m = g->m - i < rows ? g->m - i : rows;
+            const ptrdiff_t n = g->n - j < PART_COLS ? g->n - j : PART_COLS;
+            const nnc_gemm p = part(r, g, i, m, j, n);
+            r->plan->kernels->gemm(&p);
+            if (wants_stop(r, per_element * (double)m * (double)n)) return 1;
+        }
+    return 0;
 }
 
 /* ---- up: y = f(x W + b) ------------------------------------------------------------------ */

@@ -265,7 +265,8 @@ class Network(_core.Predictor):
         Raises
         ------
         FloatingPointError
-            When a batch's loss is NaN or infinite; its update is not applied.
+            When a batch's loss is NaN or infinite; its update is not applied. Also when the very
+            last update made parameters infinite.
         KeyboardInterrupt
             On Ctrl-C, within 0.1 s; the network is as after the last whole step.
 
@@ -275,6 +276,8 @@ class Network(_core.Predictor):
         """
         X, y = self._samples(X, y)
         epochs = positive_int(epochs, "epochs")
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         batch_size = self._batch_size(batch_size, len(X))
         validation = None
         if validation_data is not None:
@@ -293,6 +296,11 @@ class Network(_core.Predictor):
                     progress.update(epoch, history)
             finally:
                 progress.close()
+        if not np.isfinite(self.theta).all():
+            raise FloatingPointError(
+                "The last update made parameters infinite. Try a smaller learning rate, or scale "
+                "the inputs and targets."
+            )
         return history
 
     def partial_fit(self, X, y):
@@ -340,6 +348,13 @@ class Network(_core.Predictor):
             self._engine.hyper = optimizer.hyper
         else:
             self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+
+    def _settle_optimizer(self):
+        """Let a changed rule count now, so that what is saved fits together."""
+        self._optimizer.check()
+        if self._optimizer.rule != self._engine.rule:
+            with self._training:
+                self._refresh_optimizer()
 
     def _evaluate(self, X, y):
         scores = {"loss": self._engine.loss(X, y)}
@@ -472,7 +487,7 @@ def _choose_loss(loss, layers):
 
 def check_backend(backend):
     """Return the name of a backend if it can run here."""
-    if backend not in ("auto", "reference", *_core.isas()):
+    if not isinstance(backend, str) or backend not in ("auto", "reference", *_core.isas()):
         raise ValueError(
             f'backend must be "auto", "reference" or an instruction set that runs here '
             f"({', '.join(_core.isas())}), got {backend!r}"

@@ -116,7 +116,7 @@ class Adam(Optimizer):
     beta1, beta2 : float, default 0.9 and 0.999
         Decay of the running means of the gradient and of its square, in [0, 1).
     eps : float, default 1e-8
-        Added to the root, > 0.
+        Added to the root, at least 1.2e-38.
 
     Examples
     --------
@@ -137,6 +137,8 @@ class Adam(Optimizer):
 
     def check(self):
         _check(self, rates=["lr", "eps"], fractions=["beta1", "beta2"])
+        if self.eps < 1.2e-38:  # it would round to zero in float32, and a zero gradient to NaN
+            raise ValueError(f"eps of Adam must be at least 1.2e-38, got {self.eps!r}")
 
     @property
     def hyper(self):

@@ -39,6 +39,7 @@ def load(path, backend="auto"):
 
 
 def _describe(network):
+    network._settle_optimizer()
     tensors = {
         f"layers.{i}.{name}": values
         for i, layer in enumerate(network.layers)

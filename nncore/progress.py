@@ -13,10 +13,10 @@ class Progress:
     """
 
     def __init__(self, epochs, verbose):
-        if verbose not in (True, False, "auto"):
+        if not isinstance(verbose, (bool, str)) or verbose not in (True, False, "auto"):
             raise ValueError(f'verbose must be True, False or "auto", got {verbose!r}')
-        self.stream = sys.stderr
-        self.terminal = self.stream is not None and self.stream.isatty()
+        self.stream = None if getattr(sys.stderr, "closed", False) else sys.stderr
+        self.terminal = bool(getattr(self.stream, "isatty", bool)())
         self.shown = self.stream is not None and (self.terminal if verbose == "auto" else verbose)
         self.epochs = epochs
         self.every = 0.1 if self.terminal else 2.0  # seconds between lines

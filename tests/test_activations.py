@@ -219,14 +219,12 @@ def test_slope_from_what_is_kept(kernels, fused, name):
     assert_close(slope(kernels, name, kept, dy), want, bound)
 
 
-# The largest slope and how fast the slope changes with a kept y.
-LARGEST = {"identity": 1, "relu": 1, "sigmoid": 0.25, "tanh": 1, "softplus": 1, "softsign": 1}
-
-
 @NAMES
 def test_slope_after_the_function(kernels, name):
     """What backward computes is the derivative of what forward did: the slope at x, from the y
-    that the kernel itself made of it, against the derivative that reference.py writes in x."""
+    that the kernel itself made of it, against the derivative that reference.py writes in x. Near
+    the ends a rounded y no longer knows it to many digits: the error is 2 ulp of the largest slope.
+    """
     dtype = kernels.dtype
     x = sample(dtype)
     x = x[np.abs(x) < 1e15]
@@ -234,14 +232,13 @@ def test_slope_after_the_function(kernels, name):
     got = slope(kernels, name, y if KEEPS[name] == "y" else x)
     with np.errstate(all="ignore"):
         want = ACTIVATIONS[name].df(x.astype(wide(dtype)))
-    spacing = ulp(wide(dtype).type(LARGEST[name]), dtype)
+    largest = wide(dtype).type(0.25 if name == "sigmoid" else 1)
     if name == "identity":
         assert (got == 1).all()
     else:
-        assert_close(got, want, 2 * spacing)
+        assert_close(got, want, 2 * ulp(largest, dtype))
 
 
-@pytest.mark.parametrize("isa", _core.isas())
 @NAMES
 def test_slope_is_the_central_difference(isa, name):
     """Of the kernel's own values, in float64. The third derivatives are below 2 (softsign: 6), the

@@ -1086,7 +1086,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_one_line_that_is_rewritten(monkeypatch, capfd):
+def test_a_terminal_shows_one_line_that_is_rewritten(capfd, monkeypatch):
     X, y = labelled()
     monkeypatch.setattr(sys, "stderr", Terminal())
     classifier().fit(X, y, epochs=5)
@@ -1104,10 +1104,29 @@ def test_a_terminal_shows_one_line_that_is_rewritten(monkeypatch, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_without_stderr(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", None)  # as under pythonw
-    for verbose in (True, "auto"):
-        classifier().fit(*labelled(), epochs=2, verbose=verbose)
+class Logger:
+    """What programs put in the place of stderr: often no more than this."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("verbose", [False, "auto", True])
+@pytest.mark.parametrize("kind", ["none", "closed", "logger"])
+def test_without_a_proper_stderr(monkeypatch, kind, verbose):
+    stream = {"none": None, "closed": io.StringIO(), "logger": Logger()}[kind]
+    if kind == "closed":
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)  # None: as under pythonw
+    classifier().fit(*labelled(), epochs=2, verbose=verbose)
+    if kind == "logger":
+        assert ("epoch 2/2" in stream.text) == (verbose is True)
 
 
 # --- Threads --------------------------------------------------------------------------------------

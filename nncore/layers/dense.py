@@ -85,7 +85,7 @@ class Dense(Layer):
 
     @W.setter
     def W(self, value):
-        self.W[...] = value
+        _copy_into(self.W, value, "W")
 
     @property
     def b(self):
@@ -95,7 +95,7 @@ class Dense(Layer):
     def b(self, value):
         if not self.bias:
             raise AttributeError(f"{self!r} has no bias")
-        self.b[...] = value
+        _copy_into(self.b, value, "b")
 
     def parameters(self):
         return {"W": self.W, "b": self.b} if self.bias else {"W": self.W}
@@ -134,12 +134,21 @@ def _as_weights(init):
     return weights
 
 
+def _copy_into(parameter, value, name):
+    """Set a parameter to a number or to an array of exactly its shape."""
+    if np.ndim(value) and np.shape(value) != parameter.shape:
+        raise ValueError(f"{name} has shape {parameter.shape}, got {np.shape(value)}")
+    parameter[...] = value
+
+
 def positive_int(value, what):
-    """Return `value` as an int of at least 1, or say what is wrong with it."""
+    """Return `value` as an int from 1 to 2^31 - 1, or say what is wrong with it."""
     try:
         number = operator.index(value)
     except TypeError:
         number = 0
     if number < 1 or isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{what} must be an integer of at least 1, got {value!r}")
+    if number >= 1 << 31:
+        raise ValueError(f"{what} must be below 2**31, got {value!r}")
     return number

@@ -30,8 +30,11 @@ int net_shapes(net_shape list[MAX_NETS]) {
     /* rows of 1 KB in float32, in float64 (an arena pads them), and wider than a tile */
     NET({{2, 256, 2}, {RELU, NNC_ACT_sigmoid}, NNC_LOSS_mse, 0, 0});
     NET({{2, 128, 129}, {NNC_ACT_softsign, TANH}, NNC_LOSS_half_mse, 1, 0});
-    NET({{1, 1, 1, 1, 1}, {TANH, NNC_ACT_softplus, NNC_ACT_sigmoid, NNC_ACT_softsign},
-         NNC_LOSS_half_mse, 0, 0});
+    NET({{1, 1, 1, 1, 1},
+         {TANH, NNC_ACT_softplus, NNC_ACT_sigmoid, NNC_ACT_softsign},
+         NNC_LOSS_half_mse,
+         0,
+         0});
     if (n > MAX_NETS) abort();
     return n;
 }
@@ -47,7 +50,10 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
         const ptrdiff_t n_in = shape.widths[s], n_out = shape.widths[s + 1];
         const int first = s % 2 && !shape.without_bias;
         const int act = shape.acts[s];
-        n.steps[s] = (nnc_step){.kind = NNC_STEP_dense, .n_in = n_in, .n_out = n_out, .act = act,
+        n.steps[s] = (nnc_step){.kind = NNC_STEP_dense,
+                                .n_in = n_in,
+                                .n_out = n_out,
+                                .act = act,
                                 .act_a = act < NNC_N_ACTS ? nnc_acts[act].a : 0,
                                 .w = offset + first * n_out,
                                 .b = shape.without_bias ? -1 : offset + !first * n_in * n_out};
@@ -55,7 +61,8 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
     }
     size_t length = 0;
     for (int s = 0; s < steps; s++)
-        length += (size_t)snprintf(n.name + length, sizeof n.name - length, "%td-", shape.widths[s]);
+        length +=
+            (size_t)snprintf(n.name + length, sizeof n.name - length, "%td-", shape.widths[s]);
     const int last = shape.acts[steps - 1];
     snprintf(n.name + length, sizeof n.name - length, "%td %s %s %s%s%s", shape.widths[steps],
              nnc_acts[shape.acts[0] % NNC_N_ACTS].name,
@@ -117,9 +124,12 @@ nnc_samples fresh_shuffled(const net *n, const nnc_samples *from) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t to = (i * stride + rows / 2) % rows;
         index[i] = to;
-        memcpy(at(k->dtype, x, to * s.ldx), at(k->dtype, from->x, i * from->ldx), (size_t)n_in * k->size);
+        memcpy(at(k->dtype, x, to * s.ldx), at(k->dtype, from->x, i * from->ldx),
+               (size_t)n_in * k->size);
         if (labels) labels[to] = from->labels[i];
-        if (t) memcpy(at(k->dtype, t, to * s.ldt), at(k->dtype, from->t, i * from->ldt), (size_t)n_out * k->size);
+        if (t)
+            memcpy(at(k->dtype, t, to * s.ldt), at(k->dtype, from->t, i * from->ldt),
+                   (size_t)n_out * k->size);
     }
     s.x = x, s.t = t, s.labels = labels, s.index = index;
     return s;

@@ -18,21 +18,16 @@ static inline wide v_sigmoid(wide x) {
     const wide e = W(exp)(-W(fabs)(x));
     return (x < 0 ? e : 1) / (1 + e);
 }
-static inline wide v_softplus(wide x) {
-    return (x > 0 ? x : 0) + W(log1p)(W(exp)(-W(fabs)(x)));
-}
+static inline wide v_softplus(wide x) { return (x > 0 ? x : 0) + W(log1p)(W(exp)(-W(fabs)(x))); }
 static inline wide v_softsign(wide x) { return x / (1 + W(fabs)(x)); }
-static inline wide v_softsign_slope(wide x) {
-    return 1 / ((1 + W(fabs)(x)) * (1 + W(fabs)(x)));
-}
+static inline wide v_softsign_slope(wide x) { return 1 / ((1 + W(fabs)(x)) * (1 + W(fabs)(x))); }
 static inline wide v_logistic_loss(wide z, wide t) { return v_softplus(z) - z * t; }
 
 wide expected_act(int act, wide x, wide a) {
     (void)a;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default)                                                 \
-    case NNC_ACT_##name:                                                                          \
-        return f;
+#define NNC_ACT(name, keeps, f, slope, a_default) \
+    case NNC_ACT_##name: return f;
 #include "tables/activations.def"
 #undef NNC_ACT
     default: abort();
@@ -42,9 +37,8 @@ wide expected_act(int act, wide x, wide a) {
 wide expected_slope(int act, wide x, wide y, wide a) {
     (void)a, (void)x, (void)y;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default)                                                 \
-    case NNC_ACT_##name:                                                                          \
-        return slope;
+#define NNC_ACT(name, keeps, f, slope, a_default) \
+    case NNC_ACT_##name: return slope;
 #include "tables/activations.def"
 #undef NNC_ACT
     default: abort();
@@ -53,9 +47,8 @@ wide expected_slope(int act, wide x, wide y, wide a) {
 
 wide expected_loss(int loss, wide y, wide t) {
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope)                                                \
-    case NNC_LOSS_##name:                                                                         \
-        return value;
+#define NNC_LOSS(name, output, mean, value, slope) \
+    case NNC_LOSS_##name: return value;
 #include "tables/losses.def"
 #undef NNC_LOSS
     default: abort();
@@ -64,9 +57,8 @@ wide expected_loss(int loss, wide y, wide t) {
 
 wide expected_loss_slope(int loss, wide y, wide t) {
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope)                                                \
-    case NNC_LOSS_##name:                                                                         \
-        return slope;
+#define NNC_LOSS(name, output, mean, value, slope) \
+    case NNC_LOSS_##name: return slope;
 #include "tables/losses.def"
 #undef NNC_LOSS
     default: abort();
@@ -85,10 +77,8 @@ wide_parameter expected_update(int opt, nnc_dtype type, wide_parameter from, wid
     const wide c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5], c6 = c[6];
     (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)settle;
     switch (opt) {
-#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule)                               \
-    case NNC_OPT_##name:                                                                          \
-        rule;                                                                                     \
-        break;
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
+    case NNC_OPT_##name: rule; break;
 #include "tables/optimizers.def"
 #undef NNC_OPT
     default: abort();
@@ -168,8 +158,9 @@ number expected_cross_entropy(nnc_dtype type, ptrdiff_t n, const number *z, cons
         const wide tj = t ? t[j] : j == label, below = top - z[j].v;
         value.v += tj * (W(log)(sum) + below);
         value.e += W(fabs)(tj) * (2 * worst + eps * (4 * W(log)(sum) + 4 * below + (wide)n + 10));
-        dz[j].e = W(fabs)(scale) * (weight * (dz[j].e + 6 * eps * dz[j].v) + 2 * eps * W(fabs)(tj)) +
-                  4 * smallest_of(type);
+        dz[j].e =
+            W(fabs)(scale) * (weight * (dz[j].e + 6 * eps * dz[j].v) + 2 * eps * W(fabs)(tj)) +
+            4 * smallest_of(type);
         dz[j].v = scale * (weight * dz[j].v - tj);
     }
     return value;
@@ -237,7 +228,8 @@ static void close_network(network *net) {
 
 static void forward(network *net, const void *x) {
     const nnc_dtype type = net->type;
-    for (ptrdiff_t i = 0; i < net->plan->steps[0].n_in; i++) net->x[i] = (number){get(type, x, i), 0};
+    for (ptrdiff_t i = 0; i < net->plan->steps[0].n_in; i++)
+        net->x[i] = (number){get(type, x, i), 0};
     for (int s = 0; s < net->plan->n_steps; s++) {
         const nnc_step *step = &net->plan->steps[s];
         const number *in = s ? net->rows[s - 1].y : net->x;
@@ -249,7 +241,8 @@ static void forward(network *net, const void *x) {
                 add_product(&z, in[i], parameter(net, step->w + i * step->n_out + j), r);
             if (step->b >= 0) add_product(&z, one, parameter(net, step->b + j), r);
             row->z[j] = z;
-            if (step->act != NNC_ACT_softmax) row->y[j] = activated(type, step->act, z, step->act_a);
+            if (step->act != NNC_ACT_softmax)
+                row->y[j] = activated(type, step->act, z, step->act_a);
         }
         if (step->act == NNC_ACT_softmax) expected_softmax(type, step->n_out, row->z, row->y);
     }
@@ -266,15 +259,16 @@ static void through_output(network *net) {
         for (ptrdiff_t j = 0; j < step->n_out; j++) add_product(&mean, row->d[j], row->y[j], r);
         for (ptrdiff_t j = 0; j < step->n_out; j++) {
             const number d = row->d[j];
-            const number difference = {d.v - mean.v, d.e + mean.e + 2 * epsilon_of(type) *
-                                                         (W(fabs)(d.v) + W(fabs)(mean.v))};
+            const number difference = {d.v - mean.v,
+                                       d.e + mean.e +
+                                           2 * epsilon_of(type) * (W(fabs)(d.v) + W(fabs)(mean.v))};
             row->d[j] = times(type, row->y[j], difference);
         }
         return;
     }
     for (ptrdiff_t j = 0; j < step->n_out; j++)
-        row->d[j] = times(type, row->d[j],
-                          slope_of(type, step->act, row->z[j], row->y[j], step->act_a));
+        row->d[j] =
+            times(type, row->d[j], slope_of(type, step->act, row->z[j], row->y[j], step->act_a));
 }
 
 /* Adds this row's part of the gradient. */
@@ -297,8 +291,8 @@ static void backward(network *net, number *gradient, ptrdiff_t all_rows) {
             for (ptrdiff_t j = 0; j < step->n_out; j++)
                 add_product(&dx, d[j], parameter(net, step->w + i * step->n_out + j),
                             roundings(type, step->n_out));
-            below->d[i] = times(type, dx, slope_of(type, step[-1].act, below->z[i], below->y[i],
-                                                   step[-1].act_a));
+            below->d[i] = times(
+                type, dx, slope_of(type, step[-1].act, below->z[i], below->y[i], step[-1].act_a));
         }
     }
 }
@@ -322,8 +316,8 @@ number expected_run(const nnc_plan *plan, const void *theta, const nnc_samples *
         number of_row;
         if (plan->loss == NNC_LOSS_cross_entropy)
             of_row = expected_cross_entropy(net.type, n, top->z, samples->t ? t : NULL,
-                                            samples->labels ? samples->labels[row] : -1,
-                                            1 / count, top->d);
+                                            samples->labels ? samples->labels[row] : -1, 1 / count,
+                                            top->d);
         else if (info->output != NNC_OUTPUT_ANY)
             of_row = elementwise_loss(net.type, plan->loss, n, top->z, t, 1 / count, top->d);
         else {

@@ -27,10 +27,12 @@ static int is_noticed(int what, size_t bytes) {
     if (child == 0) {
         fclose(stderr); /* the sanitizer's report */
         close(2);
-        volatile unsigned char *p = what == WRITE_FAR_BEHIND ? fresh_with_slack(bytes) : fresh(bytes);
+        volatile unsigned char *p =
+            what == WRITE_FAR_BEHIND ? fresh_with_slack(bytes) : fresh(bytes);
         if (what == READ_BEHIND)
-            _exit(p[bytes] == 1 ? 0 : 0);
-        p[bytes + (what == WRITE_FAR_BEHIND ? NNC_SLACK : 0)] = 1;
+            (void)p[bytes];
+        else
+            p[bytes + (what == WRITE_FAR_BEHIND ? NNC_SLACK : 0)] = 1;
         _exit(0);
     }
     int status = 0;
@@ -46,7 +48,8 @@ void test_checkers(void) {
         const nnc_dtype type = (nnc_dtype)t;
         const int start = mark();
         where("%s", type_names[t]);
-        void *got = fresh((size_t)((ROWS - 1) * LD + N) * size_of(type)), *dense = fresh(COUNT * size_of(type));
+        void *got = fresh((size_t)((ROWS - 1) * LD + N) * size_of(type)),
+             *dense = fresh(COUNT * size_of(type));
         wide want[COUNT], bound[COUNT];
         int distinct = 1;
         for (ptrdiff_t i = 0; i < COUNT; i++) {
@@ -56,15 +59,17 @@ void test_checkers(void) {
             distinct &= i == 0 || want[i] != want[i - 1];
         }
         check(distinct, "the data do not vary");
-#define REJECTS(what, e, value)                                                                   \
-    do {                                                                                          \
-        void *place = at(type, got, (e) / N * LD + (e) % N);                                      \
-        put(type, place, 0, value);                                                               \
-        check(first_outside(type, ROWS, N, got, LD, want, bound) == (e), "%s passes a bound", what); \
+#define REJECTS(what, e, value) \
+    do { \
+        void *place = at(type, got, (e) / N * LD + (e) % N); \
+        put(type, place, 0, value); \
+        check(first_outside(type, ROWS, N, got, LD, want, bound) == (e), "%s passes a bound", \
+              what); \
         check(first_different(type, ROWS, N, got, LD, dense) == (e), "%s passes for equal", what); \
-        put(type, place, 0, get(type, dense, e));                                                 \
-        check(first_outside(type, ROWS, N, got, LD, want, bound) < 0 &&                           \
-                  first_different(type, ROWS, N, got, LD, dense) < 0, "the right values are rejected"); \
+        put(type, place, 0, get(type, dense, e)); \
+        check(first_outside(type, ROWS, N, got, LD, want, bound) < 0 && \
+                  first_different(type, ROWS, N, got, LD, dense) < 0, \
+              "the right values are rejected"); \
     } while (0)
         for (int e = 0; e < COUNT; e++) {
             const double right = get(type, dense, e);
@@ -105,8 +110,10 @@ static void test_tables(void) {
     for (int i = 0; i < nnc_isa_count(); i++) {
         const char *name = nnc_isa_name(i);
         where("%s", name);
-        printf("  %-10s %s\n", name, !nnc_isa_compiled(i) ? "not compiled for this processor" :
-                                     !nnc_isa_runnable(i) ? "cannot run here: NOT TESTED" : "tested");
+        printf("  %-10s %s\n", name,
+               !nnc_isa_compiled(i)   ? "not compiled for this processor"
+               : !nnc_isa_runnable(i) ? "cannot run here: NOT TESTED"
+                                      : "tested");
         for (int t = 0; t < NNC_N_DTYPES; t++) {
             const nnc_kernels *k = nnc_kernels_for(name, (nnc_dtype)t);
             check((k != NULL) == nnc_isa_runnable(i), "its table is there, or not");

@@ -37,7 +37,8 @@ static const char *name_of(int kind, int i) {
 
 /* Trains a network with this activation, loss or optimizer; hashes weights, losses, outputs. */
 static uint64_t digest(const nnc_kernels *k, int kind, int which) {
-    net_shape shape = {{7, 33, 12, 5}, {NNC_ACT_tanh, NNC_ACT_tanh, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0};
+    net_shape shape = {
+        {7, 33, 12, 5}, {NNC_ACT_tanh, NNC_ACT_tanh, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0};
     if (kind == 0) shape.acts[0] = shape.acts[1] = which;
     if (kind == 1) {
         static const int outputs_of[] = {NNC_ACT_identity, NNC_ACT_sigmoid, NNC_ACT_softmax};
@@ -56,11 +57,12 @@ static uint64_t digest(const nnc_kernels *k, int kind, int which) {
     uint64_t hash = 0xCBF29CE484222325u;
     for (int epoch = 0; epoch < EPOCHS; epoch++) {
         ptrdiff_t done;
-        nnc_train(&n.plan, theta, gradient, &optimizer, &samples, BATCH, losses, &done, work, NULL, NULL);
+        nnc_train(&n.plan, theta, gradient, &optimizer, &samples, BATCH, losses, &done, work, NULL,
+                  NULL);
         hash = mix(hash, losses, (size_t)done * sizeof *losses);
     }
-    nnc_predict(&n.plan, theta, samples.x, samples.ldx, ROWS, out, outputs(&n), fresh_work(&n, ROWS, 0),
-                NULL, NULL);
+    nnc_predict(&n.plan, theta, samples.x, samples.ldx, ROWS, out, outputs(&n),
+                fresh_work(&n, ROWS, 0), NULL, NULL);
     hash = mix(mix(hash, theta, bytes), out, (size_t)(ROWS * outputs(&n)) * k->size);
     release(start);
     return hash;
@@ -77,7 +79,8 @@ void test_digests(void) {
             for (int kind = 0; kind < N_KINDS; kind++)
                 for (int which = 0; which < count_of(kind); which++) {
                     char name[100];
-                    snprintf(name, sizeof name, "%s %s %s", type_names[t], kinds[kind], name_of(kind, which));
+                    snprintf(name, sizeof name, "%s %s %s", type_names[t], kinds[kind],
+                             name_of(kind, which));
                     where("%s %s", list[i]->isa, name);
                     int r = 0;
                     while (recorded[r].name && strcmp(recorded[r].name, name)) r++;
@@ -106,7 +109,7 @@ void print_digests(void) {
         }
         for (int kind = 0; kind < N_KINDS; kind++)
             for (int which = 0; which < count_of(kind); which++)
-                printf("{\"%s %s %s\", 0x%016llx},\n", type_names[t], kinds[kind], name_of(kind, which),
-                       (unsigned long long)digest(list[0], kind, which));
+                printf("{\"%s %s %s\", 0x%016llx},\n", type_names[t], kinds[kind],
+                       name_of(kind, which), (unsigned long long)digest(list[0], kind, which));
     }
 }

@@ -29,15 +29,15 @@ typedef struct {
 } layout;
 
 /* sums[p, i, j] = the p-th block's sum of element i, j. */
-#define BLOCK_SUMS(real, multiply_add, name)                                                      \
-    static void name(const problem *q, const real *a, const real *b, real *sums) {                \
-        const ptrdiff_t m = q->size.m, n = q->size.n, k = q->size.k;                              \
-        for (ptrdiff_t i = 0; i < m; i++)                                                         \
-            for (ptrdiff_t p = 0; p < k; p++) {                                                   \
-                real *to = sums + (p / NNC_BLOCK * m + i) * n;                                    \
-                for (ptrdiff_t j = 0; j < n; j++)                                                 \
-                    to[j] = multiply_add(a[i * k + p], b[p * n + j], to[j]);                      \
-            }                                                                                     \
+#define BLOCK_SUMS(real, multiply_add, name) \
+    static void name(const problem *q, const real *a, const real *b, real *sums) { \
+        const ptrdiff_t m = q->size.m, n = q->size.n, k = q->size.k; \
+        for (ptrdiff_t i = 0; i < m; i++) \
+            for (ptrdiff_t p = 0; p < k; p++) { \
+                real *to = sums + (p / NNC_BLOCK * m + i) * n; \
+                for (ptrdiff_t j = 0; j < n; j++) \
+                    to[j] = multiply_add(a[i * k + p], b[p * n + j], to[j]); \
+            } \
     }
 #define SEPARATE(x, y, z) ((x) * (y) + (z))
 BLOCK_SUMS(float, SEPARATE, separate_f32)
@@ -101,7 +101,8 @@ static void check_error(const problem *q, const layout *l, const void *c, ptrdif
     const wide eps = epsilon_of(q->type);
     const wide terms = (wide)((k < NNC_BLOCK ? k : NNC_BLOCK) + k / NNC_BLOCK + 1);
     for (int s = 0; s < SAMPLE && s < count; s++) {
-        const ptrdiff_t e = count <= SAMPLE ? s : (ptrdiff_t)(mixed(7, (uint64_t)s) % (uint64_t)count);
+        const ptrdiff_t e =
+            count <= SAMPLE ? s : (ptrdiff_t)(mixed(7, (uint64_t)s) % (uint64_t)count);
         const ptrdiff_t i = e / n, j = e % n;
         wide value = 0, size = 0;
         for (ptrdiff_t p = 0; p < k; p++) {
@@ -109,7 +110,8 @@ static void check_error(const problem *q, const layout *l, const void *c, ptrdif
             value += term, size += W(fabs)(term);
         }
         if (l->accumulate) value += get(q->type, q->c, e), size += W(fabs)(get(q->type, q->c, e));
-        if (l->with_bias) value += get(q->type, q->bias, j), size += W(fabs)(get(q->type, q->bias, j));
+        if (l->with_bias)
+            value += get(q->type, q->bias, j), size += W(fabs)(get(q->type, q->bias, j));
         const wide bound = (terms + 2) * eps * size;
         check(first_outside(q->type, 1, 1, at(q->type, c, i * ldc + j), 1, &value, &bound) < 0,
               "element %td, %td is beyond the error bound", i, j);
@@ -131,14 +133,13 @@ static void run(const nnc_kernels *kernels, const problem *q, const layout *l, v
     const nnc_dtype type = q->type;
     const ptrdiff_t m = q->size.m, n = q->size.n, k = q->size.k;
     const int start = mark();
-    where("%s m %td n %td k %td%s%s lda %td ldb %td ldc %td%s%s%s epilogue %d %s ldy %td", kernels->isa,
-          m, n, k, l->transpose_a ? " A'" : "", l->transpose_b ? " B'" : "", l->lda, l->ldb, l->ldc,
-          l->accumulate ? " accumulate" : "", l->with_bias ? " bias" : "",
-          l->arena ? " arena" : "", (int)l->epilogue,
-          nnc_acts[l->act].name, l->ldy);
+    where("%s m %td n %td k %td%s%s lda %td ldb %td ldc %td%s%s%s epilogue %d %s ldy %td",
+          kernels->isa, m, n, k, l->transpose_a ? " A'" : "", l->transpose_b ? " B'" : "", l->lda,
+          l->ldb, l->ldc, l->accumulate ? " accumulate" : "", l->with_bias ? " bias" : "",
+          l->arena ? " arena" : "", (int)l->epilogue, nnc_acts[l->act].name, l->ldy);
 
-    nnc_gemm g = {.m = m, .n = n, .k = k, .ldc = l->ldc, .accumulate = l->accumulate,
-                  .arena = l->arena};
+    nnc_gemm g = {
+        .m = m, .n = n, .k = k, .ldc = l->ldc, .accumulate = l->accumulate, .arena = l->arena};
     g.a = l->transpose_a ? matrix(type, k, m, l->lda, q->a, 1, 0)
                          : matrix(type, m, k, l->lda, q->a, 0, 0);
     g.a_row = l->transpose_a ? 1 : l->lda, g.a_col = l->transpose_a ? l->lda : 1;
@@ -164,12 +165,14 @@ static void run(const nnc_kernels *kernels, const problem *q, const layout *l, v
     if (l->epilogue == IN_PLACE) kernels->act[l->act](m * n, want, want, g.act_a);
     if (l->epilogue == SLOPE) kernels->act_slope[l->act](m * n, q->kept, want, want, g.act_a);
     ptrdiff_t wrong = first_different(type, m, n, g.c, l->ldc, want);
-    check(wrong < 0, "c differs from the canonical value at %td, %td", wrong / (n + !n), wrong % (n + !n));
+    check(wrong < 0, "c differs from the canonical value at %td, %td", wrong / (n + !n),
+          wrong % (n + !n));
     check(l->arena || gaps_untouched(type, m, n, g.c, l->ldc), "c was written between its rows");
     if (l->epilogue == APART) {
         wrong = first_different(type, m, n, g.y, l->ldy, want_y);
         check(wrong < 0, "y differs at %td, %td", wrong / (n + !n), wrong % (n + !n));
-        check(l->arena || gaps_untouched(type, m, n, g.y, l->ldy), "y was written between its rows");
+        check(l->arena || gaps_untouched(type, m, n, g.y, l->ldy),
+              "y was written between its rows");
     }
     free(want), free(want_y);
     release(start);
@@ -219,13 +222,15 @@ void test_gemm(void) {
     static const ptrdiff_t ms[] = {1, 2, 3, 5, 6, 7, 11, 12, 13, 25, 31};
     static const ptrdiff_t ns[] = {1,  2,  3,  4,  5,  7,  8,  9,   15,  16,  17,  23,  31, 32,
                                    33, 47, 63, 64, 65, 70, 97, 127, 128, 129, 130, 200, 257};
-    static const ptrdiff_t ks[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 255, 256, 257, 511, 513, 600};
+    static const ptrdiff_t ks[] = {1,  2,  3,   7,   8,   15,  16,  17,  31,
+                                   33, 64, 100, 255, 256, 257, 511, 513, 600};
     /* every branch: nothing at all, wide rows, several column blocks, everything packed */
     static const shape shapes[] = {
-        {0, 5, 3},    {5, 0, 3},    {4, 7, 0},    {1, 40, 0},    {0, 0, 0},    {13, 33, 0},
-        {1, 1, 1},    {1, 384, 40}, {1, 300, 9},  {2, 513, 65},  {13, 600, 40}, {30, 513, 300},
-        {40, 1030, 33}, {26, 257, 257}, {64, 64, 64}, {100, 10, 256}, {37, 129, 520}, {256, 17, 20},
-        {257, 3, 7},  {24, 64, 600}, {25, 65, 1025},
+        {0, 5, 3},      {5, 0, 3},      {4, 7, 0},      {1, 40, 0},     {0, 0, 0},
+        {13, 33, 0},    {1, 1, 1},      {1, 384, 40},   {1, 300, 9},    {2, 513, 65},
+        {13, 600, 40},  {30, 513, 300}, {40, 1030, 33}, {26, 257, 257}, {64, 64, 64},
+        {100, 10, 256}, {37, 129, 520}, {256, 17, 20},  {257, 3, 7},    {24, 64, 600},
+        {25, 65, 1025},
     };
     enum { N = sizeof ns / sizeof *ns, K = sizeof ks / sizeof *ks };
     for (int t = 0; t < NNC_N_DTYPES; t++) {

@@ -22,8 +22,8 @@ static int same(double x, double y) {
 
 /* Arguments over all magnitudes, with the special ones first. */
 static double argument(uint64_t i) {
-    static const double special[] = {0.0, 1.0, 0.5, 1e-30, 0x1p-140, 0x1p-149, 20, 88, 104, 709,
-                                     746, 1e30, 3e38, INFINITY};
+    static const double special[] = {0.0, 1.0, 0.5, 1e-30, 0x1p-140, 0x1p-149, 20,
+                                     88,  104, 709, 746,   1e30,     3e38,     INFINITY};
     enum { SPECIAL = 2 * sizeof special / sizeof *special };
     if (i < SPECIAL) return i % 2 ? -special[i / 2] : special[i / 2];
     const double scale[] = {1, 4, 30, 1e-3};
@@ -70,22 +70,26 @@ static void check_act(const nnc_kernels *k, int act, ptrdiff_t n, void *bits) {
         k->act[act](1, at(type, x, i), at(type, y, i), a);
         const double xi = get(type, x, i), yi = get(type, y, i);
         const wide want = expected_act(act, xi, a), bound = 4 * eps * W(fabs)(want) + least;
-        check(isinf(xi) ? !isnan(yi) : W(fabs)(yi - want) <= bound, "f(%.17g) = %.17g, expected %.17Lg",
-              xi, yi, (long double)want);
+        check(isinf(xi) ? !isnan(yi) : W(fabs)(yi - want) <= bound,
+              "f(%.17g) = %.17g, expected %.17Lg", xi, yi, (long double)want);
         const double ki = nnc_acts[act].keeps == NNC_KEEPS_X ? xi : yi;
         put(type, kept, i, ki);
         k->act_slope[act](1, at(type, kept, i), at(type, x, i), at(type, dx, i), a);
         if (isinf(xi)) continue;
         const wide s = expected_slope(act, xi, ki, a), d = s * xi;
         const double got = get(type, dx, i);
-        check(W(fabs)(got - d) <= 4 * eps * W(fabs)(xi) * (W(fabs)(s) + !is_fused(k)) + least + least * W(fabs)(xi),
-              "slope at kept %.17g times %.17g is %.17g, expected %.17Lg", ki, xi, got, (long double)d);
+        check(W(fabs)(got - d) <=
+                  4 * eps * W(fabs)(xi) * (W(fabs)(s) + !is_fused(k)) + least + least * W(fabs)(xi),
+              "slope at kept %.17g times %.17g is %.17g, expected %.17Lg", ki, xi, got,
+              (long double)d);
     }
     check_lengths(k, act, x, kept, y, dx, n);
     double nan = NAN, out = 0;
     float nan32 = NAN, out32 = 0;
-    if (type == NNC_F32) k->act[act](1, &nan32, &out32, a), out = (double)out32;
-    else k->act[act](1, &nan, &out, a);
+    if (type == NNC_F32)
+        k->act[act](1, &nan32, &out32, a), out = (double)out32;
+    else
+        k->act[act](1, &nan, &out, a);
     check(isnan(out), "NaN gives %g", out);
     memcpy(bits, y, (size_t)n * k->size);
     memcpy((char *)bits + (size_t)n * k->size, dx, (size_t)n * k->size);
@@ -169,8 +173,8 @@ static void check_loss(const nnc_kernels *k, int loss, ptrdiff_t rows, ptrdiff_t
             targets[j] = get(type, t, i * g.ldt + j);
         }
         if (entropy) {
-            const number v = expected_cross_entropy(type, n, z, by_label ? NULL : targets,
-                                                    labels[i], scale, dz);
+            const number v =
+                expected_cross_entropy(type, n, z, by_label ? NULL : targets, labels[i], scale, dz);
             total.v += v.v, total.e += v.e;
         }
         for (ptrdiff_t j = 0; j < n; j++) {
@@ -260,7 +264,8 @@ void test_losses(void) {
         const nnc_dtype type = (nnc_dtype)t;
         const nnc_kernels *list[MAX_ISAS];
         const int isas = runnable(type, list);
-        void *bits = zeros(ROWS * WIDEST, sizeof(double)), *first = zeros(ROWS * WIDEST, sizeof(double));
+        void *bits = zeros(ROWS * WIDEST, sizeof(double)),
+             *first = zeros(ROWS * WIDEST, sizeof(double));
         group("losses %s", type_names[t]);
         for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
             for (int which = 0; which < 6 * (NNC_N_LOSSES + 1); which++) {
@@ -304,7 +309,8 @@ static void check_column_sums(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n,
     void *x = fresh(rows && n ? (size_t)((rows - 1) * ld + n) * k->size : 0);
     void *s = fresh((size_t)n * k->size), *want = zeros((size_t)n, k->size);
     if (accumulate) fill(type, s, n, 3, -1, 1);
-    for (ptrdiff_t i = 0; i < rows; i++) fill(type, at(type, x, i * ld), n, 40 + (uint64_t)i, -1, 1);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        fill(type, at(type, x, i * ld), n, 40 + (uint64_t)i, -1, 1);
     for (ptrdiff_t j = 0; j < n; j++) {
         double sum = 0;
         for (ptrdiff_t i = 0; i < rows; i++) {
@@ -328,7 +334,8 @@ static void check_gather(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n) {
     void *x = fresh(n ? (size_t)((SOURCE - 1) * ldx + n) * k->size : 0);
     void *y = fresh(rows && n ? (size_t)((rows - 1) * ldy + n) * k->size : 0);
     int64_t *index = fresh((size_t)rows * sizeof *index);
-    for (ptrdiff_t i = 0; i < SOURCE && n; i++) fill(type, at(type, x, i * ldx), n, 70 + (uint64_t)i, -1, 1);
+    for (ptrdiff_t i = 0; i < SOURCE && n; i++)
+        fill(type, at(type, x, i * ldx), n, 70 + (uint64_t)i, -1, 1);
     for (ptrdiff_t i = 0; i < rows; i++)
         index[i] = i < 2 ? (SOURCE - 1) * (1 - i) : (int64_t)(mixed(6, (uint64_t)i) % SOURCE);
     k->gather(rows, n, index, x, ldx, y, ldy);
@@ -387,8 +394,8 @@ static void check_update(const nnc_kernels *k, int opt, ptrdiff_t n, void *bits)
             for (int v = 0; v < vectors; v++) size.s[v] = W(fabs)(size.s[v]);
             size = expected_update(opt, type, size, W(fabs)(g), coef);
             const wide p = get(type, theta, i);
-            right &= W(fabs)(p - want.p) <=
-                     16 * eps * (W(fabs)(from[i].p) + W(fabs)(size.p)) + least;
+            right &=
+                W(fabs)(p - want.p) <= 16 * eps * (W(fabs)(from[i].p) + W(fabs)(size.p)) + least;
             for (int v = 0; v < vectors; v++)
                 right &= W(fabs)(get(type, state[v], i) - want.s[v]) <= 4 * eps * size.s[v] + least;
             moved += p != from[i].p;
@@ -398,7 +405,8 @@ static void check_update(const nnc_kernels *k, int opt, ptrdiff_t n, void *bits)
     }
     if (bits) {
         memcpy(bits, theta, bytes);
-        for (int v = 0; v < vectors; v++) memcpy((char *)bits + (size_t)(v + 1) * bytes, state[v], bytes);
+        for (int v = 0; v < vectors; v++)
+            memcpy((char *)bits + (size_t)(v + 1) * bytes, state[v], bytes);
     }
     free(from);
     release(start);

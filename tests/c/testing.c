@@ -78,7 +78,8 @@ static int n_blocks;
 
 /* Says where the tests were when memory outside a buffer was touched. */
 static void say_place(void) {
-    const char *const parts[] = {"\nTouched memory outside a buffer in ", group_name, ": ", place, "\n"};
+    const char *const parts[] = {"\nTouched memory outside a buffer in ", group_name, ": ", place,
+                                 "\n"};
     for (int i = 0; i < 5; i++)
         if (write(2, parts[i], strlen(parts[i])) < 0) return;
 }
