@@ -150,7 +150,7 @@ def test_special_weights_keep_their_bits(tmp_path):
 
 
 def test_large_counts_and_rates(tmp_path):
-    network = trained(optimizer=Adam(1e-300, 0.1 + 0.2, 1 - 2**-53, 5e-324))
+    network = trained(optimizer=Adam(1e-300, 0.1 + 0.2, 1 - 2**-53, 1.2e-38))
     network._engine.n_updates = 2**62 - 1
     assert state(through_file(network, tmp_path)) == state(network)
 
