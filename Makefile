@@ -45,7 +45,7 @@ test-c: $(BUILD)/test_core
 
 sanitize:
 	$(MAKE) test-c VARIANT=sanitize \
-	    SANITIZE="-g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+	    SANITIZE="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 neon:
 	$(MAKE) test-c VARIANT=neon CC=aarch64-linux-gnu-gcc LDFLAGS=-static RUN=qemu-aarch64

@@ -2,6 +2,7 @@
 
 Instruction sets need no flags here: each file of csrc/isa/ sets its own target.
 """
+
 import sys
 from pathlib import Path
 
@@ -14,21 +15,30 @@ HEADERS = sorted(str(p) for p in Path("csrc").rglob("*") if p.suffix in {".h", "
 # Never -ffast-math: the engine promises bits. Without errno and traps a compiler may turn `?:`
 # into a select, which is what makes loops vectorise; multiply and add fuse only where it is
 # written, so body and remainder of a loop, and all instruction sets, agree.
-FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-         "-fvisibility=hidden", "-g0"]
+FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-g0",
+]
 if sys.platform == "win32":
     FLAGS = ["/O2", "/std:c11"]
 
 setup(
     ext_modules=cythonize(
-        [Extension(
-            "nncore._core",
-            ["nncore/_core.pyx", *SOURCES],
-            include_dirs=["csrc"],
-            depends=[*HEADERS, "nncore/_core.pxd", "nncore/_kernels.pxi"],
-            define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"')],
-            extra_compile_args=FLAGS,
-        )],
+        [
+            Extension(
+                "nncore._core",
+                ["nncore/_core.pyx", *SOURCES],
+                include_dirs=["csrc"],
+                depends=[*HEADERS, "nncore/_core.pxd", "nncore/_kernels.pxi"],
+                define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"')],
+                extra_compile_args=FLAGS,
+            )
+        ],
         compiler_directives={"language_level": 3},
     )
 )

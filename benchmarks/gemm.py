@@ -38,8 +38,10 @@ def check(c, a, b):
 def against_peak(sizes):
     """The three orientations of backpropagation as a share of the FMA peak of the same run."""
     print("\nGEMM kernels, square n, GFLOP/s and percent of the register-only FMA peak")
-    print(f"{'isa':9}{'dtype':9}{'peak':>6}   " + "".join(
-        f"{f'{name} n={n}':>19}" for n in sizes for name in ("X W", "X'dY", "dY W'")))
+    print(
+        f"{'isa':9}{'dtype':9}{'peak':>6}   "
+        + "".join(f"{f'{name} n={n}':>19}" for n in sizes for name in ("X W", "X'dY", "dY W'"))
+    )
     for isa in _core.isas():
         for dtype in ("float32", "float64"):
             kernels = _core.Kernels(isa, dtype)
@@ -60,15 +62,20 @@ def against_peak(sizes):
                         rates.append((2 * n**3 / seconds, 2 * n**3 / seconds / peaks[-1]))
                     rate, share = sorted(rates)[len(rates) // 2]
                     cells.append(f"{rate * 1e-9:11.1f} {100 * share:5.1f} %")
-            print(f"{isa:9}{dtype:9}{np.median(peaks) * 1e-9:6.1f}   "
-                  + "".join(f"{cell:>19}" for cell in cells), flush=True)
+            print(
+                f"{isa:9}{dtype:9}{np.median(peaks) * 1e-9:6.1f}   "
+                + "".join(f"{cell:>19}" for cell in cells),
+                flush=True,
+            )
 
 
 def best_of(kernels, a, b, c, ta, tb, repeats):
     """Seconds of one product: the median of `repeats`."""
     [seconds] = take_turns(
         [lambda: kernels.gemm(a, b, c, transpose_a=ta, transpose_b=tb, b_has_slack=True)],
-        bursts=repeats, seconds=0.005)
+        bursts=repeats,
+        seconds=0.005,
+    )
     return seconds
 
 
@@ -85,6 +92,11 @@ def against_numpy(quick):
         error = check(net.predict(X, out=Y), X, W)
         ours, numpys = take_turns(
             [lambda: net.predict(X, out=Y), lambda: np.dot(X, W, out=Z)],  # noqa: B023
-            bursts=5 if quick else 25, seconds=0.004)
-        print(f"{f'({m}, {k}) x ({k}, {n})':24}{1e6 * ours:11.2f}{1e6 * numpys:11.2f}"
-              f"{numpys / ours:8.2f}{error:10.1e}", flush=True)
+            bursts=5 if quick else 25,
+            seconds=0.004,
+        )
+        print(
+            f"{f'({m}, {k}) x ({k}, {n})':24}{1e6 * ours:11.2f}{1e6 * numpys:11.2f}"
+            f"{numpys / ours:8.2f}{error:10.1e}",
+            flush=True,
+        )

@@ -5,7 +5,7 @@
 #include "cpu.h"
 #include "nnc.h"
 
-#define DECLARE(isa)                                                                              \
+#define DECLARE(isa) \
     extern const nnc_kernels *const nnc_table_##isa##_f32, *const nnc_table_##isa##_f64;
 DECLARE(avx512)
 DECLARE(avx2)

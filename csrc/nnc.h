@@ -19,9 +19,9 @@ typedef enum { NNC_F32, NNC_F64, NNC_N_DTYPES } nnc_dtype;
 
 typedef enum {
     NNC_OK,
-    NNC_STOPPED,     /* the poll function asked to stop; the unfinished step left no trace      */
-    NNC_NOT_FINITE,  /* a step's loss was NaN or infinite; its update was not applied            */
-    NNC_BAD_PLAN     /* sizes, offsets or table rows that cannot belong to a network             */
+    NNC_STOPPED,    /* the poll function asked to stop; the unfinished step left no trace      */
+    NNC_NOT_FINITE, /* a step's loss was NaN or infinite; its update was not applied            */
+    NNC_BAD_PLAN    /* sizes, offsets or table rows that cannot belong to a network             */
 } nnc_status;
 
 /* The rows of the .def tables, numbered from 0. */
@@ -119,19 +119,18 @@ typedef struct {
     void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
                                   double a);
     /* y = softmax of each row of z, whose rows are an arena's and are overwritten */
-    void (*softmax)(ptrdiff_t rows, ptrdiff_t n, void *z, ptrdiff_t ldz, void *y,
-                    ptrdiff_t ldy);
+    void (*softmax)(ptrdiff_t rows, ptrdiff_t n, void *z, ptrdiff_t ldz, void *y, ptrdiff_t ldy);
     /* dz = y * (dy - sum_j dy_j y_j) of each row; in place on dy ok */
-    void (*softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy,
-                          const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
+    void (*softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy, const void *dy,
+                          ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
     /* returns the sum over rows and columns of the value, not averaged; fills dy */
     double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
                         int accumulate);
     /* y[i,:] = x[index[i],:] */
-    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x,
-                   ptrdiff_t ldx, void *y, ptrdiff_t ldy);
+    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
+                   void *y, ptrdiff_t ldy);
     /* one update of n parameters; coef from nnc_opt_coefficients; state: rule's vectors */
     void (*update[NNC_N_OPTS])(ptrdiff_t n, void *theta, const void *gradient, void *const *state,
                                const double *coef);
@@ -142,9 +141,9 @@ typedef struct {
 /* ---- cpu.c, dispatch.c: which tables can run -------------------------------------------- */
 
 int nnc_isa_count(void);
-const char *nnc_isa_name(int i);     /* in order of preference, best first */
-int nnc_isa_compiled(int i);         /* the compiler could build it */
-int nnc_isa_runnable(int i);         /* compiled, and this CPU and OS can run it */
+const char *nnc_isa_name(int i); /* in order of preference, best first */
+int nnc_isa_compiled(int i);     /* the compiler could build it */
+int nnc_isa_runnable(int i);     /* compiled, and this CPU and OS can run it */
 const nnc_kernels *nnc_kernels_for(const char *isa, nnc_dtype dtype); /* NULL: cannot run */
 const char *nnc_build_compiler(void);
 const char *nnc_build_flags(void);
@@ -163,8 +162,8 @@ typedef struct {
 } nnc_loss_info;
 typedef struct {
     const char *name;
-    int vectors;          /* state vectors of the length of theta */
-    const char *hyper;    /* names of hyper-parameters, space separated */
+    int vectors;       /* state vectors of the length of theta */
+    const char *hyper; /* names of hyper-parameters, space separated */
     int n_hyper;
     double defaults[NNC_MAX_COEF];
 } nnc_opt_info;

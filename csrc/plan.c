@@ -208,16 +208,23 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
             y = out, ldy = ldo;
             if (!keeps_x(act)) to = (slot){out, out, ldo};
         }
-        nnc_gemm g = {.m = rows, .n = step->n_out, .k = step->n_in,
-                      .a = x, .a_row = ldx, .a_col = 1,
-                      .b = parameter(r, step->w), .b_row = step->n_out, .b_col = 1,
-                      .c = to.z, .ldc = to.ld, .bias = parameter(r, step->b),
+        nnc_gemm g = {.m = rows,
+                      .n = step->n_out,
+                      .k = step->n_in,
+                      .a = x,
+                      .a_row = ldx,
+                      .a_col = 1,
+                      .b = parameter(r, step->w),
+                      .b_row = step->n_out,
+                      .b_col = 1,
+                      .c = to.z,
+                      .ldc = to.ld,
+                      .bias = parameter(r, step->b),
                       .arena = y != out};
         if (act != NNC_ACT_identity && act != NNC_ACT_softmax)
             g.act = act, g.act_a = step->act_a, g.y = y, g.ldy = ldy;
         if (run_gemm(r, &g)) return 1;
-        if (act == NNC_ACT_softmax)
-            plan->kernels->softmax(rows, step->n_out, to.z, to.ld, y, ldy);
+        if (act == NNC_ACT_softmax) plan->kernels->softmax(rows, step->n_out, to.z, to.ld, y, ldy);
         x = y;
         ldx = ldy;
     }
@@ -232,9 +239,16 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
     const nnc_kernels *k = plan->kernels;
     const nnc_step *step = last_step(plan);
     const slot at = r->f.slots[plan->n_steps - 1];
-    nnc_loss_args g = {.rows = rows, .n = step->n_out, .y = fused(plan) ? at.z : at.y,
-                       .ldy = at.ld, .t = t, .ldt = ldt, .labels = labels,
-                       .dy = r->f.d[0], .lddy = at.ld, .scale = scale};
+    nnc_loss_args g = {.rows = rows,
+                       .n = step->n_out,
+                       .y = fused(plan) ? at.z : at.y,
+                       .ldy = at.ld,
+                       .t = t,
+                       .ldt = ldt,
+                       .labels = labels,
+                       .dy = r->f.d[0],
+                       .lddy = at.ld,
+                       .scale = scale};
     const double sum = k->loss[plan->loss](&g);
     if (!with_gradient || fused(plan)) return sum;
     if (step->act == NNC_ACT_softmax)
@@ -256,20 +270,35 @@ static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *
         const slot *below = s > 0 ? &r->f.slots[s - 1] : NULL;
         const void *dz = r->f.d[turn];
         const ptrdiff_t ld = r->f.slots[s].ld;
-        nnc_gemm dw = {.m = step->n_in, .n = step->n_out, .k = rows,
-                       .a = below ? below->y : x, .a_row = 1, .a_col = below ? below->ld : ldx,
-                       .b = dz, .b_row = ld, .b_col = 1,
-                       .c = gradient + (size_t)step->w * k->size, .ldc = step->n_out,
+        nnc_gemm dw = {.m = step->n_in,
+                       .n = step->n_out,
+                       .k = rows,
+                       .a = below ? below->y : x,
+                       .a_row = 1,
+                       .a_col = below ? below->ld : ldx,
+                       .b = dz,
+                       .b_row = ld,
+                       .b_col = 1,
+                       .c = gradient + (size_t)step->w * k->size,
+                       .ldc = step->n_out,
                        .accumulate = accumulate};
         if (run_gemm(r, &dw)) return 1;
         if (step->b >= 0)
             k->column_sums(rows, step->n_out, dz, ld, gradient + (size_t)step->b * k->size,
                            accumulate);
         if (!below) break;
-        nnc_gemm dx = {.m = rows, .n = step->n_in, .k = step->n_out,
-                       .a = dz, .a_row = ld, .a_col = 1,
-                       .b = parameter(r, step->w), .b_row = 1, .b_col = step->n_out,
-                       .c = r->f.d[1 - turn], .ldc = below->ld, .arena = 1};
+        nnc_gemm dx = {.m = rows,
+                       .n = step->n_in,
+                       .k = step->n_out,
+                       .a = dz,
+                       .a_row = ld,
+                       .a_col = 1,
+                       .b = parameter(r, step->w),
+                       .b_row = 1,
+                       .b_col = step->n_out,
+                       .c = r->f.d[1 - turn],
+                       .ldc = below->ld,
+                       .arena = 1};
         const nnc_step *source = step - 1;
         if (source->act != NNC_ACT_identity) {
             dx.act = source->act, dx.act_a = source->act_a;
@@ -311,8 +340,8 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
 }
 
 /* The mean loss over samples first .. first + rows, and its gradient unless NULL. */
-static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first,
-                                    ptrdiff_t rows, double *loss, char *gradient) {
+static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
+                                    double *loss, char *gradient) {
     const nnc_plan *plan = r->plan;
     const int per_row = nnc_losses[plan->loss].mean == NNC_MEAN_ROWS;
     const double count = (double)rows * (per_row ? 1.0 : (double)last_step(plan)->n_out);
@@ -330,8 +359,8 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
 
 /* ---- the public runs -------------------------------------------------------------------- */
 
-static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, int training,
-                 void *work, nnc_poll poll, void *context) {
+static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, int training, void *work,
+                 nnc_poll poll, void *context) {
     const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
     return (run){plan, theta, lay_out(plan, block, training, work), poll, context, WORK_PER_POLL};
 }

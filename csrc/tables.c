@@ -20,7 +20,7 @@ const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
 #define NNC_LIST(...) {__VA_ARGS__}
 
 const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
-#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule)                               \
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     {#name, vectors, hyper, (int)(sizeof((double[])defaults) / sizeof(double)), defaults},
 #include "tables/optimizers.def"
 #undef NNC_OPT
@@ -30,7 +30,7 @@ void nnc_opt_coefficients(nnc_opt opt, const double *h, int64_t t, double *c) {
     (void)t;
     for (int i = 0; i < NNC_MAX_COEF; i++) c[i] = 0;
     switch (opt) {
-#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule)                               \
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     case NNC_OPT_##name: coefficients; break;
 #include "tables/optimizers.def"
 #undef NNC_OPT

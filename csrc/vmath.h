@@ -51,8 +51,7 @@
 #define VM_DEEP VM_PICK(24, 54)
 #define VM_TWO_TO_MINUS_DEEP VM_C(0x1p-24, 0x1p-54)
 
-static inline VM_UINT vm_bits(real x)
-{
+static inline VM_UINT vm_bits(real x) {
     union {
         real value;
         VM_UINT bits;
@@ -60,8 +59,7 @@ static inline VM_UINT vm_bits(real x)
     return u.bits;
 }
 
-static inline real vm_real(VM_UINT bits)
-{
+static inline real vm_real(VM_UINT bits) {
     union {
         VM_UINT bits;
         real value;
@@ -71,8 +69,7 @@ static inline real vm_real(VM_UINT bits)
 
 /* q of exp(r) = 1 + r + r^2 q(r), |r| <= log(2)/2; r2 = r^2.  Error of the fit relative to
  * exp(r)-1: 2^-25.9 (f32, degree 4), 2^-58.0 (f64, degree 10). */
-static inline real vm_exp_tail(real r, real r2)
-{
+static inline real vm_exp_tail(real r, real r2) {
 #if NNC_REAL_IS_F32
     real a = FMA(R(0x1.5554aap-3), r, R(0.5));
     real b = FMA(R(0x1.122beep-7), r, R(0x1.55553ap-5));
@@ -94,8 +91,7 @@ static inline real vm_exp_tail(real r, real r2)
 /* What log(1+f) lacks to f, -1/4 <= f <= 1/2.  With s = f/(2+f), z = s^2:
  * log(1+f) = 2 atanh(s) = f - s (f - z P(z)).  Error of the fit relative to log(1+f):
  * 2^-28.4 (f32, degree 2), 2^-62.6 (f64, degree 7). */
-static inline real vm_log_tail(real f, real plus)
-{
+static inline real vm_log_tail(real f, real plus) {
     real s = f / (R(2.0) + f), z = s * s, z2 = z * z;
 #if NNC_REAL_IS_F32
     real p = FMA(R(0x1.36ee9p-2), z2, FMA(R(0x1.992a9ap-2), z, R(0x1.5555b4p-1)));
@@ -110,8 +106,7 @@ static inline real vm_log_tail(real f, real plus)
 }
 
 /* k log(2) + log(1+f): the large parts are added first and their rounding error put back. */
-static inline real vm_log_sum(real k, real f)
-{
+static inline real vm_log_sum(real k, real f) {
     real high = FMA(k, VM_LN2_HI, f);
     real low = f - FMA(k, -VM_LN2_HI, high);
     return high + (low + vm_log_tail(f, k * VM_LN2_LO));
@@ -120,8 +115,7 @@ static inline real vm_log_sum(real k, real f)
 /* exp(x).  f32 0.914 ulp, f64 0.882 ulp.
  * x = n log(2) + r; exp(x) = 2^n (1 + p), p = r + r^2 q(r), r = a + b with a exact, so that only
  * small terms are rounded.  2^n is applied in two halves, as it may lie outside the type. */
-static inline real v_exp(real x)
-{
+static inline real v_exp(real x) {
     const real magic = VM_MAGIC + 2 * VM_BIAS;
     x = x < VM_EXP_LO ? VM_EXP_LO : x;
     x = x > VM_EXP_HI ? VM_EXP_HI : x;
@@ -136,8 +130,7 @@ static inline real v_exp(real x)
 /* exp(x) - 1.  f32 1.149 ulp, f64 1.213 ulp.
  * Reduced as in exp: 2^n (a + rest) + (2^n - 1), all halved so that 2^n exists for the largest n.
  * The sum of the two large terms keeps its rounding error. */
-static inline real v_expm1(real x)
-{
+static inline real v_expm1(real x) {
     const real magic = VM_MAGIC + (VM_BIAS - 1);
     real y = x < R(-60.0) ? R(-60.0) : x;
     y = y > VM_EXP_HI ? VM_EXP_HI : y;
@@ -153,8 +146,7 @@ static inline real v_expm1(real x)
 /* log(1+u) for u in [0, inf].  f32 0.955 ulp, f64 0.945 ulp.
  * 1+u = 2^k (1+f) with 3/4 <= 1+f < 3/2, k from the bits of the rounded 1+u; f = 2^-k u + (2^-k-1)
  * is then exact or nearly so. */
-static inline real v_log1p(real u)
-{
+static inline real v_log1p(real u) {
     int huge = u > VM_C(0x1p30, 0x1p60); /* log(1+u) = log(u), and 2^-k would be denormal */
     real v = huge ? R(0.25) * u : u, k0 = huge ? R(2.0) : R(0.0);
     VM_UINT e = (vm_bits(R(1.0) + v) + (vm_bits(R(1.0)) - vm_bits(R(0.75)))) >> VM_MANTISSA;
@@ -166,8 +158,7 @@ static inline real v_log1p(real u)
 
 /* log(x).  f32 0.955 ulp, f64 0.939 ulp.  log(0) = -inf, NaN below.
  * x = 2^k (1+f), 3/4 <= 1+f < 3/2, taken from the bits; denormals are scaled up first. */
-static inline real v_log(real x)
-{
+static inline real v_log(real x) {
     int tiny = x < VM_C(0x1p-126, 0x1p-1022);
     real m = tiny ? x * VM_TWO_TO_MANTISSA : x, k0 = tiny ? R(0.0) - VM_MANTISSA : R(0.0);
     VM_UINT u = vm_bits(m) + (vm_bits(R(1.0)) - vm_bits(R(0.75)));
@@ -183,8 +174,7 @@ static inline real v_log(real x)
  * With exp(|x|) = (1+p) / c, c = 2^n: sigmoid(-|x|) = c / (1 + c + p).  The rounding error `low`
  * of the divisor and that of the quotient are put back by one Newton step; left alone, they make
  * 2 ulp.  The other side is 1 minus this one. */
-static inline real v_sigmoid(real x)
-{
+static inline real v_sigmoid(real x) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_DEEP);
     real y = VM_ABS(x);
     y = y > -VM_EXP_LO ? -VM_EXP_LO : y;
@@ -203,8 +193,7 @@ static inline real v_sigmoid(real x)
  * |x| < 0.90625: |x| - |x|^3 / G(x^2), where G(z) = z / (1 - tanh(sqrt z) / sqrt z) is close to
  * 3 + 6z/5; the fit's error relative to tanh is 2^-29.9 (f32, degree 3), 2^-56.8 (f64, degree 7).
  * Above: 1 - 2c / (1 + c + p) with exp(2|x|) = (1+p) / c, c = 2^n.  One division serves both. */
-static inline real v_tanh(real x)
-{
+static inline real v_tanh(real x) {
     const real magic = VM_MAGIC + (VM_BIAS + 1);
     real y = VM_ABS(x), h = y + y, z = y * y;
     h = h > R(40.0) ? R(40.0) : h;
@@ -231,8 +220,7 @@ static inline real v_tanh(real x)
 /* log(1 + exp(x)).  f32 1.656 ulp, f64 1.576 ulp.
  * max(x, 0) + log1p(exp(-|x|)), exp(-|x|) = e = 2^n (1+p).  1+e is 2 (1 + p/2) for n = 0 and
  * 3/2 (1 + p/3) for n = -1, which skips the rounding of e where it would show most. */
-static inline real v_softplus(real x)
-{
+static inline real v_softplus(real x) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_DEEP);
     real y = VM_ABS(x);
     y = y > -VM_EXP_LO ? -VM_EXP_LO : y;

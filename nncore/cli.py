@@ -9,7 +9,9 @@ def main(arguments=None):
     """Run the command line; return the exit status."""
     from . import __version__
 
-    parser = argparse.ArgumentParser(prog="nncore", description="A neural-network core for the CPU.")
+    parser = argparse.ArgumentParser(
+        prog="nncore", description="A neural-network core for the CPU."
+    )
     parser.add_argument("--version", action="version", version=f"nncore {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     demo = commands.add_parser(

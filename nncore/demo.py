@@ -23,19 +23,20 @@ def run(epochs):
     step = history.seconds / history.n_steps
     oracle_step = oracle_history.seconds / oracle_history.n_steps
     apart = np.abs(np.array(history["loss"]) / oracle_history["loss"] - 1)
+    name = f"nncore ({engine.backend})"
     print(f"test accuracy       {100 * scores['accuracy']:.2f} %  (loss {scores['loss']:.4f})")
     print(
-        f"nncore ({engine.backend}){'':{9 - len(engine.backend)}} {1e6 * step:6.1f} us per step, "
-        f"{history.seconds:.3f} s for {history.n_steps:,} steps of 32 rows"
+        f"{name:18}  {1e6 * step:6.1f} us per step, {history.seconds:.3f} s for "
+        f"{history.n_steps:,} steps of 32 rows"
     )
     print(
-        f"NumPy               {1e6 * oracle_step:6.1f} us per step, {oracle_history.seconds:.3f} s: "
-        "the same weights, the same batches"
+        f"NumPy               {1e6 * oracle_step:6.1f} us per step, {oracle_history.seconds:.3f} s "
+        "for the same from the same weights"
     )
-    print(f"ratio               {oracle_step / step:6.1f} times faster than NumPy")
+    print(f"ratio               {oracle_step / step:6.1f} times as fast as NumPy")
     print(
-        f"loss curves differ  {apart[0]:.1e} relative after epoch 1, at most {apart.max():.1e}: "
-        "float32 rounding"
+        f"loss curves differ  {apart[0]:.1e} relative after epoch 1, {apart.max():.1e} at most "
+        "later: float32 rounding, amplified by training"
     )
 
 

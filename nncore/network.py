@@ -135,8 +135,7 @@ class Network(_core.Predictor):
         self._engine = _make_engine(backend, steps, offset, self.loss, self.dtype)
         theta = self._engine.theta
         self.layers = tuple(
-            layer.bind(width, theta[at : at + layer.n_params(width)])
-            for layer, width, at in places
+            layer.bind(width, theta[at : at + layer.n_params(width)]) for layer, width, at in places
         )
         for layer in self.layers:
             layer.initialize(self._rng)
@@ -405,7 +404,9 @@ class Network(_core.Predictor):
         for i, layer in enumerate(self.layers):
             n_out = layer.n_outputs(width)
             kind = f"{i} {type(layer).__name__}"
-            rows.append((kind, layer.activation, f"{width} -> {n_out}", f"{layer.n_params(width):,}"))
+            rows.append(
+                (kind, layer.activation, f"{width} -> {n_out}", f"{layer.n_params(width):,}")
+            )
             width = n_out
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         for row in rows:

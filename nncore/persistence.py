@@ -72,7 +72,8 @@ def _rebuild(tensors, metadata, where, backend):
         raise
     except KeyError as error:
         missing = reprlib.repr(error.args[0])
-        raise FileFormatError(f"{where} is not a network of nncore: {missing} is missing") from None
+        message = f"{where} is not a network of nncore: {missing} is missing"
+        raise FileFormatError(message) from None
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         what = str(error) if len(str(error)) < 300 else str(error)[:300] + " ..."
         raise FileFormatError(f"{where} does not hold a valid network: {what}") from None
@@ -87,7 +88,9 @@ def _check_sizes(config, tensors):
     """The description may only ask for the parameters that are there: before any is allocated."""
     width = config["n_in"]
     for i, layer in enumerate(config["layers"]):
-        wanted = {"W": (width, layer["n_out"])} | ({"b": (layer["n_out"],)} if layer["bias"] else {})
+        wanted = {"W": (width, layer["n_out"])} | (
+            {"b": (layer["n_out"],)} if layer["bias"] else {}
+        )
         for name, shape in wanted.items():
             found = tensors[f"layers.{i}.{name}"]
             if found.shape != shape or found.dtype != config["dtype"]:
@@ -114,9 +117,7 @@ def _make(config, backend):
     rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
     optimizer = OPTIMIZERS[rule](**optimizer)
     network = Network.__new__(Network)
-    network._build(
-        config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend
-    )
+    network._build(config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend)
     return network
 
 

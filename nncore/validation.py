@@ -26,7 +26,7 @@ def check_linear(layers):
     if len(layers) > 1 and all(layer.activation == "identity" for layer in layers[:-1]):
         warnings.warn(
             f"All hidden activations are linear: these {len(layers)} layers can only do what one "
-            f"Dense({layers[-1].n_out}) does. Use a nonlinear activation, such as \"tanh\".",
+            f'Dense({layers[-1].n_out}) does. Use a nonlinear activation, such as "tanh".',
             UserWarning,
             stacklevel=3,
         )

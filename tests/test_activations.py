@@ -34,7 +34,7 @@ def test_every_activation_has_a_truth():
 
 @lru_cache
 def sample(dtype):
-    """Numbers of all sizes, without NaN: every 60013th float, or random doubles; and the corners."""
+    """Numbers of all sizes: every 60013th float, or random doubles; and the corners. No NaN."""
     info = np.finfo(dtype)
     if dtype == np.float32:
         x = np.arange(0, 2**32, 60_013, dtype=np.uint64).astype(np.uint32).view(np.float32)

@@ -446,7 +446,8 @@ def test_theta_of_other_types(values):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "wanted"), [("W", (2, 3), "(3, 2)"), ("W", (3,), "(3, 2)"), ("b", (3,), "(2,)")]
+    ("name", "shape", "wanted"),
+    [("W", (2, 3), "(3, 2)"), ("W", (3,), "(3, 2)"), ("b", (3,), "(2,)")],
 )
 def test_shapes_of_weights(name, shape, wanted):
     network = regressor()

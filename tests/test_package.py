@@ -166,8 +166,7 @@ def test_the_engine_itself_keeps_denormal_numbers(isa):
 # --- The instruction set --------------------------------------------------------------------------
 
 SHOW = (
-    "import nncore; print(nncore.get_config()['isa'], "
-    "nncore.Network(2, nncore.Dense(1)).backend)"
+    "import nncore; print(nncore.get_config()['isa'], nncore.Network(2, nncore.Dense(1)).backend)"
 )
 
 

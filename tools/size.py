@@ -1,6 +1,6 @@
 """Print how long the sources are and how big what was built is.
 
-    python tools/size.py
+python tools/size.py
 """
 
 from pathlib import Path

@@ -21,7 +21,8 @@ ALWAYS_INLINE real v_softsign_slope(real x) {
         const real *xs = from, a = (real)a_; \
         real *ys = to; \
         (void)a; \
-        IVDEP for (ptrdiff_t i = 0; i < n; i++) { \
+        IVDEP \
+        for (ptrdiff_t i = 0; i < n; i++) { \
             const real x = xs[i]; \
             ys[i] = f; \
         } \
@@ -31,7 +32,8 @@ ALWAYS_INLINE real v_softsign_slope(real x) {
         const real *ks = kept, *dys = dy, a = (real)a_; \
         real *dxs = dx; \
         (void)a, (void)ks; \
-        IVDEP for (ptrdiff_t i = 0; i < n; i++) { \
+        IVDEP \
+        for (ptrdiff_t i = 0; i < n; i++) { \
             KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope); \
         } \
     }

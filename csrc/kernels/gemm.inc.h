@@ -11,8 +11,10 @@
 enum {
     BLOCK_COLS = 2048 / (int)sizeof(real), /* columns of B packed at a time: 512 KB, half an L2 */
     SLIVER = (TILE_ROWS + LANES - 1) / LANES * LANES, /* a packed column of a tile's rows of A   */
-    WIDE_VECS = 8,                         /* the tile of a single row is this many vectors wide */
-    DIRECT_BYTES = 1 << 15,                /* a B no larger than an L1 is read where it lies     */
+    WIDE_VECS = 8,           /* the tile of a single row is this many vectors wide */
+    DIRECT_BYTES = 1 << 17,  /* a B no larger, an eighth of an L2, is read where   */
+    DIRECT_STRIDE = 1 << 11, /* it lies, unless its rows are far apart             */
+    FAR_BYTES = 1 << 18,     /* a C no larger than this is taken to be in cache    */
 };
 
 /* How a tile finds A[i, p]: row-major rows `step` apart, or a[p * step + i] (a packed sliver, and
@@ -22,7 +24,9 @@ enum { A_ROWS, A_COLS };
 /* Packing pays when B is transposed, or when it is used often enough and reads badly as it lies. */
 static int wants_packed_b(const nnc_gemm *g) {
     if (g->b_col != 1) return 1;
-    return g->m > 2 * TILE_ROWS && g->k * g->n * (ptrdiff_t)sizeof(real) > DIRECT_BYTES;
+    const ptrdiff_t size = sizeof(real);
+    if (g->m <= 2 * TILE_ROWS) return 0;
+    return g->k * g->n * size > DIRECT_BYTES || g->b_row * size >= DIRECT_STRIDE;
 }
 
 /* Rows a multiple of some KB apart fall into the same few cache sets. */
@@ -45,46 +49,91 @@ typedef struct {
     ptrdiff_t ldc;
     int tail; /* elements of the last vector that exist, 1 .. LANES */
     int add;  /* c holds the sum of the earlier blocks */
+    int far;  /* c is not in cache: fetch it while the sums run */
     const real *bias;
 } tile_args;
 
 /* c[rows, vecs vectors] (+)= sum_p A[i,p] B[p,:], then + bias. rows, vecs and form are constants at
  * each call, so the accumulators are registers. */
 ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, const int form) {
+    /* Copies: a store through c might otherwise change *t. */
+    const real *a = t->a, *b = t->b, *bias = t->bias;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step, ldc = t->ldc;
+    const int add = t->add, tail = t->tail;
+    real *c = t->c;
     vec acc[TILE_ROWS][WIDE_VECS];
-    const real *a = t->a, *b = t->b;
-    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VZERO;
-    if (t->k >= 32)
+    UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VZERO;
+    if (t->far)
         UNROLL for (int i = 0; i < rows; i++)
-            for (int v = 0; v < vecs; v++) __builtin_prefetch(t->c + i * t->ldc + v * LANES, 1);
+            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(c + i * ldc + v * LANES, 1);
     for (ptrdiff_t p = t->k; p > 0; p--) {
         vec bv[WIDE_VECS];
         UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
             const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
-            UNROLL for (int v = 0; v < vecs; v++)
-                acc[i][v] = VFMA(av, bv[v], acc[i][v]);
+            UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VFMA(av, bv[v], acc[i][v]);
         }
         b += b_step;
         a += form == A_ROWS ? 1 : a_step;
     }
-    UNROLL for (int v = 0; v < vecs; v++) {
-        const int n = v == vecs - 1 ? t->tail : LANES;
-        const vec bias = t->bias ? VLOAD(t->bias + v * LANES) : VZERO;
+    const int whole = vecs - (tail < LANES); /* vectors that are stored whole */
+    if (add)
         UNROLL for (int i = 0; i < rows; i++) {
-            real *c = t->c + i * t->ldc + v * LANES;
-            vec s = acc[i][v];
-            if (t->add) s = (vec)VLOAD_N(c, n) + s;
-            if (t->bias) s = s + bias;
-            if (n == LANES)
-                VSTORE(c, s);
-            else
-                VSTORE_N(c, s, n);
+            UNROLL for (int v = 0; v < vecs; v++)
+                if (v < whole) acc[i][v] = VLOAD(c + i * ldc + v * LANES) + acc[i][v];
+            if (whole < vecs)
+                acc[i][vecs - 1] =
+                    (vec)VLOAD_N(c + i * ldc + (vecs - 1) * LANES, tail) + acc[i][vecs - 1];
         }
+    if (bias)
+        UNROLL for (int v = 0; v < vecs; v++) {
+            const vec bv = VLOAD(bias + v * LANES);
+            UNROLL for (int i = 0; i < rows; i++) acc[i][v] = acc[i][v] + bv;
+        }
+    if (whole == vecs) {
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vecs; v++) VSTORE(c + i * ldc + v * LANES, acc[i][v]);
+        return;
+    }
+    UNROLL for (int i = 0; i < rows; i++) {
+        UNROLL for (int v = 0; v < vecs - 1; v++) VSTORE(c + i * ldc + v * LANES, acc[i][v]);
+        VSTORE_N(c + i * ldc + (vecs - 1) * LANES, acc[i][vecs - 1], tail);
     }
 }
+
+#ifdef HALF_SPLAT
+enum { HALF = LANES / 2 };
+typedef real half __attribute__((vector_size(HALF * sizeof(real))));
+typedef real half_u
+    __attribute__((vector_size(HALF * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* The tile of the last HALF columns or fewer. */
+ALWAYS_INLINE void half_tile(const tile_args *t, const int rows, const int form) {
+    const real *a = t->a, *b = t->b, *bias = t->bias;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step, ldc = t->ldc;
+    const int add = t->add, tail = t->tail;
+    real *c = t->c;
+    half acc[TILE_ROWS];
+    UNROLL for (int i = 0; i < rows; i++) acc[i] = (half){0};
+    for (ptrdiff_t p = t->k; p > 0; p--) {
+        const half bv = (half) * (const half_u *)b;
+        UNROLL for (int i = 0; i < rows; i++)
+            acc[i] = HALF_FMA(HALF_SPLAT(form == A_ROWS ? a[i * a_step] : a[i]), bv, acc[i]);
+        b += b_step;
+        a += form == A_ROWS ? 1 : a_step;
+    }
+    if (add)
+        UNROLL for (int i = 0; i < rows; i++)
+            acc[i] = (half)HALF_LOAD_N(c + i * ldc, tail) + acc[i];
+    if (bias) {
+        const half bv = (half) * (const half_u *)bias;
+        UNROLL for (int i = 0; i < rows; i++) acc[i] = acc[i] + bv;
+    }
+    UNROLL for (int i = 0; i < rows; i++) HALF_STORE_N(c + i * ldc, acc[i], tail);
+}
+#else
+enum { HALF = 0 };
+#endif
 
 /* One function per shape, named tile_<form>_<rows>x<vecs>, and the table that finds it. */
 #define TILE_FN(rows, vecs)                                                                      \
@@ -126,6 +175,21 @@ static tile_fn *const tiles[2][TILE_VECS][TILE_ROWS] = {
     [A_ROWS] = {EACH_VECS(TILE_ENTRIES_ROWS)},
     [A_COLS] = {EACH_VECS(TILE_ENTRIES_COLS)},
 };
+
+#ifdef HALF_SPLAT
+#define HALF_FN(_, rows)                                                                          \
+    static void half_A_ROWS_##rows(const tile_args *t) { half_tile(t, rows, A_ROWS); }            \
+    static void half_A_COLS_##rows(const tile_args *t) { half_tile(t, rows, A_COLS); }
+EACH_ROWS(HALF_FN, _)
+#define HALF_ENTRY_ROWS(_, rows) half_A_ROWS_##rows,
+#define HALF_ENTRY_COLS(_, rows) half_A_COLS_##rows,
+static tile_fn *const half_tiles[2][TILE_ROWS] = {
+    [A_ROWS] = {EACH_ROWS(HALF_ENTRY_ROWS, _)},
+    [A_COLS] = {EACH_ROWS(HALF_ENTRY_COLS, _)},
+};
+#else
+static tile_fn *const half_tiles[2][TILE_ROWS] = {{0}}; /* HALF is 0: never looked at */
+#endif
 
 /* ---- packing ---------------------------------------------------------------------------- */
 
@@ -229,17 +293,28 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdif
     for (ptrdiff_t j = 0; j < n;) {
         ptrdiff_t cols = min_size(step, n - j);
         if (wide && cols < step) cols = min_size(TILE_COLS, cols);
-        const int vecs = (int)((cols + LANES - 1) / LANES);
-        t->tail = (int)(cols - (vecs - 1) * LANES);
+        const ptrdiff_t width = (cols + LANES - 1) / LANES * LANES;
+        const ptrdiff_t tail = cols - (width - LANES);
+        const int halve = tail <= HALF; /* the last vector goes to a half tile */
+        const ptrdiff_t vecs = width / LANES - halve;
         t->c = c + j;
         t->bias = bias ? bias + j : NULL;
         t->b = block->packed ? panel : block->b + j;
-        t->b_step = block->packed ? vecs * LANES : block->b_row;
-        if (cols == WIDE_VECS * LANES && wide)
+        t->b_step = block->packed ? width : block->b_row;
+        t->tail = (int)(halve ? LANES : tail);
+        if (wide && vecs == WIDE_VECS)
             (form == A_ROWS ? tile_A_ROWS_1x8 : tile_A_COLS_1x8)(t);
-        else
+        else if (vecs > 0)
             tiles[form][vecs - 1][rows - 1](t);
-        panel += t->k * vecs * LANES;
+        if (halve) {
+            const ptrdiff_t done = vecs * LANES;
+            t->c += done;
+            t->b += done;
+            t->bias = bias ? bias + j + done : NULL;
+            t->tail = (int)tail;
+            half_tiles[form][rows - 1](t);
+        }
+        panel += t->k * width;
         j += cols;
     }
 }
@@ -271,6 +346,7 @@ static void gemm(const nnc_gemm *g) {
     const ptrdiff_t panels = (m + TILE_ROWS - 1) / TILE_ROWS;
     const int pack_b_first = wants_packed_b(g), pack_a_first = wants_packed_a(g, form, a_step);
     const ptrdiff_t block_cols = pack_b_first ? BLOCK_COLS : n;
+    const int far = m * g->ldc * (ptrdiff_t)sizeof(real) > FAR_BYTES;
     real *packed_a = g->work, *packed_b = packed_a + NNC_BLOCK * SLIVER;
 
     for (ptrdiff_t j = 0; j < n; j += block_cols) {
@@ -286,7 +362,7 @@ static void gemm(const nnc_gemm *g) {
                 block.b = packed_b;
             }
             const real *bias = last && g->bias ? (const real *)g->bias + j : NULL;
-            tile_args t = {.k = k, .ldc = g->ldc, .add = g->accumulate || p > 0};
+            tile_args t = {.k = k, .ldc = g->ldc, .add = g->accumulate || p > 0, .far = far};
             for (ptrdiff_t panel = 0; panel < panels; panel++) {
                 const ptrdiff_t i = m * panel / panels, rows = m * (panel + 1) / panels - i;
                 const real *a = (const real *)g->a + i * g->a_row + p * g->a_col;

@@ -20,7 +20,8 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
         const real scale = (real)g->scale; \
         double part[8] = {0}; \
         for (ptrdiff_t i = 0; i < g->rows; i++) { \
-            const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt; \
+            const real *ys = (const real *)g->y + i * g->ldy, \
+                       *ts = (const real *)g->t + i * g->ldt; \
             ptrdiff_t j = 0; \
             for (; j + 8 <= g->n; j += 8) \
                 for (int l = 0; l < 8; l++) { \
@@ -32,7 +33,8 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
                 part[l] += (double)(value); \
             } \
             real *dys = (real *)g->dy + i * g->lddy; \
-            IVDEP for (j = 0; j < g->n; j++) { \
+            IVDEP \
+            for (j = 0; j < g->n; j++) { \
                 const real y = ys[j], t = ts[j]; \
                 dys[j] = (slope) * scale; \
             } \
@@ -67,8 +69,7 @@ ALWAYS_INLINE void fill_row(real *z, ptrdiff_t n) {
 }
 
 /* z is an arena row: its padding is overwritten. y is exact: n columns are written. */
-static void softmax(ptrdiff_t rows, ptrdiff_t n, void *z_, ptrdiff_t ldz, void *y,
-                    ptrdiff_t ldy) {
+static void softmax(ptrdiff_t rows, ptrdiff_t n, void *z_, ptrdiff_t ldz, void *y, ptrdiff_t ldy) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         real *z = (real *)z_ + i * ldz, *to = (real *)y + i * ldy, max;
         fill_row(z, n);
@@ -88,7 +89,8 @@ static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t
         for (; j + PAD <= n; j += PAD) EACH_LANE part[l] = FMA(dy[j + l], y[j + l], part[l]);
         for (int l = 0; j + l < n; l++) part[l] = FMA(dy[j + l], y[j + l], part[l]);
         const real mean = fold(part);
-        IVDEP for (j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
+        IVDEP
+        for (j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
     }
 }
 

@@ -5,8 +5,8 @@
 ALWAYS_INLINE real settle(real s) { return FABS(s) < REAL_TINY ? R(0) : s; }
 
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
-    static void update_##name(ptrdiff_t n, void *theta, const void *gradient, \
-                              void *const *state, const double *c) { \
+    static void update_##name(ptrdiff_t n, void *theta, const void *gradient, void *const *state, \
+                              const double *c) { \
         const real c0 = (real)c[0], c1 = (real)c[1], c2 = (real)c[2], c3 = (real)c[3], \
                    c4 = (real)c[4], c5 = (real)c[5], c6 = (real)c[6]; \
         real *restrict ps = theta; \

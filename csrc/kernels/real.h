@@ -7,6 +7,7 @@
  *   VSPLAT(x) VFMA(a, b, c)  a vector of x; a * b + c, fused where the hardware can
  *   VSTORE_N(p, v, n)    store the first n elements of v, 1 <= n < LANES, and touch no others
  *   VLOAD_N(p, n)        load n elements, read no others, the rest is 0
+ *   HALF_...             the same for half a register, where that is faster; optional
  */
 #ifndef NNC_REAL_H
 #define NNC_REAL_H
@@ -50,7 +51,8 @@ typedef int64_t ireal;
 
 typedef ireal ivec __attribute__((vector_size(LANES * sizeof(real))));
 typedef real vec __attribute__((vector_size(LANES * sizeof(real))));
-typedef real vec_u __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef real vec_u
+    __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
 #define VLOAD(p) ((vec)(*(const vec_u *)(p)))
 #define VSTORE(p, v) (*(vec_u *)(p) = (v))
 #define VZERO ((vec){0})

@@ -74,23 +74,19 @@
 #undef real
 
 /* True values.  The sign of x decides the branch, so no precision is lost on either side. */
-static double exact32_sigmoid(double x)
-{
+static double exact32_sigmoid(double x) {
     double e = exp(-fabs(x));
     return x < 0 ? e / (1 + e) : 1 / (1 + e);
 }
-static double exact32_softplus(double x)
-{
+static double exact32_softplus(double x) {
     double l = log1p(exp(-fabs(x)));
     return x > 0 ? x + l : l;
 }
-static long double exact64_sigmoid(long double x)
-{
+static long double exact64_sigmoid(long double x) {
     long double e = expl(-fabsl(x));
     return x < 0 ? e / (1 + e) : 1 / (1 + e);
 }
-static long double exact64_softplus(long double x)
-{
+static long double exact64_softplus(long double x) {
     long double l = log1pl(expl(-fabsl(x)));
     return x > 0 ? x + l : l;
 }
@@ -121,20 +117,16 @@ enum { DOMAIN_NOT_NEGATIVE = 1, ODD = 2, SIGNED_ZERO = 4 };
 
 /* The loops as the library runs them, and the references over the same block. */
 #define LOOPS(name, ...) \
-    static void loop32_##name(size_t n, const float *restrict x, float *restrict y) \
-    { \
+    static void loop32_##name(size_t n, const float *restrict x, float *restrict y) { \
         for (size_t i = 0; i < n; i++) y[i] = f32_##name(x[i]); \
     } \
-    static void loop64_##name(size_t n, const double *restrict x, double *restrict y) \
-    { \
+    static void loop64_##name(size_t n, const double *restrict x, double *restrict y) { \
         for (size_t i = 0; i < n; i++) y[i] = f64_##name(x[i]); \
     } \
-    static void true32_##name(size_t n, const float *restrict x, double *restrict y) \
-    { \
+    static void true32_##name(size_t n, const float *restrict x, double *restrict y) { \
         for (size_t i = 0; i < n; i++) y[i] = exact32_##name((double)x[i]); \
     } \
-    static void true64_##name(size_t n, const double *restrict x, long double *restrict y) \
-    { \
+    static void true64_##name(size_t n, const double *restrict x, long double *restrict y) { \
         for (size_t i = 0; i < n; i++) y[i] = exact64_##name((long double)x[i]); \
     }
 FUNCTIONS(LOOPS)
@@ -154,8 +146,8 @@ struct function {
 #define BOUNDS(with32, with64, without32, without64) without32, without64
 #endif
 #define ROW(name, a, b, c, d, lo, hi, rules) \
-    {#name, loop32_##name, loop64_##name, true32_##name, true64_##name, BOUNDS(a, b, c, d), \
-     lo, hi, rules},
+    {#name, loop32_##name, loop64_##name, true32_##name, true64_##name, BOUNDS(a, b, c, d), lo, \
+     hi,    rules},
 static const struct function functions[] = {FUNCTIONS(ROW)};
 
 static int failures;
@@ -167,22 +159,19 @@ struct result {
     uint64_t digest;
 };
 
-static void fail(const char *name, const char *rule, double x, double y, double expected)
-{
+static void fail(const char *name, const char *rule, double x, double y, double expected) {
     if (++failures <= 40)
         printf("FAIL %s: %s: x=%.17g (%a) gave %.17g (%a), expected %.17g\n", name, rule, x, x, y,
                y, expected);
 }
 
-static float f32_from(uint32_t u)
-{
+static float f32_from(uint32_t u) {
     float f;
     memcpy(&f, &u, sizeof f);
     return f;
 }
 
-static double f64_from(uint64_t u)
-{
+static double f64_from(uint64_t u) {
     double f;
     memcpy(&f, &u, sizeof f);
     return f;
@@ -190,8 +179,7 @@ static double f64_from(uint64_t u)
 
 /* One value by the rules; returns false if there is no error to measure. */
 static int by_the_rules(const struct function *f, const char *type, double x, double y,
-                        long double t, double largest)
-{
+                        long double t, double largest) {
     if (x != x || t != t) {
         if (y == y) fail(f->name, "NaN expected", x, y, (double)t);
         return 0;
@@ -211,16 +199,14 @@ static int by_the_rules(const struct function *f, const char *type, double x, do
     return 1;
 }
 
-static uint64_t bits_of(double y)
-{
+static uint64_t bits_of(double y) {
     uint64_t u;
     y = y == y ? y : 0; /* the bits of a NaN are nobody's promise */
     memcpy(&u, &y, sizeof u);
     return u ^ u >> 29; /* those of a float stand at the top */
 }
 
-static double error32(float y, double t)
-{
+static double error32(float y, double t) {
     int e;
     double top = 0x1p128;
     double v = y > FLT_MAX ? top : y < -FLT_MAX ? -top : (double)y;
@@ -231,8 +217,7 @@ static double error32(float y, double t)
     return fabs(v - t) * f64_from((uint64_t)(1023 + 24 - e) << 52);
 }
 
-static double error64(double y, long double t)
-{
+static double error64(double y, long double t) {
     int e;
     long double top = 0x1p1023L * 2;
     long double v = y > DBL_MAX ? top : y < -DBL_MAX ? -top : (long double)y;
@@ -243,8 +228,7 @@ static double error64(double y, long double t)
     return (double)ldexpl(fabsl(v - t), 53 - e);
 }
 
-static void note(struct result *r, double error, double x)
-{
+static void note(struct result *r, double error, double x) {
     r->tested++;
     if (error > r->worst) {
         r->worst = error;
@@ -252,8 +236,7 @@ static void note(struct result *r, double error, double x)
     }
 }
 
-static void block32(const struct function *f, struct result *r, size_t n, const float *x)
-{
+static void block32(const struct function *f, struct result *r, size_t n, const float *x) {
     static float y[BLOCK], minus_x[BLOCK], minus_y[BLOCK];
     static double t[BLOCK];
     f->loop32(n, x, y);
@@ -279,8 +262,7 @@ static void block32(const struct function *f, struct result *r, size_t n, const 
     }
 }
 
-static void block64(const struct function *f, struct result *r, size_t n, const double *x)
-{
+static void block64(const struct function *f, struct result *r, size_t n, const double *x) {
     static double y[BLOCK], minus_x[BLOCK], minus_y[BLOCK];
     static long double t[BLOCK];
     f->loop64(n, x, y);
@@ -299,8 +281,7 @@ static void block64(const struct function *f, struct result *r, size_t n, const 
 }
 
 /* All floats of one sign in the order of their bits; blocks overlap by one for the order test. */
-static void sweep32(const struct function *f, struct result *r, uint32_t step)
-{
+static void sweep32(const struct function *f, struct result *r, uint32_t step) {
     static float x[BLOCK];
     for (int negative = 0; negative <= !(f->rules & DOMAIN_NOT_NEGATIVE); negative++) {
         uint64_t u = 0, end = 0x80000000u;
@@ -315,8 +296,7 @@ static void sweep32(const struct function *f, struct result *r, uint32_t step)
 }
 
 static uint64_t random_state;
-static uint64_t random_bits(void)
-{
+static uint64_t random_bits(void) {
     uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -324,11 +304,19 @@ static uint64_t random_bits(void)
 }
 
 /* Any bit pattern, then evenly in [-w, w] for several widths, then next to the corners. */
-static double random_double(int not_negative)
-{
+static double random_double(int not_negative) {
     static const double widths[] = {0.05, 0.4, 1.0, 1.5, 2.0, 5.0, 20.0, 50.0, 760.0, 1e4};
-    static const double corners[] = {0.34657359027997264, 0.65625, 1.0, 0.70710678118654752, 2.0,
-                                     0.5, 709.782712893384, 745.1332191019412, 18.7, 36.7, 37.4};
+    static const double corners[] = {0.34657359027997264,
+                                     0.65625,
+                                     1.0,
+                                     0.70710678118654752,
+                                     2.0,
+                                     0.5,
+                                     709.782712893384,
+                                     745.1332191019412,
+                                     18.7,
+                                     36.7,
+                                     37.4};
     uint64_t u = random_bits();
     double unit = (double)(random_bits() >> 11) * 0x1p-53, x;
     size_t kind = u % 16;
@@ -342,26 +330,74 @@ static double random_double(int not_negative)
     return not_negative ? fabs(x) : x;
 }
 
-static void sweep64(const struct function *f, struct result *r, uint64_t count)
-{
+static void sweep64(const struct function *f, struct result *r, uint64_t count) {
     static double x[BLOCK];
     random_state = 20251;
     for (uint64_t done = 0; done < count; done += BLOCK) {
-        for (size_t i = 0; i < BLOCK; i++)
-            x[i] = random_double(f->rules & DOMAIN_NOT_NEGATIVE);
+        for (size_t i = 0; i < BLOCK; i++) x[i] = random_double(f->rules & DOMAIN_NOT_NEGATIVE);
         block64(f, r, BLOCK, x);
     }
 }
 
-static void specials(const struct function *f, struct result *r32, struct result *r64)
-{
-    static const double values[] = {
-        0.0, 0x1p-1074, 0x1p-1022, 0x1p-149, 0x1p-126, 0x1p-60, 0x1p-54, 0x1p-30, 0x1p-25, 0.5,
-        0.65625, 0.6931471805599453, 1.0, 2.0, 9.02, 10.0, 16.64, 17.33, 19.1, 20.0, 37.0, 40.0,
-        87.33, 87.34, 88.0, 88.7, 88.72283, 88.72284, 88.7229, 89.0, 103.2, 103.28, 103.97, 103.98,
-        104.0, 127.0, 128.0, 708.3, 708.4, 709.78, 709.782712893384, 709.7827128933841, 710.0,
-        744.0, 745.13, 745.1332191019412, 745.14, 746.0, 1e4, 1e10, 0x1p60, 1e30, 0x1p127,
-        0x1.fffffep127, 1e300, DBL_MAX, INFINITY, NAN};
+static void specials(const struct function *f, struct result *r32, struct result *r64) {
+    static const double values[] = {0.0,
+                                    0x1p-1074,
+                                    0x1p-1022,
+                                    0x1p-149,
+                                    0x1p-126,
+                                    0x1p-60,
+                                    0x1p-54,
+                                    0x1p-30,
+                                    0x1p-25,
+                                    0.5,
+                                    0.65625,
+                                    0.6931471805599453,
+                                    1.0,
+                                    2.0,
+                                    9.02,
+                                    10.0,
+                                    16.64,
+                                    17.33,
+                                    19.1,
+                                    20.0,
+                                    37.0,
+                                    40.0,
+                                    87.33,
+                                    87.34,
+                                    88.0,
+                                    88.7,
+                                    88.72283,
+                                    88.72284,
+                                    88.7229,
+                                    89.0,
+                                    103.2,
+                                    103.28,
+                                    103.97,
+                                    103.98,
+                                    104.0,
+                                    127.0,
+                                    128.0,
+                                    708.3,
+                                    708.4,
+                                    709.78,
+                                    709.782712893384,
+                                    709.7827128933841,
+                                    710.0,
+                                    744.0,
+                                    745.13,
+                                    745.1332191019412,
+                                    745.14,
+                                    746.0,
+                                    1e4,
+                                    1e10,
+                                    0x1p60,
+                                    1e30,
+                                    0x1p127,
+                                    0x1.fffffep127,
+                                    1e300,
+                                    DBL_MAX,
+                                    INFINITY,
+                                    NAN};
     float x32[128];
     double x64[128];
     size_t n = 0;
@@ -376,14 +412,12 @@ static void specials(const struct function *f, struct result *r32, struct result
     r32->deepest = 0;
 }
 
-static void exactly(const char *rule, double y, double expected)
-{
+static void exactly(const char *rule, double y, double expected) {
     if (y != expected || !signbit(y) != !signbit(expected))
         fail(rule, "exact value", 0, y, expected);
 }
 
-static void exact_values(void)
-{
+static void exact_values(void) {
     exactly("exp(0)", f32_exp(0.0f), 1);
     exactly("exp(-0)", f32_exp(-0.0f), 1);
     exactly("exp(0)", f64_exp(0.0), 1);
@@ -410,8 +444,7 @@ static void exact_values(void)
     exactly("log1p(0)", f64_log1p(0.0), 0);
 }
 
-static void report(const char *name, const char *type, const struct result *r, double bound)
-{
+static void report(const char *name, const char *type, const struct result *r, double bound) {
     printf("%-9s%s max %.4f ulp at %.17g (%a), bound %.2f, %llu values, digest %016llx", name, type,
            r->worst, r->where, r->where, bound, (unsigned long long)r->tested,
            (unsigned long long)r->digest);
@@ -423,8 +456,7 @@ static void report(const char *name, const char *type, const struct result *r, d
     if (!(r->worst <= bound)) fail(name, "bound exceeded", r->where, r->worst, bound);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int all = argc > 1 && !strcmp(argv[1], "--all");
     printf("%s, %s\n", HAVE_FMA ? "FMA" : "no FMA", all ? "all floats" : "sample");
     exact_values();
