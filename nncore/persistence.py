@@ -60,9 +60,10 @@ def _rebuild(tensors, metadata, where, backend):
     try:
         description = json.loads(metadata["nncore"], parse_constant=_refuse)
         if description["format"] != FORMAT:
+            found = reprlib.repr(description["format"])
             raise FileFormatError(
-                f"{where} was written in format {reprlib.repr(description['format'])}; this version of "
-                f"nncore reads format {FORMAT}. Update the package."
+                f"{where} was written in format {found}; this version of nncore reads format "
+                f"{FORMAT}. Update the package."
             )
         config = description["config"]
         _check_sizes(config, tensors)
