@@ -9,15 +9,13 @@
 True
 """
 
-from pathlib import Path as _Path
-
 try:
     from ._core import ISA as _ISA  # noqa: F401
 except ModuleNotFoundError as _error:
     if _error.name != "nncore._core":
         raise
     raise ImportError(
-        f"this is nncore's source folder ({_Path(__file__).parent}), which has no compiled "
+        f"this is nncore's source folder ({__path__[0]}), which has no compiled "
         "engine: install it with `pip install .` in the checkout, then run Python in another "
         "folder (or use `pip install -e .` to build the engine in place)."
     ) from None
@@ -29,6 +27,15 @@ from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    # What only some programs need is imported when it is first named: importing stays cheap.
+    if name in ("files", "reference"):
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 __all__ = [
     "SGD",

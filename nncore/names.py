@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from . import _core
 
 # softmax is of a whole row, so it is not a row of the engine's table.
@@ -20,6 +18,8 @@ def look_up(what, name, known):
     """Return `name` if it is in `known`; otherwise say which names are, and the nearest one."""
     if isinstance(name, str) and name in known:
         return name
+    import difflib  # only needed here, and it is slow to import
+
     message = f"Unknown {what} {name!r}."
     near = difflib.get_close_matches(str(name), known, 1)
     if near:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import _core, names, persistence
+from . import _core, names  # files and the NumPy twin are imported where they are used
 from .layers import Layer
 from .layers.dense import positive_int
 from .optimizers import as_optimizer
 from .progress import Progress
-from .reference import ReferenceEngine
 from .validation import as_inputs, as_out, as_targets, check_linear, is_direct
 
 
@@ -419,6 +418,8 @@ class Network(_core.Predictor):
 
     def copy(self):
         """Return an independent copy, with the optimizer's state and the random state."""
+        from . import persistence
+
         return persistence.from_bytes(persistence.to_bytes(self), self._backend)
 
     def save(self, path):
@@ -430,9 +431,13 @@ class Network(_core.Predictor):
         ----------
         path : str or os.PathLike
         """
+        from . import persistence
+
         persistence.save(self, path)
 
     def __reduce__(self):
+        from . import persistence
+
         return persistence.from_bytes, (persistence.to_bytes(self), self._backend)
 
 
@@ -498,6 +503,8 @@ def check_backend(backend):
 
 def _make_engine(backend, steps, n_params, loss, dtype):
     if backend == "reference":
+        from .reference import ReferenceEngine
+
         return ReferenceEngine(steps, n_params, loss, dtype)
     return _core.Engine(steps, n_params, loss, dtype, None if backend == "auto" else backend)
 
@@ -522,4 +529,6 @@ def load(path, *, backend="auto"):
     nncore.files.FileFormatError
         A ValueError that says what in the file is wrong.
     """
+    from . import persistence
+
     return persistence.load(os.fspath(path), check_backend(backend))

@@ -8,6 +8,9 @@ Where a model says "products" it counts the rounding of a product on its own, wh
 instruction sets without fused multiply-add make.
 """
 
+from functools import lru_cache
+from itertools import count
+
 import numpy as np
 
 from nncore.layers import Step
@@ -53,16 +56,21 @@ def ulp(values, dtype):
 
 def noise(shape, dtype, seed=0, scale=1.0):
     """Normal numbers that are the same in every run."""
-    x = scale * np.random.default_rng([seed, *np.atleast_1d(shape)]).standard_normal(shape)
-    assert_varies(x)
-    return x.astype(dtype)
+    shape = tuple(np.atleast_1d(shape).tolist())
+    return (scale * _drawn("standard_normal", shape, seed)).astype(dtype)
 
 
-def integers(shape, dtype, seed=0, size=63):
+def integers(shape, dtype, seed=0):
     """Whole numbers so small that sums of thousands of products are exact in float32."""
-    x = np.random.default_rng([seed, *np.atleast_1d(shape)]).integers(-size, size + 1, shape)
+    shape = tuple(np.atleast_1d(shape).tolist())
+    return np.floor(127 * _drawn("random", shape, seed) - 63).astype(dtype)
+
+
+@lru_cache(10_000)
+def _drawn(distribution, shape, seed):
+    x = getattr(np.random.default_rng([seed, *shape]), distribution)(shape)
     assert_varies(x)
-    return x.astype(dtype)
+    return x
 
 
 def assert_varies(x):
@@ -78,14 +86,13 @@ def assert_varies(x):
 
 
 _POOL = np.random.default_rng(4).uniform(-2, -1, 1 << 16)
-_drawn = 0
+_places = count(step=7919)
 
 
 def _canaries(size, dtype):
     """Numbers that no two arrays have at the same place, and that every activation changes."""
-    global _drawn
-    _drawn += 7919
-    return _POOL.take(np.arange(_drawn, _drawn + size), mode="wrap").astype(dtype)
+    first = next(_places)
+    return _POOL.take(np.arange(first, first + size), mode="wrap").astype(dtype)
 
 
 def _amid(shape, dtype, gap, start, around):

@@ -196,20 +196,34 @@ SLOPES = {
 }
 
 
+@lru_cache
+def moderate(dtype):
+    """The part of the sample whose squares exist."""
+    return sample(dtype)[np.abs(sample(dtype)) < 1e15]
+
+
+@lru_cache
+def true_slopes(name, dtype):
+    """f'(x) as reference.py writes it for checks, in the wider type."""
+    return ACTIVATIONS[name].df(moderate(dtype).astype(wide(dtype)))
+
+
+@lru_cache
 def kept_sample(name, dtype):
-    if KEEPS[name] != "y":
-        return sample(dtype)[np.abs(sample(dtype)) < 1e15]
-    return true_values(name, dtype)[np.abs(sample(dtype)) < 1e15].astype(dtype)
+    """(what is kept, the slope there in the wider type, its error in roundings)."""
+    kept = moderate(dtype)
+    if KEEPS[name] == "y":
+        kept = truth(name, kept).astype(dtype)
+    formula, roundings = SLOPES[name]
+    exact = formula(kept.astype(wide(dtype)))
+    return kept, exact, roundings(kept.astype(wide(dtype)), exact)
 
 
 @NAMES
 def test_slope_from_what_is_kept(kernels, fused, name):
     dtype = kernels.dtype
-    kept = kept_sample(name, dtype)
-    dy = noise(kept.shape, dtype, 2)
-    formula, roundings = SLOPES[name]
-    exact = formula(kept.astype(wide(dtype)))
-    error = 1.001 * unit(dtype) * roundings(kept.astype(wide(dtype)), exact)
+    kept, exact, roundings = kept_sample(name, dtype)
+    dy, error = noise(kept.shape, dtype, 2), 1.001 * unit(dtype) * roundings
     if name == "tanh" and fused:
         error = gamma(1, dtype) * exact
     if name != "identity":
@@ -225,13 +239,10 @@ def test_slope_after_the_function(kernels, name):
     that the kernel itself made of it, against the derivative that reference.py writes in x. Near
     the ends a rounded y no longer knows it to many digits: the error is 2 ulp of the largest slope.
     """
-    dtype = kernels.dtype
-    x = sample(dtype)
-    x = x[np.abs(x) < 1e15]
+    dtype, x = kernels.dtype, moderate(kernels.dtype)
     y = apply(kernels, name, x)
     got = slope(kernels, name, y if KEEPS[name] == "y" else x)
-    with np.errstate(all="ignore"):
-        want = ACTIVATIONS[name].df(x.astype(wide(dtype)))
+    want = true_slopes(name, dtype)
     largest = wide(dtype).type(0.25 if name == "sigmoid" else 1)
     if name == "identity":
         assert (got == 1).all()

@@ -1,6 +1,6 @@
 """One small data set to learn and to measure with, and a way to hold a part of it out."""
 
-from importlib import resources
+import os
 
 import numpy as np
 
@@ -32,9 +32,9 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     >>> print(X.min(), X.max(), y[:5])
     0.0 1.0 [0 1 2 3 4]
     """
-    with resources.files(__name__).joinpath("digits.npz").open("rb") as file:
-        with np.load(file, allow_pickle=False) as data:
-            return data["pixels"].T.astype(np.float32, order="C"), data["labels"].astype(np.int64)
+    path = os.path.join(os.path.dirname(__file__), "digits.npz")
+    with np.load(path, allow_pickle=False) as data:
+        return data["pixels"].T.astype(np.float32, order="C"), data["labels"].astype(np.int64)
 
 
 def split(
