@@ -14,6 +14,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 # `python -m` puts the checkout first on the path, where nncore's source folder would be found
-# before the installed package.
+# before the installed package. (An engine built in place is meant to be found there.)
 _CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _CHECKOUT]
+if not any(file.suffix in (".so", ".pyd") for file in (_CHECKOUT / "nncore").glob("_core.*")):
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _CHECKOUT]

@@ -1,8 +1,17 @@
 """Fixtures that run a test on every instruction set of this machine, in both types."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from nncore import _core
+# `python -m pytest` puts the checkout first on the path, where nncore's source folder would be
+# found before the installed package. (An engine built in place is meant to be found there.)
+CHECKOUT = Path(__file__).resolve().parents[1]
+if not any(file.suffix in (".so", ".pyd") for file in (CHECKOUT / "nncore").glob("_core.*")):
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT]
+
+from nncore import _core  # noqa: E402
 
 DTYPES = ("float32", "float64")
 # Those that fuse multiply and add promise each other's bits; the baseline does not.
