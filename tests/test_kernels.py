@@ -332,7 +332,7 @@ NNC_SLACK = 256  # bytes behind b that may be read
 
 def run_fenced(*arguments):
     script = READS.replace("SLACK", str(NNC_SLACK))
-    command = [sys.executable, "-c", script, *arguments]
+    command = [sys.executable, "-P", "-c", script, *arguments]  # not from the source folder
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
