@@ -167,8 +167,8 @@ static nnc_gemm part(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, 
     return p;
 }
 
-/* Runs a product, a long one in parts of a few milliseconds; returns whether to stop. A part's
- * columns are as many as the kernel packs at a time, so little is packed twice. */
+/* Runs a product, a long one in parts of some milliseconds; returns whether to stop. A part's
+ * columns are a multiple of what a kernel packs at a time, so little is packed twice. */
 static int run_gemm(run *r, nnc_gemm *g) {
     enum { PART_COLS = 512, PART_ROWS = 64, PART_WORK = 500000000 };
     const double per_element = 2.0 * (double)g->k;

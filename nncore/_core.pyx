@@ -461,7 +461,8 @@ cdef class Predictor:
     def predict(self, X, *, out=None):
         """Return the outputs for the rows of X.
 
-        A row's result has the same bits alone and in any batch. NaN in X gives NaN.
+        In the C engine a row's result has the same bits alone and in any batch. NaN in X gives
+        NaN.
 
         Parameters
         ----------

@@ -87,7 +87,7 @@ cdef class Kernels:
         padded[:, :z.shape[1]] = z
         _matrix(padded, self.k.size, True, &mz)
         _matrix(y, self.k.size, True, &my)
-        if my.rows != mz.rows or my.cols > mz.cols:
+        if my.rows != mz.rows or my.cols != z.shape[1]:
             raise ValueError("shapes do not fit")
         self.k.softmax(my.rows, my.cols, mz.data, mz.ld, my.data, my.ld)
 

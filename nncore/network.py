@@ -13,7 +13,7 @@ from .layers import Layer
 from .layers.dense import positive_int
 from .optimizers import as_optimizer
 from .progress import Progress
-from .validation import as_inputs, as_out, as_targets, check_linear, is_direct
+from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear, is_direct
 
 
 class History(Mapping):
@@ -140,6 +140,11 @@ class Network(_core.Predictor):
             layer.initialize(self._rng)
         self.optimizer = optimizer
 
+    def __setattr__(self, name, value):
+        if name in _FIXED and name in self.__dict__:
+            raise AttributeError(f"{name} is fixed when a Network is made; make a new one")
+        super().__setattr__(name, value)
+
     # ---- parameters ----
 
     @property
@@ -149,7 +154,7 @@ class Network(_core.Predictor):
 
     @theta.setter
     def theta(self, values):
-        values = np.asarray(values, dtype=self.dtype)
+        values = as_parameters(values, "theta", self.dtype)
         if values.shape != (self.n_params,):
             raise ValueError(f"theta has shape ({self.n_params},), got {values.shape}")
         self._engine.theta[...] = values
@@ -294,11 +299,7 @@ class Network(_core.Predictor):
                     progress.update(epoch, history)
             finally:
                 progress.close()
-        if not np.isfinite(self.theta).all():
-            raise FloatingPointError(
-                "The last update made parameters infinite. Try a smaller learning rate, or scale "
-                "the inputs and targets."
-            )
+        self._check_parameters()
         return history
 
     def partial_fit(self, X, y):
@@ -314,11 +315,18 @@ class Network(_core.Predictor):
         -------
         float
             The batch's mean loss before the update.
+
+        Raises
+        ------
+        FloatingPointError
+            As `fit` does.
         """
         X, y = self._samples(X, y)
         self._batch_size(len(X), len(X))
         with self._training:
-            return self._epoch(X, y, len(X), False, 1, History())
+            loss = self._epoch(X, y, len(X), False, 1, History())
+        self._check_parameters()
+        return loss
 
     def _epoch(self, X, y, batch_size, shuffle, epoch, history):
         """One pass; the mean loss of its rows."""
@@ -330,13 +338,23 @@ class Network(_core.Predictor):
         history.seconds += time.perf_counter() - start
         history.n_steps += len(losses)
         if not np.isfinite(losses[-1]):
+            broken = "" if np.isfinite(self.theta).all() else " The update before it overflowed."
             raise FloatingPointError(
                 f"Loss became {losses[-1]:g} at epoch {epoch}, batch {len(losses)}; that update "
                 "was not applied. Try a smaller learning rate, or scale the inputs and targets."
+                + broken
             )
         sizes = np.full(len(losses), batch_size)
         sizes[-1] = rows - batch_size * (len(losses) - 1)
         return float(losses @ sizes / rows)
+
+    def _check_parameters(self):
+        """An update can overflow where the loss before it did not."""
+        if not np.isfinite(self.theta).all():
+            raise FloatingPointError(
+                "The last update made parameters infinite. Try a smaller learning rate, or scale "
+                "the inputs and targets."
+            )
 
     def _refresh_optimizer(self):
         """Attributes of the optimizer may have been changed since the last epoch."""
@@ -439,6 +457,10 @@ class Network(_core.Predictor):
         from . import persistence
 
         return persistence.from_bytes, (persistence.to_bytes(self), self._backend)
+
+
+# What the engine was made for.
+_FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 
 
 def _as_dtype(dtype):

@@ -88,6 +88,8 @@ class SGD(Optimizer):
 
     def check(self):
         _check(self, rates=["lr"], fractions=["momentum"])
+        if not isinstance(self.nesterov, bool):
+            raise ValueError(f"nesterov of SGD must be True or False, got {self.nesterov!r}")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0, such as momentum=0.9")
 

@@ -30,6 +30,9 @@ def save(network, path):
 
 def from_bytes(data, backend="auto"):
     """Return the network in `data`."""
+    from .network import check_backend
+
+    check_backend(backend)
     return _rebuild(*files.from_bytes(data), "the data", backend)
 
 

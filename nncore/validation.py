@@ -147,7 +147,11 @@ def as_out(out, rows, network):
         raise ValueError(f"out must be {wanted}, got {out.dtype} of shape {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"out must be {wanted}, got a read-only array")
-    return out
+
+
+def as_parameters(values, name, dtype):
+    """Return values for parameters as an array of real numbers."""
+    return np.asarray(_as_array(values, name), dtype=dtype)
 
 
 def is_direct(array):

@@ -769,3 +769,45 @@ def test_load_with_a_wrong_backend_does_not_blame_the_file(tmp_path):
     regressor().save(tmp_path / "m")
     with refused(ValueError, 'backend must be "auto"', "'cuda'"):
         nncore.load(tmp_path / "m", backend="cuda")
+
+
+@pytest.mark.parametrize("name", ["n_in", "n_out", "n_params", "loss", "dtype", "layers"])
+def test_what_the_engine_was_made_for_is_fixed(name):
+    network = regressor()
+    before = getattr(network, name)
+    with pytest.raises(AttributeError, match=f"{name} is fixed"):
+        setattr(network, name, before)
+    assert getattr(network, name) is before
+
+
+@pytest.mark.parametrize("name", ["n_out", "activation", "bias"])
+def test_a_layer_in_a_network_is_fixed(name):
+    layer = regressor().layers[0]
+    with pytest.raises(AttributeError, match=f"{name} is fixed"):
+        setattr(layer, name, getattr(layer, name))
+
+
+def test_an_update_that_overflows_is_told():
+    network = nncore.Network(1, nncore.Dense(1, init=[[1e-10]]), optimizer="sgd")
+    with pytest.raises(FloatingPointError, match="The last update made parameters infinite"):
+        network.partial_fit([[3e25]], [[0.0]])
+    with pytest.raises(FloatingPointError, match="The update before it overflowed"):
+        network.partial_fit([[3e25]], [[0.0]])
+
+
+@pytest.mark.parametrize("value", [None, "1", 1j, [[None]]])
+def test_parameters_are_numbers(value):
+    network = regressor()
+    with refused(ValueError, "W has dtype", network=network):
+        network.layers[0].W = value
+    with refused(ValueError, "theta has dtype", network=network):
+        network.theta = np.full(
+            network.n_params, value, dtype=None if value != [[None]] else object
+        )
+
+
+def test_switches_are_true_or_false():
+    with pytest.raises(ValueError, match="bias of Dense must be True or False"):
+        nncore.Dense(3, bias="no")
+    with pytest.raises(ValueError, match="nesterov of SGD must be True or False"):
+        nncore.SGD(0.1, momentum=0.5, nesterov="no")

@@ -235,6 +235,11 @@ def test_wherever_arrays_lie(isa, dtype, network, gap, start):
     assert_same_bits(moved_gradient[start:], gradient)
     assert np.abs(gradient).max() > 1e-3
 
+    order = np.random.default_rng(3).permutation(270)
+    losses = engine.train(X, y, order, 90)
+    assert_same_bits(moved.train(there, y_there, placed(order, start=start), 90), losses)
+    assert_same_bits(moved.theta[start:], engine.theta)
+
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_same_rows_by_index_or_in_place(isa, dtype, network):

@@ -190,7 +190,7 @@ def end_shapes(kernels):
     tile_rows, tile_cols = kernels.tile
     sizes = [(1, 1), (1, tile_cols + 3), (tile_rows + 2, 3), (2 * tile_rows + 1, tile_cols + 1)]
     yield from ((m, n, k) for m, n in sizes for k in (0, 5, BLOCK + 2))
-    yield tile_rows + 1, 2048 // kernels.dtype.itemsize + 9, 35  # two blocks of columns
+    yield tile_rows + 1, 2048 // kernels.dtype.itemsize + 9, BLOCK + 3  # two blocks of columns
 
 
 @pytest.mark.parametrize("gap", [0, 2, 40])

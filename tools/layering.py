@@ -34,7 +34,8 @@ C_SYSTEM = {
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
     ["names", "initializers", "info"],
-    ["layers", "optimizers", "validation"],
+    ["validation"],
+    ["layers", "optimizers"],
     ["persistence"],
     ["network"],
     ["__init__"],

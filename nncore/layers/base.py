@@ -33,6 +33,11 @@ class Layer:
     ``net.layers``.
     """
 
+    def __setattr__(self, name, value):
+        if "_theta" in self.__dict__ and name in self.config():
+            raise AttributeError(f"{name} is fixed when a Network is made; make a new one")
+        super().__setattr__(name, value)
+
     def n_params(self, n_in: int) -> int:
         """Return the number of parameters, given the number of inputs."""
         raise NotImplementedError

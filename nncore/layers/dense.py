@@ -7,6 +7,7 @@ import operator
 import numpy as np
 
 from .. import initializers, names
+from ..validation import as_parameters
 from .base import Layer, Step
 
 
@@ -48,6 +49,8 @@ class Dense(Layer):
     def __init__(self, n_out, activation="identity", *, bias=True, init=None):
         self.n_out = positive_int(n_out, "n_out of Dense")
         self.activation = names.look_up("activation", activation, names.ACTIVATIONS)
+        if not isinstance(bias, (bool, np.bool_)):
+            raise ValueError(f"bias of Dense must be True or False, got {bias!r}")
         self.bias = bool(bias)
         if init is None:
             init = "he_uniform" if self.activation in ("relu", "softplus") else "glorot_uniform"
@@ -136,8 +139,9 @@ def _as_weights(init):
 
 def _copy_into(parameter, value, name):
     """Set a parameter to a number or to an array of exactly its shape."""
-    if np.ndim(value) and np.shape(value) != parameter.shape:
-        raise ValueError(f"{name} has shape {parameter.shape}, got {np.shape(value)}")
+    value = as_parameters(value, name, parameter.dtype)
+    if value.ndim and value.shape != parameter.shape:
+        raise ValueError(f"{name} has shape {parameter.shape}, got {value.shape}")
     parameter[...] = value
 
 
