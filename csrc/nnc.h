@@ -194,6 +194,7 @@ typedef struct {
     int n_steps;
     ptrdiff_t n_params;
     int loss;
+    double longest; /* operations of a product that runs without a poll; 0: about 50 ms of them */
 } nnc_plan;
 
 /* Samples: X[., n_in of the first step], and targets as in nnc_loss_args; index: which rows, in

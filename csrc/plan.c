@@ -167,18 +167,21 @@ static nnc_gemm part(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, 
     return p;
 }
 
-/* Runs a product, a long one in parts of some milliseconds; returns whether to stop. A part's
- * columns are a multiple of what a kernel packs at a time, so little is packed twice. */
+/* Runs a product, a long one in parts of some 50 ms at most; returns whether to stop. A part has a
+ * multiple of the columns that a kernel packs at a time, and many rows, so little is packed twice.
+ */
 static int run_gemm(run *r, nnc_gemm *g) {
-    enum { PART_COLS = 512, PART_ROWS = 64, PART_WORK = 500000000 };
+    enum { PART_COLS = 512, PART_ROWS = 64, PART_WORK = 300000000 /* operations for each lane */ };
     const double per_element = 2.0 * (double)g->k;
     const double whole = per_element * (double)g->m * (double)g->n;
+    const double usual = (double)PART_WORK * r->plan->kernels->lanes;
+    const double most = r->plan->longest > 0 ? r->plan->longest : usual;
     g->work = r->f.gemm_work;
-    if (whole <= PART_WORK) {
+    if (whole <= most) {
         r->plan->kernels->gemm(g);
         return wants_stop(r, whole);
     }
-    ptrdiff_t rows = (ptrdiff_t)(PART_WORK / (per_element * PART_COLS));
+    ptrdiff_t rows = (ptrdiff_t)(most / (per_element * PART_COLS));
     if (rows < PART_ROWS) rows = PART_ROWS;
     for (ptrdiff_t j = 0; j < g->n; j += PART_COLS)
         for (ptrdiff_t i = 0; i < g->m; i += rows) {
@@ -370,8 +373,10 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
                        void *context) {
     const size_t size = plan->kernels->size;
     run r = start(plan, theta, rows, 0, work, poll, context);
-    for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
-        const ptrdiff_t block = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
+    /* One step that writes to `out` alone needs no arena: W is packed once for all rows. */
+    const ptrdiff_t most = plan->n_steps == 1 && !keeps_x(plan->steps[0].act) ? rows : NNC_BLOCK;
+    for (ptrdiff_t i = 0; i < rows; i += most) {
+        const ptrdiff_t block = rows - i < most ? rows - i : most;
         char *to = (char *)out + (size_t)(i * ldo) * size;
         if (forward(&r, block, row_of(x, ldx, i, size), ldx, 0, to, ldo)) return NNC_STOPPED;
     }

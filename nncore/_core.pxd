@@ -108,6 +108,7 @@ cdef extern from "nnc.h" nogil:
         int n_steps
         ptrdiff_t n_params
         int loss
+        double longest
     ctypedef struct nnc_samples:
         ptrdiff_t rows
         const int64_t *index

@@ -258,6 +258,7 @@ cdef class Engine:
         self.isa = isa or ISA
         self.plan.kernels = _kernels(self.isa, self.dtype)
         self.plan.n_params = n_params
+        self.plan.longest = 0
         self.plan.loss = _loss_code[loss]
         self.plan.n_steps = len(steps)
         self.steps = <nnc_step *>PyMem_Malloc(len(steps) * sizeof(nnc_step))

@@ -202,20 +202,15 @@ static number parameter(const network *net, ptrdiff_t i) {
     return (number){get(net->type, net->theta, i), 0};
 }
 
-static void *zeros(ptrdiff_t n, size_t size) {
-    void *p = calloc((size_t)n, size);
-    if (!p) abort();
-    return p;
-}
-
 static network open_network(const nnc_plan *plan, const void *theta) {
     network net = {plan, plan->kernels->dtype, theta, NULL, NULL};
-    net.x = zeros(plan->steps[0].n_in, sizeof *net.x);
-    net.rows = zeros(plan->n_steps, sizeof *net.rows);
+    net.x = zeroed((size_t)plan->steps[0].n_in, sizeof *net.x);
+    net.rows = zeroed((size_t)plan->n_steps, sizeof *net.rows);
     for (int s = 0; s < plan->n_steps; s++) {
         const ptrdiff_t n = plan->steps[s].n_out;
-        net.rows[s] = (layer_row){zeros(n, sizeof(number)), zeros(n, sizeof(number)),
-                                  zeros(n, sizeof(number))};
+        net.rows[s] =
+            (layer_row){zeroed((size_t)n, sizeof(number)), zeroed((size_t)n, sizeof(number)),
+                        zeroed((size_t)n, sizeof(number))};
     }
     return net;
 }
@@ -305,7 +300,7 @@ number expected_run(const nnc_plan *plan, const void *theta, const nnc_samples *
     const nnc_loss_info *info = &nnc_losses[plan->loss];
     const ptrdiff_t n = last->n_out;
     const wide count = (wide)samples->rows * (info->mean == NNC_MEAN_ROWS ? 1 : (wide)n);
-    wide *t = zeros(n, sizeof *t);
+    wide *t = zeroed((size_t)n, sizeof *t);
     number loss = {0, 0};
     for (ptrdiff_t i = 0; i < plan->n_params; i++) gradient[i] = (number){0, 0};
     for (ptrdiff_t i = 0; i < samples->rows; i++) {

@@ -46,8 +46,7 @@ BLOCK_SUMS(float, fmaf, fused_f32)
 BLOCK_SUMS(double, fma, fused_f64)
 
 static void *numbers(nnc_dtype type, ptrdiff_t n, uint64_t seed) {
-    void *p = calloc((size_t)n + 1, size_of(type));
-    if (!p) abort();
+    void *p = zeroed((size_t)n, size_of(type));
     fill(type, p, n, seed, -1, 1);
     return p;
 }
@@ -60,10 +59,8 @@ static problem make_problem(nnc_dtype type, shape s) {
     q.c = numbers(type, s.m * s.n, seed + 2);
     q.bias = numbers(type, s.n, seed + 3);
     q.kept = numbers(type, s.m * s.n, seed + 4);
-    for (int fused = 0; fused < 2; fused++) {
-        q.sums[fused] = calloc((size_t)(q.blocks * s.m * s.n) + 1, size_of(type));
-        if (!q.sums[fused]) abort();
-    }
+    for (int fused = 0; fused < 2; fused++)
+        q.sums[fused] = zeroed((size_t)(q.blocks * s.m * s.n), size_of(type));
     if (type == NNC_F32)
         separate_f32(&q, q.a, q.b, q.sums[0]), fused_f32(&q, q.a, q.b, q.sums[1]);
     else
@@ -156,9 +153,8 @@ static void run(const nnc_kernels *kernels, const problem *q, const layout *l, v
     g.work = work;
     kernels->gemm(&g);
 
-    void *want = calloc((size_t)(m * n) + 1, size_of(type));
-    void *want_y = calloc((size_t)(m * n) + 1, size_of(type));
-    if (!want || !want_y) abort();
+    void *want = zeroed((size_t)(m * n), size_of(type));
+    void *want_y = zeroed((size_t)(m * n), size_of(type));
     expected_c(q, l, is_fused(kernels), want);
     if (l->epilogue == PLAIN || l->epilogue == APART) check_error(q, l, g.c, l->ldc);
     if (l->epilogue == APART) kernels->act[l->act](m * n, want, want_y, g.act_a);

@@ -1,22 +1,11 @@
-/* The other kernels, each on buffers of exactly its size: elementwise functions and slopes, losses,
- * sums, gathers, updates. */
+/* Kernels over one array or its rows, each on buffers of exactly its size: elementwise functions
+ * and slopes, sums, gathers, updates. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "oracle.h"
 #include "testing.h"
-
-static void *zeros(size_t n, size_t size) {
-    void *p = calloc(n ? n : 1, size);
-    if (!p) abort();
-    return p;
-}
-
-/* Whether two results are the same number; NaNs are. */
-static int same(double x, double y) {
-    return x == y ? !signbit(x) == !signbit(y) : isnan(x) && isnan(y);
-}
 
 /* ---- activations and their slopes --------------------------------------------------------- */
 
@@ -62,8 +51,8 @@ static void check_act(const nnc_kernels *k, int act, ptrdiff_t n, void *bits) {
     const nnc_dtype type = k->dtype;
     const double a = nnc_acts[act].a;
     const wide eps = epsilon_of(type), least = 2 * smallest_of(type);
-    void *x = zeros((size_t)n, k->size), *y = zeros((size_t)n, k->size);
-    void *kept = zeros((size_t)n, k->size), *dx = zeros((size_t)n, k->size);
+    void *x = zeroed((size_t)n, k->size), *y = zeroed((size_t)n, k->size);
+    void *kept = zeroed((size_t)n, k->size), *dx = zeroed((size_t)n, k->size);
     where("%s %s", k->isa, nnc_acts[act].name);
     for (ptrdiff_t i = 0; i < n; i++) {
         put(type, x, i, argument((uint64_t)i));
@@ -120,7 +109,7 @@ void test_elementwise(void) {
         group("activations %s", type_names[t]);
         const size_t bytes = 2 * N * size_of(type);
         for (int act = 0; act < NNC_N_ACTS; act++) {
-            void *first = zeros(1, bytes), *bits = zeros(1, bytes);
+            void *first = zeroed(1, bytes), *bits = zeroed(1, bytes);
             int fused = 0;
             for (int i = 0; i < isas; i++) {
                 check_act(list[i], act, N, bits);
@@ -135,170 +124,6 @@ void test_elementwise(void) {
     }
 }
 
-/* ---- losses and softmax ------------------------------------------------------------------- */
-
-/* A fresh arena: rows padded to NNC_ALIGN bytes. */
-static void *arena(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t *ld) {
-    const ptrdiff_t pad = NNC_ALIGN / (ptrdiff_t)size_of(type);
-    *ld = (n + pad - 1) / pad * pad;
-    return fresh_aligned((size_t)(rows * *ld) * size_of(type));
-}
-
-static void check_loss(const nnc_kernels *k, int loss, ptrdiff_t rows, ptrdiff_t n, double size,
-                       int by_label, double *value, void *bits) {
-    const nnc_dtype type = k->dtype;
-    const wide eps = epsilon_of(type);
-    const size_t count = (size_t)(rows * n);
-    const int start = mark();
-    const int entropy = loss == NNC_LOSS_cross_entropy;
-    where("%s %s of %td x %td%s, scores up to %g", k->isa, nnc_losses[loss].name, rows, n,
-          by_label ? " labels" : "", size);
-    nnc_loss_args g = {.rows = rows, .n = n, .ldt = n + 2, .scale = 1 / (double)(3 * rows + 1)};
-    g.y = arena(type, rows, n, &g.ldy);
-    g.dy = arena(type, rows, n, &g.lddy);
-    void *t = fresh(rows ? (size_t)((rows - 1) * g.ldt + n) * k->size : 0);
-    int64_t *labels = fresh((size_t)rows * sizeof *labels);
-    wide *want = zeros(count, sizeof *want), *bound = zeros(count, sizeof *bound);
-    wide *targets = zeros((size_t)n, sizeof *targets);
-    number *z = zeros((size_t)n, sizeof *z), *dz = zeros((size_t)n, sizeof *dz);
-    number total = {0, 0};
-    const wide scale = type == NNC_F32 ? (wide)(float)g.scale : (wide)g.scale;
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        labels[i] = (int64_t)(mixed(5, (uint64_t)i) % (uint64_t)n);
-        if (i == rows - 1) labels[i] = n - 1;
-        for (ptrdiff_t j = 0; j < n; j++) {
-            put(type, g.y, i * g.ldy + j, uniform(1, (uint64_t)(i * n + j), -size, size));
-            put(type, t, i * g.ldt + j, uniform(2, (uint64_t)(i * n + j), 0, 1));
-            z[j] = (number){get(type, g.y, i * g.ldy + j), 0};
-            targets[j] = get(type, t, i * g.ldt + j);
-        }
-        if (entropy) {
-            const number v =
-                expected_cross_entropy(type, n, z, by_label ? NULL : targets, labels[i], scale, dz);
-            total.v += v.v, total.e += v.e;
-        }
-        for (ptrdiff_t j = 0; j < n; j++) {
-            wide *v = &want[i * n + j], *b = &bound[i * n + j];
-            if (entropy) {
-                *v = dz[j].v, *b = dz[j].e;
-                continue;
-            }
-            const wide y = z[j].v, tj = targets[j], one = expected_loss(loss, y, tj);
-            const wide s = expected_loss_slope(loss, y, tj);
-            total.v += one;
-            total.e += 4 * eps * (W(fabs)(one) + W(fabs)(y) + W(fabs)(y * tj) + 1);
-            *v = s * scale;
-            *b = 4 * eps * scale * (W(fabs)(s) + 1 + W(fabs)(tj)) + 2 * smallest_of(type);
-        }
-    }
-    total.e += W(fabs)(total.v) * (wide)(count + 8) * (wide)DBL_EPSILON;
-    if (by_label)
-        g.labels = labels;
-    else
-        g.t = t;
-    *value = k->loss[loss](&g);
-    check(W(fabs)(*value - total.v) <= total.e, "the value is %.17g, expected %.17Lg", *value,
-          (long double)total.v);
-    const ptrdiff_t wrong = first_outside(type, rows, n, g.dy, g.lddy, want, bound);
-    check(wrong < 0, "the gradient of element %td is wrong", wrong);
-    check(gaps_untouched(type, rows, n, t, g.ldt), "the targets were written");
-    for (ptrdiff_t i = 0; i < rows; i++)
-        memcpy(at(type, bits, i * n), at(type, g.dy, i * g.lddy), (size_t)n * k->size);
-    free(want), free(bound), free(targets), free(z), free(dz);
-    release(start);
-}
-
-static void check_softmax(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n, double size) {
-    const nnc_dtype type = k->dtype;
-    const wide eps = epsilon_of(type);
-    const int start = mark();
-    where("%s softmax of %td x %td, scores up to %g", k->isa, rows, n, size);
-    ptrdiff_t ldz;
-    void *z = arena(type, rows, n, &ldz);
-    const ptrdiff_t ldy = n + 1, lddy = n + 3;
-    const size_t bytes = rows ? (size_t)((rows - 1) * ldy + n) * k->size : 0;
-    const size_t dbytes = rows ? (size_t)((rows - 1) * lddy + n) * k->size : 0;
-    void *y = fresh(bytes), *dy = fresh(dbytes), *dz = fresh(dbytes);
-    number *zs = zeros((size_t)n, sizeof *zs), *ys = zeros((size_t)n, sizeof *ys);
-    wide *want = zeros((size_t)(rows * n), sizeof *want);
-    wide *bound = zeros((size_t)(rows * n), sizeof *bound);
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        for (ptrdiff_t j = 0; j < n; j++) {
-            put(type, z, i * ldz + j, uniform(21, (uint64_t)(i * n + j), -size, size));
-            put(type, dy, i * lddy + j, uniform(22, (uint64_t)(i * n + j), -2, 1));
-            zs[j] = (number){get(type, z, i * ldz + j), 0};
-        }
-        expected_softmax(type, n, zs, ys);
-        for (ptrdiff_t j = 0; j < n; j++) want[i * n + j] = ys[j].v, bound[i * n + j] = ys[j].e;
-    }
-    k->softmax(rows, n, z, ldz, y, ldy);
-    check(first_outside(type, rows, n, y, ldy, want, bound) < 0, "the output is wrong");
-    check(gaps_untouched(type, rows, n, y, ldy), "y was written between its rows");
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        wide mean = 0, mean_size = 0;
-        for (ptrdiff_t j = 0; j < n; j++) {
-            const wide term = (wide)get(type, y, i * ldy + j) * get(type, dy, i * lddy + j);
-            mean += term, mean_size += W(fabs)(term);
-        }
-        for (ptrdiff_t j = 0; j < n; j++) {
-            const wide yj = get(type, y, i * ldy + j), dj = get(type, dy, i * lddy + j);
-            want[i * n + j] = yj * (dj - mean);
-            bound[i * n + j] = eps * yj * ((wide)(n + 4) * mean_size + 2 * W(fabs)(dj)) +
-                               (wide)(n + 4) * smallest_of(type);
-        }
-    }
-    k->softmax_slope(rows, n, y, ldy, dy, lddy, dz, lddy);
-    check(first_outside(type, rows, n, dz, lddy, want, bound) < 0, "the slope is wrong");
-    check(gaps_untouched(type, rows, n, dz, lddy), "dz was written between its rows");
-    k->softmax_slope(rows, n, y, ldy, dy, lddy, dy, lddy);
-    check(!bytes || !memcmp(dy, dz, dbytes), "the slope in place differs");
-    free(zs), free(ys), free(want), free(bound);
-    release(start);
-}
-
-void test_losses(void) {
-    static const ptrdiff_t widths[] = {1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 31, 33, 64, 65, 100};
-    static const double sizes[] = {1, 30, 1000};
-    enum { ROWS = 7, WIDEST = 100 };
-    for (int t = 0; t < NNC_N_DTYPES; t++) {
-        const nnc_dtype type = (nnc_dtype)t;
-        const nnc_kernels *list[MAX_ISAS];
-        const int isas = runnable(type, list);
-        void *bits = zeros(ROWS * WIDEST, sizeof(double)),
-             *first = zeros(ROWS * WIDEST, sizeof(double));
-        group("losses %s", type_names[t]);
-        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
-            for (int which = 0; which < 6 * (NNC_N_LOSSES + 1); which++) {
-                /* the losses, and after them cross_entropy of labels */
-                const int labels = which / 6 == NNC_N_LOSSES;
-                const int loss = labels ? NNC_LOSS_cross_entropy : which / 6;
-                const ptrdiff_t rows = which % 2 ? ROWS : 1, n = widths[w];
-                double value = 0, first_value = 0;
-                int fused = 0;
-                for (int i = 0; i < isas; i++) {
-                    check_loss(list[i], loss, rows, n, sizes[which % 6 / 2], labels, &value, bits);
-                    if (!is_fused(list[i])) continue;
-                    const size_t bytes = (size_t)(rows * n) * size_of(type);
-                    if (fused++ == 0)
-                        first_value = value, memcpy(first, bits, bytes);
-                    else
-                        check(same(value, first_value) && !memcmp(bits, first, bytes),
-                              "other bits than %s", list[0]->isa);
-                }
-            }
-        for (int i = 0; i < isas; i++) {
-            double value;
-            for (int loss = 0; loss < NNC_N_LOSSES; loss++)
-                check_loss(list[i], loss, 0, 5, 1, loss == NNC_LOSS_cross_entropy, &value, bits);
-            for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
-                for (int s = 0; s < 3; s++)
-                    for (ptrdiff_t rows = 0; rows < 4; rows++)
-                        check_softmax(list[i], rows, widths[w], sizes[s]);
-        }
-        free(bits), free(first);
-    }
-}
-
 /* ---- sums over rows, gather ----------------------------------------------------------------- */
 
 static void check_column_sums(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n, int accumulate) {
@@ -307,7 +132,7 @@ static void check_column_sums(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n,
     const int start = mark();
     where("%s column_sums of %td x %td%s", k->isa, rows, n, accumulate ? ", accumulated" : "");
     void *x = fresh(rows && n ? (size_t)((rows - 1) * ld + n) * k->size : 0);
-    void *s = fresh((size_t)n * k->size), *want = zeros((size_t)n, k->size);
+    void *s = fresh((size_t)n * k->size), *want = zeroed((size_t)n, k->size);
     if (accumulate) fill(type, s, n, 3, -1, 1);
     for (ptrdiff_t i = 0; i < rows; i++)
         fill(type, at(type, x, i * ld), n, 40 + (uint64_t)i, -1, 1);
@@ -373,7 +198,7 @@ static void check_update(const nnc_kernels *k, int opt, ptrdiff_t n, void *bits)
     const int start = mark(), vectors = nnc_opts[opt].vectors;
     where("%s %s of %td", k->isa, nnc_opts[opt].name, n);
     void *theta = fresh(bytes), *gradient = fresh(bytes), *state[NNC_MAX_VECTORS] = {0};
-    wide_parameter *from = zeros((size_t)n, sizeof *from);
+    wide_parameter *from = zeroed((size_t)n, sizeof *from);
     fill(type, theta, n, 50, -1, 1);
     for (int v = 0; v < vectors; v++) state[v] = memset(fresh(bytes), 0, bytes);
     for (int step = 1; step <= 3; step++) {
@@ -437,7 +262,7 @@ void test_updates(void) {
         const nnc_kernels *list[MAX_ISAS];
         const int isas = runnable((nnc_dtype)t, list);
         const size_t room = LONGEST * VECTORS * sizeof(double);
-        void *first = zeros(1, room), *bits = zeros(1, room);
+        void *first = zeroed(1, room), *bits = zeroed(1, room);
         group("updates %s", type_names[t]);
         for (int opt = 0; opt < NNC_N_OPTS; opt++) {
             int fused = 0;

@@ -8,12 +8,6 @@
 #include "oracle.h"
 #include "testing.h"
 
-static void *room(size_t n, size_t size) {
-    void *p = calloc(n ? n : 1, size);
-    if (!p) abort();
-    return p;
-}
-
 /* ---- what nnc_plan_check refuses ---------------------------------------------------------- */
 
 static const net_shape two_layers = {
@@ -220,14 +214,15 @@ static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
     const size_t outs = (size_t)(rows * outputs(&n)), n_params = (size_t)n.plan.n_params;
     const void *theta = fresh_theta(&n, 1);
     const nnc_samples samples = fresh_samples(&n, rows, 10);
-    expectation e = {.gradient = room(n_params, sizeof(number)), .out = room(outs, sizeof(number))};
+    expectation e = {.gradient = zeroed(n_params, sizeof(number)),
+                     .out = zeroed(outs, sizeof(number))};
     expected_predict(&n.plan, theta, samples.x, samples.ldx, rows, e.out);
     e.loss = expected_run(&n.plan, theta, &samples, e.gradient);
     check_sharpness(type, (ptrdiff_t)outs, e.out, "outputs");
     check_sharpness(type, (ptrdiff_t)n_params, e.gradient, "gradient");
 
     const size_t size = size_of(type), bytes = (outs + 2 * n_params) * size + sizeof(double);
-    char *bits = room(bytes, 1), *first = room(bytes, 1);
+    char *bits = zeroed(bytes, 1), *first = zeroed(bytes, 1);
     const int opt = (int)(rows % NNC_N_OPTS);
     const ptrdiff_t batch = rows <= 7 ? 1 + rows / 3 : rows == 256 ? 1000 : rows == 257 ? 64 : 300;
     for (int i = 0, fused = 0; i < isas; i++) {
@@ -323,143 +318,4 @@ void test_gradients(void) {
             check(largest > 1e-3, "all derivatives are nearly 0: %g", largest);
             release(start);
         }
-}
-
-/* ---- stopping ------------------------------------------------------------------------------- */
-
-/* Asks to stop at its k-th call. */
-typedef struct {
-    int calls, stop_at;
-} countdown;
-
-static int count_down(void *context) {
-    countdown *c = context;
-    return ++c->calls == c->stop_at;
-}
-
-/* A copy of parameters and state after each whole step. */
-typedef struct {
-    size_t bytes;
-    int vectors;
-    char *saved;
-} history;
-
-static void save_step(history *h, ptrdiff_t step, const void *theta, const nnc_optimizer *o) {
-    char *to = h->saved + (size_t)step * h->bytes * (size_t)(1 + h->vectors);
-    memcpy(to, theta, h->bytes);
-    for (int v = 0; v < h->vectors; v++)
-        memcpy(to + (size_t)(v + 1) * h->bytes, o->state[v], h->bytes);
-}
-
-static int is_step(const history *h, ptrdiff_t step, const void *theta, const nnc_optimizer *o) {
-    const char *at_step = h->saved + (size_t)step * h->bytes * (size_t)(1 + h->vectors);
-    int same = !memcmp(at_step, theta, h->bytes);
-    for (int v = 0; v < h->vectors; v++)
-        same &= !memcmp(at_step + (size_t)(v + 1) * h->bytes, o->state[v], h->bytes);
-    return same;
-}
-
-static void check_stopping(const nnc_kernels *k) {
-    enum { ROWS = 700, BATCH = 300, STEPS = 3, OPT = NNC_OPT_adam, MOST = 500 };
-    const net_shape shape = {{64, 150, 40, 10},
-                             {NNC_ACT_tanh, NNC_ACT_relu, NNC_ACT_softmax},
-                             NNC_LOSS_cross_entropy,
-                             0,
-                             1};
-    const int start = mark();
-    net n = make_net(k, shape);
-    link_net(&n);
-    const size_t bytes = (size_t)n.plan.n_params * k->size;
-    const nnc_samples s = fresh_samples(&n, ROWS, 3);
-    void *theta = fresh_theta(&n, 1), *gradient = fresh(bytes), *work = fresh_work(&n, BATCH, 1);
-    double *losses = fresh(STEPS * sizeof *losses);
-    nnc_optimizer o = fresh_optimizer(&n, OPT);
-    ptrdiff_t done;
-    history h = {bytes, nnc_opts[OPT].vectors, room((STEPS + 1) * bytes * 3, 1)};
-    where("%s", k->isa);
-    save_step(&h, 0, theta, &o);
-    for (ptrdiff_t i = 0; i < STEPS; i++) {
-        const ptrdiff_t rows = ROWS - i * BATCH < BATCH ? ROWS - i * BATCH : BATCH;
-        const nnc_samples part = part_of(&n, &s, i * BATCH, rows);
-        nnc_train(&n.plan, theta, gradient, &o, &part, BATCH, losses, &done, work, NULL, NULL);
-        save_step(&h, i + 1, theta, &o);
-    }
-    ptrdiff_t inside = 0, last_done = -1;
-    nnc_status status = NNC_STOPPED;
-    for (int stop_at = 1; status == NNC_STOPPED && stop_at < MOST; stop_at++) {
-        countdown c = {0, stop_at};
-        where("%s, stopped at poll %d", k->isa, stop_at);
-        memcpy(theta, h.saved, bytes);
-        o.updates = 0;
-        for (int v = 0; v < h.vectors; v++) memset(o.state[v], 0, bytes);
-        done = -1;
-        status =
-            nnc_train(&n.plan, theta, gradient, &o, &s, BATCH, losses, &done, work, count_down, &c);
-        check(c.calls == stop_at || status == NNC_OK, "polled %d times", c.calls);
-        check(done >= 0 && done <= STEPS && o.updates == done, "%td steps, %lld updates", done,
-              (long long)o.updates);
-        check(is_step(&h, done, theta, &o), "parameters or state are not those after %td steps",
-              done);
-        check(done >= last_done, "%td steps after %td", done, last_done);
-        inside += done == last_done;
-        last_done = done;
-    }
-    where("%s", k->isa);
-    check(status == NNC_OK && done == STEPS, "never finished");
-    check(inside > 2, "stopped inside a step only %td times", inside);
-
-    void *out = fresh((size_t)(ROWS * 10) * k->size);
-    double loss;
-    countdown c = {0, 1}, d = {0, 1};
-    check(nnc_predict(&n.plan, theta, s.x, s.ldx, ROWS, out, 10, fresh_work(&n, ROWS, 0),
-                      count_down, &c) == NNC_STOPPED,
-          "predict did not stop");
-    check(nnc_evaluate(&n.plan, theta, &s, &loss, gradient, work, count_down, &d) == NNC_STOPPED,
-          "evaluate did not stop");
-    free(h.saved);
-    release(start);
-}
-
-/* A loss that is not finite ends training before its update. */
-static void check_not_finite(const nnc_kernels *k, double poison) {
-    enum { ROWS = 16, BATCH = 4, OPT = NNC_OPT_momentum };
-    const net_shape shape = {{3, 5, 2}, {NNC_ACT_relu, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0};
-    const int start = mark();
-    net n = make_net(k, shape);
-    link_net(&n);
-    const size_t bytes = (size_t)n.plan.n_params * k->size;
-    const nnc_samples good = fresh_samples(&n, ROWS, 3), part = part_of(&n, &good, 0, 2 * BATCH);
-    nnc_samples bad = good;
-    void *x = fresh((size_t)((ROWS - 1) * good.ldx + 3) * k->size), *gradient = fresh(bytes);
-    memcpy(x, good.x, (size_t)((ROWS - 1) * good.ldx + 3) * k->size);
-    put(k->dtype, x, 10 * good.ldx + 1, poison); /* row 10 is in the third batch */
-    bad.x = x;
-    void *theta[2] = {fresh_theta(&n, 1), fresh_theta(&n, 1)}, *work = fresh_work(&n, BATCH, 1);
-    nnc_optimizer o[2] = {fresh_optimizer(&n, OPT), fresh_optimizer(&n, OPT)};
-    double *losses = fresh(ROWS / BATCH * sizeof *losses);
-    ptrdiff_t done;
-    where("%s, input %g", k->isa, poison);
-    nnc_train(&n.plan, theta[0], gradient, &o[0], &part, BATCH, losses, &done, work, NULL, NULL);
-    const nnc_status status =
-        nnc_train(&n.plan, theta[1], gradient, &o[1], &bad, BATCH, losses, &done, work, NULL, NULL);
-    check(status == NNC_NOT_FINITE, "the status is %d", (int)status);
-    check(done == 2 && o[1].updates == 2, "%td steps, %lld updates", done, (long long)o[1].updates);
-    check(!isfinite(losses[2]), "the loss is %g", losses[2]);
-    check(!memcmp(theta[0], theta[1], bytes) && !memcmp(o[0].state[0], o[1].state[0], bytes),
-          "not as after two steps");
-    release(start);
-}
-
-void test_poll(void) {
-    for (int type = 0; type < NNC_N_DTYPES; type++) {
-        const nnc_kernels *list[MAX_ISAS];
-        const int isas = runnable((nnc_dtype)type, list);
-        group("stopping %s", type_names[type]);
-        for (int i = 0; i < isas; i++) {
-            check_stopping(list[i]);
-            check_not_finite(list[i], NAN);
-            check_not_finite(list[i], INFINITY);
-            check_not_finite(list[i], type == NNC_F32 ? 1e30 : 1e300);
-        }
-    }
 }

@@ -155,6 +155,12 @@ void release(int to) {
     }
 }
 
+void *zeroed(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p) abort();
+    return p;
+}
+
 int is_untouched(const void *p, size_t bytes) {
     const unsigned char *bytes_of = p;
     for (size_t i = 0; i < bytes; i++)

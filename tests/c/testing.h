@@ -58,7 +58,8 @@ void *fresh(size_t bytes);
 void *fresh_aligned(size_t bytes);    /* to NNC_ALIGN; bytes is a multiple of it */
 void *fresh_with_slack(size_t bytes); /* NNC_SLACK bytes behind may be read, and not changed */
 int mark(void);
-void release(int mark); /* all since `mark`, checked */
+void release(int mark);              /* all since `mark`, checked */
+void *zeroed(size_t n, size_t size); /* never NULL; free() it */
 int is_untouched(const void *p, size_t bytes);
 
 /* ---- numbers ------------------------------------------------------------------------------ */
