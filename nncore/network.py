@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Mapping
@@ -412,7 +413,10 @@ class Network(_core.Predictor):
 
     def __repr__(self):
         layers = ", ".join(repr(layer) for layer in self.layers)
-        return f"Network({self.n_in}, {layers}, loss={self.loss!r}, optimizer={self._optimizer!r})"
+        return (
+            f"{type(self).__name__}({self.n_in}, {layers}, loss={self.loss!r}, "
+            f"optimizer={self._optimizer!r})"
+        )
 
     def summary(self):
         """Print a table of the layers: what they do, their shapes and parameters."""
@@ -435,10 +439,11 @@ class Network(_core.Predictor):
         )
 
     def copy(self):
-        """Return an independent copy, with the optimizer's state and the random state."""
-        from . import persistence
+        """Return an independent copy, with the optimizer's state and the random state.
 
-        return persistence.from_bytes(persistence.to_bytes(self), self._backend)
+        Copies and pickles keep the type and added attributes; ``__init__`` is not called.
+        """
+        return copy.deepcopy(self)
 
     def save(self, path):
         """Write the network to a safetensors file: weights, optimizer state, random state.
@@ -456,11 +461,20 @@ class Network(_core.Predictor):
     def __reduce__(self):
         from . import persistence
 
-        return persistence.from_bytes, (persistence.to_bytes(self), self._backend)
+        data = persistence.to_bytes(self)
+        return persistence.from_bytes, (data, self._backend, type(self)), self.__getstate__()
+
+    def __getstate__(self):
+        """What a subclass or a user has added; the network itself is in the bytes of a file."""
+        return {name: value for name, value in self.__dict__.items() if name not in _OWN}
+
+    def __setstate__(self, state):  # Cython gives the base one that raises
+        self.__dict__.update(state)
 
 
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
+_OWN = {*_FIXED, "_rng", "_training", "_backend", "_optimizer"}  # all that `_build` sets
 
 
 def _as_dtype(dtype):

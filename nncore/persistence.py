@@ -28,12 +28,12 @@ def save(network, path):
     files.write(path, *_describe(network))
 
 
-def from_bytes(data, backend="auto"):
-    """Return the network in `data`."""
+def from_bytes(data, backend="auto", kind=None):
+    """Return the network in `data`, as a `kind` of Network (by default a plain one)."""
     from .network import check_backend
 
     check_backend(backend)
-    return _rebuild(*files.from_bytes(data), "the data", backend)
+    return _rebuild(*files.from_bytes(data), "the data", backend, kind)
 
 
 def load(path, backend="auto"):
@@ -59,7 +59,7 @@ def _describe(network):
     return tensors, {"nncore": json.dumps(description)}
 
 
-def _rebuild(tensors, metadata, where, backend):
+def _rebuild(tensors, metadata, where, backend, kind=None):
     try:
         description = json.loads(metadata["nncore"], parse_constant=_refuse)
         if description["format"] != FORMAT:
@@ -70,7 +70,7 @@ def _rebuild(tensors, metadata, where, backend):
             )
         config = description["config"]
         _check_sizes(config, tensors)
-        network = _make(config, backend)
+        network = _make(config, backend, kind)
         _fill(network, tensors, description)
     except FileFormatError:
         raise
@@ -105,7 +105,7 @@ def _check_sizes(config, tensors):
         width = layer["n_out"]
 
 
-def _make(config, backend):
+def _make(config, backend, kind):
     from .layers import Dense
     from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
@@ -120,7 +120,7 @@ def _make(config, backend):
     optimizer = dict(config["optimizer"])
     rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
     optimizer = OPTIMIZERS[rule](**optimizer)
-    network = Network.__new__(Network)
+    network = Network.__new__(kind or Network)
     network._build(config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend)
     return network
 

@@ -276,6 +276,49 @@ def test_an_optimizer_changed_to_nonsense_is_not_saved(tmp_path):
     assert (tmp_path / "m").read_bytes() == before
 
 
+# --- Subclasses -----------------------------------------------------------------------------------
+
+
+class Named(Network):
+    """Its __init__ has other arguments, so whoever calls it again with Network's fails."""
+
+    made = 0
+
+    def __init__(self, name):
+        Named.made += 1
+        super().__init__(4, Dense(5, "tanh"), Dense(3, "softmax"), seed=0)
+        self.name, self.notes = name, [self]
+
+
+@pytest.mark.parametrize("way", sorted(set(WAYS) - {"file", "bytes"}))
+def test_a_copy_keeps_the_type_and_added_attributes(tmp_path, way):
+    network = Named("first")
+    fit(network)
+    made = Named.made
+    again = WAYS[way](network, tmp_path)
+    assert type(again) is Named and Named.made == made and again.name == "first"
+    assert state(again) == state(network) and repr(again).startswith("Named(4, Dense(5, 'tanh')")
+    if way == "copy.copy":  # shallow, as always
+        assert again.notes is network.notes
+    else:
+        assert again.notes == [again]
+    assert fit(again) == fit(network) and state(again) == state(network)
+
+
+def test_a_file_holds_a_plain_network(tmp_path):
+    """A file names no class: nothing of whoever wrote it is looked up."""
+    assert type(through_file(Named("first"), tmp_path)) is Network
+    assert b"Named" not in (tmp_path / "m.safetensors").read_bytes()
+
+
+def test_attributes_added_to_a_plain_network():
+    network = make()
+    assert network.__getstate__() == {}  # all of its own is in the bytes
+    network.scale = np.arange(3.0)
+    again = network.copy()
+    assert again.scale.tolist() == [0, 1, 2] and again.scale is not network.scale
+
+
 # --- Saving that fails ----------------------------------------------------------------------------
 
 
