@@ -131,6 +131,12 @@ cdef int _matrix(object array, size_t size, bint write, matrix *m) except -1:
         raise ValueError("expected a 2-D array of contiguous, aligned rows of the engine's dtype")
     return 0
 
+
+def is_matrix(array, write=False):
+    """Whether an engine of the array's dtype can use it where it lies: read it, or write to it."""
+    cdef matrix m
+    return _is_matrix(array, array.itemsize, write, &m)
+
 cdef char *_vector(object array, ptrdiff_t n, size_t size, bint write) except? NULL:
     cdef Py_buffer b
     PyObject_GetBuffer(array, &b, PyBUF_STRIDES | (PyBUF_WRITABLE if write else 0))

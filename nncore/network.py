@@ -14,7 +14,7 @@ from .layers import Layer
 from .layers.dense import positive_int
 from .optimizers import as_optimizer
 from .progress import Progress
-from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear, is_direct
+from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear
 
 
 class History(Mapping):
@@ -185,7 +185,7 @@ class Network(_core.Predictor):
         result = out
         if out is not None:
             as_out(out, len(X), self)
-        if out is None or np.may_share_memory(X, out) or not is_direct(out):
+        if out is None or np.may_share_memory(X, out) or not _core.is_matrix(out, write=True):
             result = np.empty((len(X), self.n_out), self.dtype)
         self._engine.predict(X, result)
         if out is None:

@@ -10,6 +10,8 @@ import warnings
 
 import numpy as np
 
+from ._core import is_matrix
+
 # Targets of a loss that is not fused must lie where the output activation can reach.
 RANGES = {
     "relu": (0.0, np.inf),
@@ -154,15 +156,6 @@ def as_parameters(values, name, dtype):
     return np.asarray(_as_array(values, name), dtype=dtype)
 
 
-def is_direct(array):
-    """Whether the engine can use this 2-D array where it lies: aligned, contiguous rows."""
-    return (
-        array.flags.aligned
-        and (array.shape[1] <= 1 or array.strides[1] == array.itemsize)
-        and (array.shape[0] <= 1 or array.strides[0] % array.itemsize == 0)
-    )
-
-
 def _as_array(value, name, wanted=""):
     """An ndarray of bool, int or float, whatever it came as; or what is wrong with it."""
     if hasattr(value, "toarray"):
@@ -188,7 +181,7 @@ def _as_real(value, name, dtype):
     array = _as_array(value, name)
     with np.errstate(over="ignore"):  # found by the check for infinities
         array = np.asarray(array, dtype=dtype)
-    if array.ndim == 2 and not is_direct(array):
+    if array.ndim == 2 and not is_matrix(array):
         array = array.copy(order="C")  # ascontiguousarray would leave it misaligned
     return array
 

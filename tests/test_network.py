@@ -478,6 +478,16 @@ def test_predict_of_no_rows():
 
 
 @backends
+def test_predict_of_no_rows_that_are_not_aligned(backend):
+    """NumPy calls such arrays aligned, since nothing is in them; the engine looks at the pointer."""
+    network = classifier(backend=backend)
+    X, out = (np.ndarray((0, n), network.dtype, bytearray(9), offset=1) for n in (5, 3))
+    assert X.flags.aligned and X.ctypes.data % X.itemsize
+    assert network.predict(X).shape == (0, 3)
+    assert network.predict(X, out=out) is out
+
+
+@backends
 def test_nan_stays_in_its_row(backend):
     X, _ = soft_targets(20)
     for hidden, output in itertools.product(ACTIVATIONS, [*ACTIVATIONS, "softmax"]):
