@@ -5,6 +5,7 @@ and position is checked against the size of the file before memory for an array 
 """
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -52,15 +53,24 @@ def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -
     ({'w': array([0., 1., 2.])}, {'made by': 'me'})
     """
     parts = _parts(tensors, metadata)
+    if not os.path.basename(os.fsdecode(path)):  # realpath would drop the slash at the end
+        raise IsADirectoryError(errno.EISDIR, "expected the path of a file, got a folder's", path)
     target = os.path.realpath(os.fsdecode(path))
     mode = os.stat(target).st_mode & 0o777 if os.path.isfile(target) else None
     if mode is None and os.path.exists(target):  # the rename would replace even /dev/null
-        raise FileExistsError(f"{target} is not a regular file; choose another name.")
+        kind = "a folder" if os.path.isdir(target) else "a device or pipe"
+        raise FileExistsError(f"{target} is {kind}, not a regular file; choose another name.")
     folder = os.path.dirname(target)
     # The random part keeps threads apart, and leftovers of a killed process out of the way.
     temporary = os.path.join(folder, f".nncore-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
-    handle = os.open(temporary, flags, 0o666 if mode is None else mode & 0o666)
+    try:
+        handle = os.open(temporary, flags, 0o666 if mode is None else mode & 0o666)
+    except OSError as error:  # it names a file that nobody asked for
+        hint = f"there is no folder {folder}; make it, or choose another path"
+        if os.path.isdir(folder):
+            hint = f"cannot make a file in the folder {folder}"
+        raise OSError(error.errno, f"{error.strerror}: {hint}", target) from None
     try:
         with open(handle, "wb") as file:
             if mode is not None:

@@ -276,8 +276,13 @@ def test_temporary_file_of_another_process_is_not_touched(tmp_path, monkeypatch)
 
 
 def test_directory_that_cannot_be_written(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError):
-        files.write(tmp_path / "missing" / "m", {}, {})
+    (tmp_path / "file").touch()
+    for name, error in ("missing", FileNotFoundError), ("file", NotADirectoryError):
+        with pytest.raises(error, match=f"there is no folder {tmp_path / name};") as caught:
+            files.write(tmp_path / name / "m", {}, {})
+        assert caught.value.filename == str(tmp_path / name / "m")
+        assert "tmp'" not in str(caught.value)
+    (tmp_path / "file").unlink()
 
     def refuse_to_create(path, flags, *args):
         # Simulated, because root may write anywhere.
@@ -285,8 +290,9 @@ def test_directory_that_cannot_be_written(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "open", refuse_to_create)
-    with pytest.raises(PermissionError, match=tmp_path.name):
+    with pytest.raises(PermissionError, match=f"make a file in the folder {tmp_path}: ") as caught:
         files.write(tmp_path / "m", {}, {})
+    assert caught.value.filename == str(tmp_path / "m")
     assert os.listdir(tmp_path) == []
 
 
@@ -326,9 +332,12 @@ def test_symbolic_link_is_followed(tmp_path):
 
 def test_only_regular_files_are_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for target in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(FileExistsError, match="not a regular file"):
+    for target, kind in (tmp_path, "a folder"), (tmp_path / "pipe", "a device or pipe"):
+        with pytest.raises(FileExistsError, match=f"{target} is {kind}, not a regular file"):
             files.write(target, {}, {})
+    for path in ("", f"{tmp_path}/m/", b"m/"):  # load would not find what is written to m
+        with pytest.raises(IsADirectoryError, match="expected the path of a file"):
+            files.write(path, {}, {})
     assert os.listdir(tmp_path) == ["pipe"] and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
 
 

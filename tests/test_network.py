@@ -479,7 +479,7 @@ def test_predict_of_no_rows():
 
 @backends
 def test_predict_of_no_rows_that_are_not_aligned(backend):
-    """NumPy calls such arrays aligned, since nothing is in them; the engine looks at the pointer."""
+    """NumPy calls such arrays aligned, since nothing is in them; the engine sees the pointer."""
     network = classifier(backend=backend)
     X, out = (np.ndarray((0, n), network.dtype, bytearray(9), offset=1) for n in (5, 3))
     assert X.flags.aligned and X.ctypes.data % X.itemsize
