@@ -465,8 +465,9 @@ class Network(_core.Predictor):
         return persistence.from_bytes, (data, self._backend, type(self)), self.__getstate__()
 
     def __getstate__(self):
-        """What a subclass or a user has added; the network itself is in the bytes of a file."""
-        return {name: value for name, value in self.__dict__.items() if name not in _OWN}
+        """What the bytes of a file leave out: attributes that were added, the optimizer's type."""
+        added = {name: value for name, value in self.__dict__.items() if name not in _OWN}
+        return added | {"_optimizer": copy.copy(self._optimizer)}
 
     def __setstate__(self, state):  # Cython gives the base one that raises
         self.__dict__.update(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from . import _core, names
 
@@ -24,8 +24,12 @@ class Optimizer:
         raise NotImplementedError
 
     def config(self):
-        """Return the arguments that make this optimizer again, as JSON values."""
-        return {"type": type(self).__name__, **asdict(self)}
+        """Return the arguments that make this optimizer again, as JSON values.
+
+        A subclass is described as the `SGD` or `Adam` it is: files name no other class.
+        """
+        kind = next(kind for kind in OPTIMIZERS.values() if isinstance(self, kind))
+        return {"type": kind.__name__} | {f.name: getattr(self, f.name) for f in fields(kind)}
 
 
 def _check(optimizer, *, rates=(), fractions=()):
@@ -159,7 +163,7 @@ _BY_NAME = {
 
 def as_optimizer(optimizer):
     """Return an `Optimizer` from a name or from one."""
-    if isinstance(optimizer, Optimizer):
+    if isinstance(optimizer, tuple(OPTIMIZERS.values())):  # others could not be saved
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         raise ValueError(f"optimizer is a class; write {optimizer.__name__}() with brackets")

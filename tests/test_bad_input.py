@@ -510,6 +510,10 @@ ALL_ACTIVATIONS = "Known: identity, relu, sigmoid, softmax, softplus, softsign, 
             ["Unknown optimizer 'adm'. Did you mean \"adam\"? Known: adam, momentum, ", "sgd."],
         ),
         (lambda: Network(2, Dense(2), optimizer=None), ["Unknown optimizer None. Known: adam, mo"]),
+        (
+            lambda: Network(2, Dense(2), optimizer=nncore.Optimizer()),
+            ["Unknown optimizer <nncore.optimizers.Optimizer object", "Known: adam, momentum, "],
+        ),
         (lambda: Network(2, Dense(2), optimizer=0.1), ["Unknown optimizer 0.1. Known: adam, mom"]),
         (
             lambda: Network(2, Dense(2), optimizer=SGD),

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import itertools
 import json
 import multiprocessing
@@ -311,9 +312,27 @@ def test_a_file_holds_a_plain_network(tmp_path):
     assert b"Named" not in (tmp_path / "m.safetensors").read_bytes()
 
 
+@dataclasses.dataclass
+class Halving(SGD):
+    """A rule of the engine with something beside it."""
+
+    every: int = 10
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_subclass_of_an_optimizer(tmp_path, way):
+    """A file holds the optimizer that it is a kind of; it could not be read with another name."""
+    network = trained(optimizer=Halving(0.1, momentum=0.5, every=3))
+    again = WAYS[way](network, tmp_path)
+    plain = way in ("file", "bytes")
+    assert again.optimizer == (SGD(0.1, momentum=0.5) if plain else network.optimizer)
+    assert again.optimizer is not network.optimizer
+    assert fit(again) == fit(network) and state(again) == state(network)
+
+
 def test_attributes_added_to_a_plain_network():
     network = make()
-    assert network.__getstate__() == {}  # all of its own is in the bytes
+    assert network.__getstate__() == {"_optimizer": network.optimizer}  # the rest is in the bytes
     network.scale = np.arange(3.0)
     again = network.copy()
     assert again.scale.tolist() == [0, 1, 2] and again.scale is not network.scale
