@@ -143,7 +143,7 @@ def _check_range(y, network, name):
 def as_out(out, rows, network):
     """Check an output array: it is filled in place, so nothing about it can be converted."""
     wanted = f"a writable {network.dtype} array of shape ({rows}, {network.n_out})"
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):  # masks would stay
         raise TypeError(f"out must be {wanted}, got {type(out).__name__}")
     if out.shape != (rows, network.n_out) or out.dtype != network.dtype:
         raise ValueError(f"out must be {wanted}, got {out.dtype} of shape {out.shape}")

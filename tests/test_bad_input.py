@@ -395,6 +395,7 @@ def read_only():
         ([[0, 0]] * 100, TypeError, "list"),
         ("out", TypeError, "str"),
         (memoryview(np.empty((100, 2), "f4")), TypeError, "memoryview"),
+        (np.ma.masked_all((100, 2), "f4"), TypeError, "MaskedArray"),
         (np.empty((100, 2)), ValueError, "float64 of shape (100, 2)"),
         (np.empty((100, 2), ">f4"), ValueError, ">f4 of shape (100, 2)"),
         (np.empty((100, 2), "i4"), ValueError, "int32 of shape (100, 2)"),
