@@ -479,6 +479,15 @@ def test_init_that_is_no_array(init):
         Network(3, Dense(2, init=init))
 
 
+@pytest.mark.parametrize(
+    "init", [np.ones((3, 2), complex), np.ma.masked_all((3, 2)), np.full((3, 2), "1")]
+)
+def test_init_that_would_lose_something(init):
+    """The imaginary part, the mask, or that it is text."""
+    with refused(ValueError, "init must be the name of an initializer or an array (n_in, n_out)"):
+        Network(3, Dense(2, init=init))
+
+
 # --- Names ----------------------------------------------------------------------------------------
 
 ALL_ACTIVATIONS = "Known: identity, relu, sigmoid, softmax, softplus, softsign, tanh."

@@ -127,7 +127,7 @@ class Dense(Layer):
 
 def _as_weights(init):
     try:
-        weights = np.array(init, dtype=np.float64)
+        weights = as_parameters(init, "init", np.float64).copy()
         if not np.isfinite(weights).all():
             raise ValueError("it has values that are not finite")
     except (TypeError, ValueError) as error:
