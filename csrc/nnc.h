@@ -59,8 +59,22 @@ enum {
     NNC_ALIGN = 64,   /* bytes: alignment of arenas, and what a row of an arena is padded to    */
     NNC_SLACK = 256,  /* bytes that must be readable behind theta and behind a gemm's b         */
     NNC_MAX_COEF = 8, /* coefficients that one update rule may use                              */
-    NNC_MAX_VECTORS = 4
+    NNC_MAX_VECTORS = 4,
+    NNC_MAX_THREADS = 64
 };
+
+/* n parameters by one step of an update rule; coef from nnc_opt_coefficients, state: the rule's
+ * vectors. */
+typedef void nnc_rule(ptrdiff_t n, void *theta, const void *gradient, void *const *state,
+                      const double *coef);
+
+/* What becomes of a gradient that is used up where it is computed. */
+typedef struct {
+    nnc_rule *rule; /* NULL: nothing, it is kept */
+    void *theta;    /* the parameters, laid out like c */
+    void *state[NNC_MAX_VECTORS];
+    const double *coef;
+} nnc_update;
 
 /* C[m,n] (+)= A[m,k] B[k,n], then + bias, then the epilogue. Strides count elements, and one of
  * each pair is 1. No alias between c and a or b. `b` and `bias` may be read NNC_SLACK bytes past
@@ -80,13 +94,16 @@ typedef struct {
     const void *bias; /* n, or NULL */
     /* Epilogue, on each panel of rows while it is in cache:
      * y != NULL:    y = f(c), f = act with parameter a; y == c is allowed
-     * kept != NULL: c *= f'(kept), the slope of act written in what it keeps */
+     * kept != NULL: c *= f'(kept), the slope of act written in what it keeps
+     * update.rule != NULL: c is the gradient of a matrix of parameters, which are updated at once;
+     *               unless accumulate, or k > NNC_BLOCK, nothing is written to c */
     int act;
     double act_a;
     void *y;
     ptrdiff_t ldy;
     const void *kept;
     ptrdiff_t ld_kept;
+    nnc_update update;
     int arena;  /* what lies between the rows of c and y may be overwritten */
     void *work; /* gemm_work bytes, NNC_ALIGN aligned */
 } nnc_gemm;
@@ -110,7 +127,7 @@ typedef struct {
     const char *isa;
     nnc_dtype dtype;
     size_t size;      /* of real */
-    size_t gemm_work; /* bytes of workspace for one gemm call */
+    size_t gemm_work; /* bytes of workspace for one gemm call, a multiple of NNC_ALIGN */
     int lanes, tile_rows, tile_cols;
     void (*gemm)(const nnc_gemm *);
     /* y = f(x); in place ok */
@@ -131,9 +148,7 @@ typedef struct {
     /* y[i,:] = x[index[i],:] */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy);
-    /* one update of n parameters; coef from nnc_opt_coefficients; state: rule's vectors */
-    void (*update[NNC_N_OPTS])(ptrdiff_t n, void *theta, const void *gradient, void *const *state,
-                               const double *coef);
+    nnc_rule *update[NNC_N_OPTS];
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
     double (*fma_probe)(ptrdiff_t iterations, void *sink);
 } nnc_kernels;
@@ -175,6 +190,16 @@ extern const nnc_opt_info nnc_opts[NNC_N_OPTS];
 /* coef of the t-th update (t from 1), in double, from the hyper-parameters */
 void nnc_opt_coefficients(nnc_opt opt, const double *hyper, int64_t t, double *coef);
 
+/* ---- pool.c: threads -------------------------------------------------------------------- */
+
+/* One of the parts 0 .. parts - 1 of a job. What it computes may not depend on who runs it. */
+typedef void nnc_part(void *context, int part, int parts);
+
+/* Runs all parts, at most NNC_MAX_THREADS, and returns when they are done. The caller's thread runs
+ * part 0; other threads may run others. spin: they may wait in a loop for the next job before they
+ * sleep; there should be no more of them than processors. */
+void nnc_run_parts(nnc_part *run, void *context, int parts, int spin);
+
 /* ---- plan.c: a lowered network ---------------------------------------------------------- */
 
 typedef enum { NNC_STEP_dense, NNC_N_STEPS } nnc_step_kind;
@@ -195,6 +220,8 @@ typedef struct {
     ptrdiff_t n_params;
     int loss;
     double longest; /* operations of a product that runs without a poll; 0: about 50 ms of them */
+    int threads;    /* that may work at once, 1 .. NNC_MAX_THREADS */
+    int spin;       /* they may spin: see nnc_run_parts */
 } nnc_plan;
 
 /* Samples: X[., n_in of the first step], and targets as in nnc_loss_args; index: which rows, in
@@ -221,11 +248,13 @@ typedef struct {
 
 nnc_status nnc_plan_check(const nnc_plan *plan);
 
-/* Bytes of workspace for batches of up to `rows` rows; training: with what backward needs. */
-size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, int training);
+typedef enum { NNC_PREDICT, NNC_EVALUATE, NNC_TRAIN } nnc_use;
+
+/* Bytes of workspace for that many rows; for a gradient, NNC_TRAIN. The plan's threads count. */
+size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use);
 
 /* out[rows, n_out] = the network's output. Any number of rows; a row's bits do not depend on the
- * others. `out` may not alias x. work: of nnc_plan_work(plan, min(rows, NNC_BLOCK), 0). */
+ * others. `out` may not alias x. work: of nnc_plan_work(plan, rows, NNC_PREDICT). */
 nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, ptrdiff_t ldx,
                        ptrdiff_t rows, void *out, ptrdiff_t ldo, void *work, nnc_poll poll,
                        void *context);

@@ -8,6 +8,7 @@
  * Gradients are named after what they belong to: dz is the gradient of the loss with respect to
  * z = x W + b, and dx, dw, db with respect to x, W, b. */
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "nnc.h"
@@ -62,21 +63,20 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
     return ld * (ptrdiff_t)k->size % 1024 ? ld : ld + pad;
 }
 
-/* What a step leaves for the next and for its own way back: z = x W + b and y = f(z). They are the
- * same memory unless the slope of f is written in z. */
+/* What a step leaves for the next and for its own way back: z = x W + b and y = f(z), the same
+ * memory unless the slope of f is written in z; and the gradient dz. */
 typedef struct {
-    void *z, *y;
+    void *z, *y, *dz;
     ptrdiff_t ld;
 } slot;
 
 /* The workspace of one block of rows. */
 typedef struct {
     slot *slots;
-    void *gemm_work;
-    void *x, *t; /* gathered rows, where an index is given */
+    char *gemm_work; /* of each thread */
+    void *x, *t;     /* gathered rows, where an index is given */
     int64_t *labels;
     ptrdiff_t ldx, ldt;
-    void *d[2]; /* gradients on their way down, in turns */
     size_t used;
 } frame;
 
@@ -88,42 +88,43 @@ static void *take(frame *f, char *work, size_t bytes) {
 
 /* Lays the workspace out for blocks of `rows` rows; with work == NULL it only counts the bytes.
  * Without training nothing is kept: the steps' outputs take turns in two arenas. */
-static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, int training, char *work) {
+static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int threads, char *work) {
     const nnc_kernels *k = plan->kernels;
     const ptrdiff_t n_in = plan->steps[0].n_in, n_out = last_step(plan)->n_out;
     const size_t row_bytes = (size_t)rows * k->size;
     frame f = {.ldx = arena_ld(k, n_in), .ldt = arena_ld(k, n_out)};
     f.slots = take(&f, work, (size_t)plan->n_steps * sizeof(slot));
-    f.gemm_work = take(&f, work, k->gemm_work);
-    f.x = take(&f, work, row_bytes * (size_t)f.ldx);
-    f.t = take(&f, work, row_bytes * (size_t)f.ldt);
-    f.labels = take(&f, work, (size_t)rows * sizeof(int64_t));
-
+    f.gemm_work = take(&f, work, k->gemm_work * (size_t)threads);
     ptrdiff_t widest = 0;
     for (int s = 0; s < plan->n_steps; s++) {
         const ptrdiff_t ld = arena_ld(k, plan->steps[s].n_out);
         if (ld > widest) widest = ld;
     }
-    const size_t wide = row_bytes * (size_t)widest;
-    for (int turn = 0; turn < 2; turn++) f.d[turn] = take(&f, work, wide);
-    void *turns[2] = {NULL, NULL}, *z = NULL;
-    if (!training) {
+    const size_t wide = row_bytes * (size_t)widest, out = row_bytes * (size_t)f.ldt;
+    void *turns[2] = {NULL, NULL}, *z = NULL, *dy = NULL;
+    if (use != NNC_PREDICT) {
+        f.x = take(&f, work, row_bytes * (size_t)f.ldx);
+        f.t = take(&f, work, out);
+        f.labels = take(&f, work, (size_t)rows * sizeof(int64_t));
+    }
+    if (use != NNC_TRAIN) {
         for (int turn = 0; turn < 2; turn++) turns[turn] = take(&f, work, wide);
         z = take(&f, work, wide);
+        dy = take(&f, work, out);
     }
     for (int s = 0; s < plan->n_steps; s++) {
-        const ptrdiff_t ld = arena_ld(k, plan->steps[s].n_out);
-        const size_t bytes = row_bytes * (size_t)ld;
         const int apart = keeps_x(plan->steps[s].act);
-        void *y = training ? take(&f, work, bytes) : turns[s % 2];
-        void *kept = !apart ? y : training ? take(&f, work, bytes) : z;
-        if (work) f.slots[s] = (slot){.z = kept, .y = y, .ld = ld};
+        slot at = {.y = turns[s % 2], .z = z, .dz = dy, .ld = arena_ld(k, plan->steps[s].n_out)};
+        if (use == NNC_TRAIN) {
+            const size_t bytes = row_bytes * (size_t)at.ld;
+            at.y = take(&f, work, bytes);
+            at.dz = take(&f, work, bytes);
+            at.z = apart ? take(&f, work, bytes) : NULL;
+        }
+        if (!apart) at.z = at.y;
+        if (work) f.slots[s] = at;
     }
     return f;
-}
-
-size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, int training) {
-    return lay_out(plan, rows < NNC_BLOCK ? rows : NNC_BLOCK, training, NULL).used;
 }
 
 /* ---- one run: a plan, its parameters and a caller who may want to stop -------------------- */
@@ -132,17 +133,22 @@ typedef struct {
     const nnc_plan *plan;
     const char *theta;
     frame f;
+    int threads;
     nnc_poll poll;
     void *context;
     double work_left; /* operations until the next poll */
+    atomic_int *stop; /* the poll has asked for it */
+    int committed;    /* parameters have changed: the step is finished first */
 } run;
 
 enum { WORK_PER_POLL = 4000000, WORK_PER_CALL = 4000 }; /* operations: about 50 us, and 50 ns */
 
 static int wants_stop(run *r, double operations) {
-    if ((r->work_left -= operations + WORK_PER_CALL) > 0) return 0;
-    r->work_left = WORK_PER_POLL;
-    return r->poll != NULL && r->poll(r->context);
+    if ((r->work_left -= operations + WORK_PER_CALL) <= 0) {
+        r->work_left = WORK_PER_POLL;
+        if (r->poll != NULL && r->poll(r->context)) atomic_store(r->stop, 1);
+    }
+    return !r->committed && atomic_load_explicit(r->stop, memory_order_relaxed);
 }
 
 static const void *element(const run *r, const void *at, ptrdiff_t offset) {
@@ -153,9 +159,35 @@ static const void *parameter(const run *r, ptrdiff_t offset) {
     return offset < 0 ? NULL : element(r, r->theta, offset);
 }
 
+/* ---- work in parts: for threads, and to be stopped in between ------------------------------ */
+
+enum {
+    WORK_PER_PART = 130000, /* operations for each lane: some 20 us, worth waking a thread for */
+    PART_WORK = 300000000   /* likewise: some 50 ms, the longest that nothing may stop         */
+};
+
+/* Among how many threads to divide so many operations. */
+static int parts_for(const run *r, double operations) {
+    const double most = operations / ((double)WORK_PER_PART * r->plan->kernels->lanes);
+    return most < 2 ? 1 : most < r->threads ? (int)most : r->threads;
+}
+
+/* Where part p of n things begins, in whole units. */
+static ptrdiff_t part_start(ptrdiff_t n, ptrdiff_t unit, int p, int parts) {
+    const ptrdiff_t at = (n + unit - 1) / unit * p / parts * unit;
+    return at < n ? at : n;
+}
+
+static nnc_update update_at(const run *r, const nnc_update *update, ptrdiff_t offset) {
+    nnc_update u = *update;
+    u.theta = (void *)element(r, u.theta, offset);
+    for (int v = 0; v < NNC_MAX_VECTORS; v++) u.state[v] = (void *)element(r, u.state[v], offset);
+    return u;
+}
+
 /* The part of a product in rows i .. i + m and columns j .. j + n. */
-static nnc_gemm part(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j,
-                     ptrdiff_t n) {
+static nnc_gemm gemm_at(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j,
+                        ptrdiff_t n) {
     nnc_gemm p = *g;
     p.m = m, p.n = n;
     p.a = element(r, g->a, i * g->a_row);
@@ -164,34 +196,115 @@ static nnc_gemm part(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, 
     p.y = (void *)element(r, g->y, i * g->ldy + j);
     p.kept = element(r, g->kept, i * g->ld_kept + j);
     p.bias = element(r, g->bias, j);
+    p.update = update_at(r, &g->update, i * g->ldc + j);
+    p.arena = g->arena && n == g->n; /* the rest of a row may be another part's */
     return p;
 }
 
-/* Runs a product, a long one in parts of some 50 ms at most; returns whether to stop. A part has a
- * multiple of the columns that a kernel packs at a time, and many rows, so little is packed twice.
- */
+typedef struct {
+    const run *r;
+    const nnc_gemm *g;
+} gemm_job;
+
+/* The longer side is divided: what belongs to the other one is packed by each thread. */
+static void gemm_part(void *context, int part, int parts) {
+    const gemm_job *job = context;
+    const nnc_gemm *g = job->g;
+    const nnc_kernels *k = job->r->plan->kernels;
+    const int by_rows = g->m >= g->n;
+    const ptrdiff_t size = by_rows ? g->m : g->n, unit = by_rows ? k->tile_rows : k->tile_cols;
+    const ptrdiff_t from = part_start(size, unit, part, parts);
+    const ptrdiff_t count = part_start(size, unit, part + 1, parts) - from;
+    if (count == 0) return;
+    nnc_gemm p = by_rows ? gemm_at(job->r, g, from, count, 0, g->n)
+                         : gemm_at(job->r, g, 0, g->m, from, count);
+    p.work = job->r->f.gemm_work + (size_t)part * k->gemm_work;
+    k->gemm(&p);
+}
+
+static void divide_gemm(const run *r, nnc_gemm *g, double operations) {
+    const int parts = parts_for(r, operations);
+    g->work = r->f.gemm_work;
+    if (parts == 1)
+        r->plan->kernels->gemm(g);
+    else
+        nnc_run_parts(gemm_part, &(gemm_job){r, g}, parts, r->plan->spin);
+}
+
+/* Runs a product, a long one in pieces of some 50 ms at most; returns whether to stop. A piece has
+ * a multiple of the columns that a kernel packs at a time, and many rows, so little is packed
+ * twice. */
 static int run_gemm(run *r, nnc_gemm *g) {
-    enum { PART_COLS = 512, PART_ROWS = 64, PART_WORK = 300000000 /* operations for each lane */ };
+    enum { PIECE_COLS = 512, PIECE_ROWS = 64 };
     const double per_element = 2.0 * (double)g->k;
     const double whole = per_element * (double)g->m * (double)g->n;
     const double usual = (double)PART_WORK * r->plan->kernels->lanes;
     const double most = r->plan->longest > 0 ? r->plan->longest : usual;
-    g->work = r->f.gemm_work;
     if (whole <= most) {
-        r->plan->kernels->gemm(g);
+        divide_gemm(r, g, whole);
         return wants_stop(r, whole);
     }
-    ptrdiff_t rows = (ptrdiff_t)(most / (per_element * PART_COLS));
-    if (rows < PART_ROWS) rows = PART_ROWS;
-    for (ptrdiff_t j = 0; j < g->n; j += PART_COLS)
+    ptrdiff_t rows = (ptrdiff_t)(most / (per_element * PIECE_COLS));
+    if (rows < PIECE_ROWS) rows = PIECE_ROWS;
+    for (ptrdiff_t j = 0; j < g->n; j += PIECE_COLS)
         for (ptrdiff_t i = 0; i < g->m; i += rows) {
             const ptrdiff_t m = g->m - i < rows ? g->m - i : rows;
-            const ptrdiff_t n = g->n - j < PART_COLS ? g->n - j : PART_COLS;
-            const nnc_gemm p = part(r, g, i, m, j, n);
-            r->plan->kernels->gemm(&p);
-            if (wants_stop(r, per_element * (double)m * (double)n)) return 1;
+            const ptrdiff_t n = g->n - j < PIECE_COLS ? g->n - j : PIECE_COLS;
+            const double operations = per_element * (double)m * (double)n;
+            nnc_gemm piece = gemm_at(r, g, i, m, j, n);
+            divide_gemm(r, &piece, operations);
+            if (wants_stop(r, operations)) return 1;
         }
     return 0;
+}
+
+/* Gathering and updating are bound by memory: an element takes as long as so many operations. */
+enum { WORK_PER_GATHERED = 40, WORK_PER_UPDATED = 40 };
+
+typedef struct {
+    const run *r;
+    ptrdiff_t rows, n;
+    const int64_t *index;
+    const void *x;
+    ptrdiff_t ldx;
+    void *y;
+    ptrdiff_t ldy;
+} gather_job;
+
+static void gather_part(void *context, int part, int parts) {
+    const gather_job *g = context;
+    const ptrdiff_t i = part_start(g->rows, 1, part, parts);
+    const ptrdiff_t rows = part_start(g->rows, 1, part + 1, parts) - i;
+    g->r->plan->kernels->gather(rows, g->n, g->index + i, g->x, g->ldx,
+                                (void *)element(g->r, g->y, i * g->ldy), g->ldy);
+}
+
+static void gather(const run *r, ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x,
+                   ptrdiff_t ldx, void *y, ptrdiff_t ldy) {
+    gather_job job = {r, rows, n, index, x, ldx, y, ldy};
+    const int parts = parts_for(r, (double)WORK_PER_GATHERED * (double)rows * (double)n);
+    nnc_run_parts(gather_part, &job, parts, r->plan->spin);
+}
+
+typedef struct {
+    const run *r;
+    const nnc_update *update;
+    const void *gradient;
+} update_job;
+
+static void update_part(void *context, int part, int parts) {
+    const update_job *job = context;
+    const ptrdiff_t n = job->r->plan->n_params, unit = 4096;
+    const ptrdiff_t from = part_start(n, unit, part, parts);
+    const nnc_update u = update_at(job->r, job->update, from);
+    u.rule(part_start(n, unit, part + 1, parts) - from, u.theta,
+           element(job->r, job->gradient, from), u.state, u.coef);
+}
+
+static void update_all(const run *r, const nnc_update *update, const void *gradient) {
+    update_job job = {r, update, gradient};
+    const int parts = parts_for(r, (double)WORK_PER_UPDATED * (double)r->plan->n_params);
+    nnc_run_parts(update_part, &job, parts, r->plan->spin);
 }
 
 /* ---- up: y = f(x W + b) ------------------------------------------------------------------ */
@@ -209,7 +322,7 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
         ptrdiff_t ldy = to.ld;
         if (out && s == plan->n_steps - 1) {
             y = out, ldy = ldo;
-            if (!keeps_x(act)) to = (slot){out, out, ldo};
+            if (!keeps_x(act)) to.z = out, to.ld = ldo;
         }
         nnc_gemm g = {.m = rows,
                       .n = step->n_out,
@@ -234,7 +347,7 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
     return 0;
 }
 
-/* ---- the loss: its sum, and dz of the last step in d[0] ----------------------------------- */
+/* ---- the loss: its sum, and dz of the last step -------------------------------------------- */
 
 static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt,
                             const int64_t *labels, double scale, int with_gradient) {
@@ -249,7 +362,7 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
                        .t = t,
                        .ldt = ldt,
                        .labels = labels,
-                       .dy = r->f.d[0],
+                       .dy = at.dz,
                        .lddy = at.ld,
                        .scale = scale};
     const double sum = k->loss[plan->loss](&g);
@@ -262,53 +375,71 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
     return sum;
 }
 
-/* ---- down: dW = x' dz, db = sum of dz, dx = dz W' times the slope of the step below -------- */
+/* ---- down: dz of each step, then dW = x' dz and db = sum of dz ----------------------------- */
 
-static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *gradient,
-                    int accumulate) {
-    const nnc_plan *plan = r->plan;
-    const nnc_kernels *k = plan->kernels;
-    for (int s = plan->n_steps - 1, turn = 0; s >= 0; s--, turn = 1 - turn) {
-        const nnc_step *step = &plan->steps[s];
-        const slot *below = s > 0 ? &r->f.slots[s - 1] : NULL;
-        const void *dz = r->f.d[turn];
-        const ptrdiff_t ld = r->f.slots[s].ld;
-        nnc_gemm dw = {.m = step->n_in,
-                       .n = step->n_out,
-                       .k = rows,
-                       .a = below ? below->y : x,
-                       .a_row = 1,
-                       .a_col = below ? below->ld : ldx,
-                       .b = dz,
-                       .b_row = ld,
-                       .b_col = 1,
-                       .c = gradient + (size_t)step->w * k->size,
-                       .ldc = step->n_out,
-                       .accumulate = accumulate};
-        if (run_gemm(r, &dw)) return 1;
-        if (step->b >= 0)
-            k->column_sums(rows, step->n_out, dz, ld, gradient + (size_t)step->b * k->size,
-                           accumulate);
-        if (!below) break;
-        nnc_gemm dx = {.m = rows,
-                       .n = step->n_in,
-                       .k = step->n_out,
-                       .a = dz,
-                       .a_row = ld,
-                       .a_col = 1,
-                       .b = parameter(r, step->w),
-                       .b_row = 1,
-                       .b_col = step->n_out,
-                       .c = r->f.d[1 - turn],
-                       .ldc = below->ld,
-                       .arena = 1};
-        const nnc_step *source = step - 1;
-        if (source->act != NNC_ACT_identity) {
-            dx.act = source->act, dx.act_a = source->act_a;
-            dx.kept = keeps_x(source->act) ? below->z : below->y, dx.ld_kept = below->ld;
-        }
-        if (run_gemm(r, &dx)) return 1;
+/* dz of step s from that of the step above: dz W' there, times the slope here. */
+static int backward_dz(run *r, ptrdiff_t rows, int s) {
+    const nnc_step *step = &r->plan->steps[s], *above = step + 1;
+    const slot *here = &r->f.slots[s], *from = here + 1;
+    nnc_gemm dy = {.m = rows,
+                   .n = step->n_out,
+                   .k = above->n_out,
+                   .a = from->dz,
+                   .a_row = from->ld,
+                   .a_col = 1,
+                   .b = parameter(r, above->w),
+                   .b_row = 1,
+                   .b_col = above->n_out,
+                   .c = here->dz,
+                   .ldc = here->ld,
+                   .arena = 1};
+    if (step->act != NNC_ACT_identity) {
+        dy.act = step->act, dy.act_a = step->act_a;
+        dy.kept = keeps_x(step->act) ? here->z : here->y, dy.ld_kept = here->ld;
     }
+    return run_gemm(r, &dy);
+}
+
+/* The gradient of step s's parameters. With an update, it is used up at once. */
+static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptrdiff_t ldx,
+                               char *gradient, int accumulate, const nnc_update *update) {
+    const nnc_kernels *k = r->plan->kernels;
+    const nnc_step *step = &r->plan->steps[s];
+    const slot *here = &r->f.slots[s];
+    nnc_gemm dw = {.m = step->n_in,
+                   .n = step->n_out,
+                   .k = rows,
+                   .a = s > 0 ? here[-1].y : x,
+                   .a_row = 1,
+                   .a_col = s > 0 ? here[-1].ld : ldx,
+                   .b = here->dz,
+                   .b_row = here->ld,
+                   .b_col = 1,
+                   .c = gradient + (size_t)step->w * k->size,
+                   .ldc = step->n_out,
+                   .accumulate = accumulate};
+    if (update) dw.update = update_at(r, update, step->w);
+    if (run_gemm(r, &dw)) return 1;
+    if (step->b < 0) return 0;
+    void *db = gradient + (size_t)step->b * k->size;
+    k->column_sums(rows, step->n_out, here->dz, here->ld, db, accumulate);
+    if (update) {
+        const nnc_update u = update_at(r, update, step->b);
+        u.rule(step->n_out, u.theta, db, u.state, u.coef);
+    }
+    return 0;
+}
+
+/* update: parameters as soon as their gradient is known; NULL: the gradient is kept. */
+static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *gradient,
+                    int accumulate, const nnc_update *update) {
+    const int last = r->plan->n_steps - 1;
+    for (int s = last - 1; s >= 0; s--)
+        if (backward_dz(r, rows, s)) return 1;
+    r->committed = update != NULL;
+    for (int s = last; s >= 0; s--)
+        if (backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update)) return 1;
+    r->committed = 0;
     return 0;
 }
 
@@ -330,80 +461,152 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
         return b;
     }
     const int64_t *index = all->index + first;
-    k->gather(rows, n_in, index, all->x, all->ldx, r->f.x, r->f.ldx);
+    gather(r, rows, n_in, index, all->x, all->ldx, r->f.x, r->f.ldx);
     b.x = r->f.x, b.ldx = r->f.ldx;
     if (all->labels) {
         for (ptrdiff_t i = 0; i < rows; i++) r->f.labels[i] = all->labels[index[i]];
         b.labels = r->f.labels;
     } else {
-        k->gather(rows, n_out, index, all->t, all->ldt, r->f.t, r->f.ldt);
+        gather(r, rows, n_out, index, all->t, all->ldt, r->f.t, r->f.ldt);
         b.t = r->f.t, b.ldt = r->f.ldt;
     }
     return b;
 }
 
-/* The mean loss over samples first .. first + rows, and its gradient unless NULL. */
+/* Whether parameters are updated where their gradient is computed, while it is in cache. It pays
+ * for vectors beyond the L1, and must not take longer than nothing may stop. */
+static int updates_at_once(const run *r, ptrdiff_t rows) {
+    enum { FEW_BYTES = 1 << 16 };
+    const double n = (double)r->plan->n_params, lanes = r->plan->kernels->lanes;
+    return n * (double)r->plan->kernels->size > FEW_BYTES &&
+           2 * n * (double)rows < (double)PART_WORK * lanes;
+}
+
+/* The mean loss over samples first .. first + rows, its gradient unless NULL, and the update unless
+ * NULL or the loss is not finite. */
 static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
-                                    double *loss, char *gradient) {
+                                    double *loss, char *gradient, const nnc_update *update) {
     const nnc_plan *plan = r->plan;
     const int per_row = nnc_losses[plan->loss].mean == NNC_MEAN_ROWS;
     const double count = (double)rows * (per_row ? 1.0 : (double)last_step(plan)->n_out);
+    const int at_once = update && updates_at_once(r, rows);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
         const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
+        const int at_end = i + size == rows;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
         sum += loss_of_block(r, size, b.t, b.ldt, b.labels, 1 / count, gradient != NULL);
-        if (gradient && backward(r, size, b.x, b.ldx, gradient, i > 0)) return NNC_STOPPED;
+        *loss = sum / count;
+        if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
+        if (gradient &&
+            backward(r, size, b.x, b.ldx, gradient, i > 0, at_end && at_once ? update : NULL))
+            return NNC_STOPPED;
     }
-    *loss = sum / count;
+    if (update && !at_once) update_all(r, update, gradient);
     return NNC_OK;
 }
 
 /* ---- the public runs -------------------------------------------------------------------- */
 
-static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, int training, void *work,
-                 nnc_poll poll, void *context) {
+static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
+                 void *work, nnc_poll poll, void *context, atomic_int *stop) {
     const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
-    return (run){plan, theta, lay_out(plan, block, training, work), poll, context, WORK_PER_POLL};
+    return (run){.plan = plan,
+                 .theta = theta,
+                 .f = lay_out(plan, block, use, threads, work),
+                 .threads = threads,
+                 .poll = poll,
+                 .context = context,
+                 .work_left = WORK_PER_POLL,
+                 .stop = stop};
+}
+
+/* One step that writes to `out` alone needs no arena: it takes all rows at once. */
+static int is_one_product(const nnc_plan *plan) {
+    return plan->n_steps == 1 && !keeps_x(plan->steps[0].act);
+}
+
+/* Predictions of many rows are divided by rows, each part with a frame of its own; in those of few
+ * rows, products are divided. */
+static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
+    enum { MANY_ROWS = 32 };
+    if (is_one_product(plan)) return 1;
+    const run r = {.plan = plan, .threads = plan->threads};
+    const int parts = parts_for(&r, 2.0 * (double)rows * (double)plan->n_params);
+    return rows < (ptrdiff_t)MANY_ROWS * parts ? 1 : parts;
+}
+
+size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
+    const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
+    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
+    return (size_t)parts * lay_out(plan, block, use, parts > 1 ? 1 : plan->threads, NULL).used;
+}
+
+typedef struct {
+    const nnc_plan *plan;
+    const void *theta, *x;
+    ptrdiff_t ldx, rows;
+    void *out;
+    ptrdiff_t ldo;
+    char *work;
+    nnc_poll poll;
+    void *context;
+    atomic_int stop;
+} predict_job;
+
+static void predict_part(void *context, int part, int parts) {
+    predict_job *job = context;
+    const nnc_plan *plan = job->plan;
+    const ptrdiff_t unit = plan->kernels->tile_rows;
+    const size_t size = plan->kernels->size;
+    const size_t work = nnc_plan_work(plan, job->rows, NNC_PREDICT) / (size_t)parts;
+    run r = start(plan, job->theta, job->rows, NNC_PREDICT, parts > 1 ? 1 : plan->threads,
+                  job->work + (size_t)part * work, part == 0 ? job->poll : NULL, job->context,
+                  &job->stop);
+    const ptrdiff_t end = part_start(job->rows, unit, part + 1, parts);
+    const ptrdiff_t most = is_one_product(plan) ? job->rows : NNC_BLOCK;
+    for (ptrdiff_t i = part_start(job->rows, unit, part, parts); i < end; i += most) {
+        const ptrdiff_t block = end - i < most ? end - i : most;
+        char *to = (char *)job->out + (size_t)(i * job->ldo) * size;
+        const void *from = row_of(job->x, job->ldx, i, size);
+        if (forward(&r, block, from, job->ldx, 0, to, job->ldo)) return;
+    }
 }
 
 nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, ptrdiff_t ldx,
                        ptrdiff_t rows, void *out, ptrdiff_t ldo, void *work, nnc_poll poll,
                        void *context) {
-    const size_t size = plan->kernels->size;
-    run r = start(plan, theta, rows, 0, work, poll, context);
-    /* One step that writes to `out` alone needs no arena: W is packed once for all rows. */
-    const ptrdiff_t most = plan->n_steps == 1 && !keeps_x(plan->steps[0].act) ? rows : NNC_BLOCK;
-    for (ptrdiff_t i = 0; i < rows; i += most) {
-        const ptrdiff_t block = rows - i < most ? rows - i : most;
-        char *to = (char *)out + (size_t)(i * ldo) * size;
-        if (forward(&r, block, row_of(x, ldx, i, size), ldx, 0, to, ldo)) return NNC_STOPPED;
-    }
-    return NNC_OK;
+    predict_job job = {plan, theta, x, ldx, rows, out, ldo, work, poll, context, 0};
+    nnc_run_parts(predict_part, &job, predict_parts(plan, rows), plan->spin);
+    return atomic_load(&job.stop) ? NNC_STOPPED : NNC_OK;
 }
 
 nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context) {
-    run r = start(plan, theta, samples->rows, gradient != NULL, work, poll, context);
-    return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient);
+    atomic_int stop = 0;
+    run r = start(plan, theta, samples->rows, gradient ? NNC_TRAIN : NNC_EVALUATE, plan->threads,
+                  work, poll, context, &stop);
+    return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient, NULL);
 }
 
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
                      const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context) {
     const ptrdiff_t largest = samples->rows < batch_size ? samples->rows : batch_size;
-    run r = start(plan, theta, largest, 1, work, poll, context);
+    double coef[NNC_MAX_COEF];
+    nnc_update update = {plan->kernels->update[optimizer->opt], theta, {NULL}, coef};
+    memcpy(update.state, optimizer->state, sizeof update.state);
+    atomic_int stop = 0;
+    run r = start(plan, theta, largest, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     *steps_done = 0;
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
-        double *loss = losses + *steps_done, coef[NNC_MAX_COEF];
-        const nnc_status status = loss_and_gradient(&r, samples, i, rows, loss, gradient);
+        nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
+        const nnc_status status =
+            loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update);
         if (status != NNC_OK) return status;
-        if (!isfinite(*loss)) return NNC_NOT_FINITE;
-        nnc_opt_coefficients(optimizer->opt, optimizer->hyper, ++optimizer->updates, coef);
-        plan->kernels->update[optimizer->opt](plan->n_params, theta, gradient, optimizer->state,
-                                              coef);
+        ++optimizer->updates;
         ++*steps_done;
         if (wants_stop(&r, 10.0 * (double)plan->n_params)) return NNC_STOPPED;
     }

@@ -25,6 +25,7 @@ from .info import get_config, show_config
 from .layers import Dense, Layer
 from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
+from .threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,8 @@ __all__ = [
     "Optimizer",
     "datasets",
     "get_config",
+    "get_num_threads",
     "load",
+    "set_num_threads",
     "show_config",
 ]

@@ -13,7 +13,7 @@ cdef extern from "time.h" nogil:
 
 cdef extern from "nnc.h" nogil:
     enum: NNC_F32, NNC_F64
-    enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK
+    enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK, NNC_MAX_THREADS
     enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
     enum: NNC_STEP_dense
     enum: NNC_LOSS_cross_entropy
@@ -24,6 +24,7 @@ cdef extern from "nnc.h" nogil:
         NNC_BAD_PLAN
     ctypedef int nnc_dtype
     ctypedef int nnc_opt
+    ctypedef void nnc_rule(ptrdiff_t, void *, const void *, void **, const double *) noexcept nogil
 
     ctypedef struct nnc_gemm:
         ptrdiff_t m, n, k
@@ -67,7 +68,7 @@ cdef extern from "nnc.h" nogil:
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
-        void (**update)(ptrdiff_t, void *, const void *, void **, const double *) noexcept nogil
+        nnc_rule **update
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 
     int nnc_isa_count()
@@ -109,6 +110,7 @@ cdef extern from "nnc.h" nogil:
         ptrdiff_t n_params
         int loss
         double longest
+        int threads, spin
     ctypedef struct nnc_samples:
         ptrdiff_t rows
         const int64_t *index
@@ -125,7 +127,9 @@ cdef extern from "nnc.h" nogil:
     ctypedef int (*nnc_poll)(void *) noexcept nogil
 
     nnc_status nnc_plan_check(const nnc_plan *)
-    size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, int)
+    ctypedef enum nnc_use:
+        NNC_PREDICT, NNC_EVALUATE, NNC_TRAIN
+    size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, nnc_use)
     nnc_status nnc_predict(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
                            void *, ptrdiff_t, void *, nnc_poll, void *)
     nnc_status nnc_evaluate(const nnc_plan *, const void *, const nnc_samples *, double *, void *,

@@ -8,7 +8,7 @@ chosen once, when an Engine is made.
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uintptr_t
 
 import os
@@ -99,6 +99,34 @@ cdef const nnc_kernels *_kernels(isa, dtype) except NULL:
         raise ValueError(f"instruction set {isa!r} cannot run here; can: {', '.join(isas())}")
     return table
 
+# ---- threads ---------------------------------------------------------------------------------
+
+MAX_THREADS = NNC_MAX_THREADS
+"""The most threads that one call may use."""
+
+cdef int _n_threads = 1, _n_processors = 1
+
+
+def set_threads(threads, processors):
+    """How many threads a call uses that does not say; and how many processors there are for them.
+
+    With more threads than processors, waiting threads sleep at once.
+    """
+    global _n_threads, _n_processors
+    _n_threads, _n_processors = threads, processors
+
+
+def threads():
+    """How many threads a call uses that does not say."""
+    return _n_threads
+
+cdef nnc_plan _with_threads(const nnc_plan *plan, int n_threads) noexcept:
+    """The plan for a call with that many threads; 0: as many as usual."""
+    cdef nnc_plan p = plan[0]
+    p.threads = n_threads if n_threads else _n_threads
+    p.spin = p.threads <= _n_processors
+    return p
+
 # ---- pointers and memory ---------------------------------------------------------------------
 
 cdef struct matrix:
@@ -170,14 +198,14 @@ cdef class _Work:
     cdef int reserve(self, size_t size) except -1:
         if size <= self.size:
             return 0
-        cdef char *block = <char *>PyMem_Malloc(size + NNC_ALIGN)
+        # Fresh pages of the system are zero, and not touched before they are needed.
+        cdef char *block = <char *>PyMem_Calloc(size + NNC_ALIGN, 1)
         if block == NULL:
             raise MemoryError(f"cannot allocate {size} bytes of workspace")
         PyMem_Free(self.block)
         self.block = block
         self.size = size
         self.at = block + (-<uintptr_t>block % NNC_ALIGN)
-        memset(self.at, 0, size)
         return 0
 
 cdef _Work _borrow(_Work work, size_t size):
@@ -325,29 +353,30 @@ cdef class Engine:
     def n_updates(self, value):
         self.opt.updates = value
 
-    def predict(self, X, out):
+    def predict(self, X, out, n_threads=0):
         """out[...] = outputs for the rows of X. The two must not overlap."""
         cdef matrix x, y
         _matrix(X, self.plan.kernels.size, False, &x)
         _matrix(out, self.plan.kernels.size, True, &y)
         if not self.fits(&x, &y):
             raise ValueError("shapes of X and out do not fit the network")
-        self.run_predict(&x, &y)
+        self.run_predict(&x, &y, n_threads)
 
     cdef bint fits(self, matrix *x, matrix *y) noexcept:
         return (x.cols == self.steps[0].n_in and y.rows == x.rows
                 and y.cols == self.steps[self.plan.n_steps - 1].n_out)
 
-    cdef int run_predict(self, matrix *x, matrix *y) except -1:
+    cdef int run_predict(self, matrix *x, matrix *y, int n_threads) except -1:
         cdef nnc_status status
+        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
         cdef _Watch watch = None
         cdef nnc_poll poll = NULL
-        cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&self.plan, x.rows, 0))
+        cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&plan, x.rows, NNC_PREDICT))
         if <double>x.rows * <double>self.plan.n_params > 1e7:  # about 1 ms: worth interrupting
             watch, poll = _Watch(), _poll
         try:
             with nogil:
-                status = nnc_predict(&self.plan, self.theta_data, x.data, x.ld, x.rows, y.data,
+                status = nnc_predict(&plan, self.theta_data, x.data, x.ld, x.rows, y.data,
                                      y.ld, work.at, poll, <void *>watch)
         finally:
             work.busy = False
@@ -377,16 +406,17 @@ cdef class Engine:
             s.t, s.ldt = t.data, t.ld
         return 0
 
-    def loss(self, X, y):
+    def loss(self, X, y, n_threads=0):
         """The mean loss over the rows of X."""
-        return self._evaluate(X, y, None)
+        return self._evaluate(X, y, None, n_threads)
 
-    def loss_and_gradient(self, X, y, gradient):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0):
         """The mean loss, with its gradient, laid out as theta, written to `gradient`."""
-        return self._evaluate(X, y, gradient)
+        return self._evaluate(X, y, gradient, n_threads)
 
-    cdef double _evaluate(self, X, y, gradient) except? -1:
+    cdef double _evaluate(self, X, y, gradient, int n_threads) except? -1:
         cdef nnc_samples s
+        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
         cdef nnc_status status
         cdef double loss = 0
         cdef char *g = NULL
@@ -394,11 +424,12 @@ cdef class Engine:
         if gradient is not None:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
-            self.train_work, nnc_plan_work(&self.plan, s.rows, gradient is not None))
+            self.train_work,
+            nnc_plan_work(&plan, s.rows, NNC_EVALUATE if gradient is None else NNC_TRAIN))
         cdef _Watch watch = _Watch()
         try:
             with nogil:
-                status = nnc_evaluate(&self.plan, self.theta_data, &s, &loss, g, work.at, _poll,
+                status = nnc_evaluate(&plan, self.theta_data, &s, &loss, g, work.at, _poll,
                                       <void *>watch)
         finally:
             work.busy = False
@@ -406,7 +437,7 @@ cdef class Engine:
             raise watch.error
         return loss
 
-    def train(self, X, y, order, batch_size):
+    def train(self, X, y, order, batch_size, n_threads=0):
         """Trains on batches of the rows of X, in the order of the indices `order` (or None).
 
         Returns the loss of each step before its update. A loss that is not finite ends the run
@@ -414,6 +445,7 @@ cdef class Engine:
         """
         cdef nnc_samples s
         cdef nnc_status status
+        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
         cdef ptrdiff_t done = 0, batch = batch_size
         self._samples(X, y, &s)
         if batch < 1:
@@ -426,11 +458,11 @@ cdef class Engine:
         losses = np.zeros(-(-s.rows // batch), np.float64)
         cdef double *loss_data = <double *>_vector(losses, len(losses), sizeof(double), True)
         cdef _Work work = _borrow(
-            self.train_work, nnc_plan_work(&self.plan, min(batch, s.rows), 1))
+            self.train_work, nnc_plan_work(&plan, min(batch, s.rows), NNC_TRAIN))
         cdef _Watch watch = _Watch()
         try:
             with nogil:
-                status = nnc_train(&self.plan, self.theta_data, self.gradient_data, &self.opt, &s,
+                status = nnc_train(&plan, self.theta_data, self.gradient_data, &self.opt, &s,
                                    batch, loss_data, &done, work.at, _poll, <void *>watch)
         finally:
             work.busy = False
@@ -465,7 +497,7 @@ cdef class Predictor:
         self.any_engine = engine
         self.c_engine = engine if isinstance(engine, Engine) else None
 
-    def predict(self, X, *, out=None):
+    def predict(self, X, *, out=None, n_threads=None):
         """Return the outputs for the rows of X.
 
         In the C engine a row's result has the same bits alone and in any batch. NaN in X gives
@@ -476,6 +508,8 @@ cdef class Predictor:
         X : array_like, shape (n_rows, n_in)
         out : numpy.ndarray, shape (n_rows, n_out), optional
             Of the network's dtype: filled and returned. It may overlap X.
+        n_threads : int, optional
+            As in `fit`.
 
         Returns
         -------
@@ -485,18 +519,19 @@ cdef class Predictor:
         cdef Engine engine = self.c_engine
         cdef matrix x, y
         cdef size_t size
-        if engine is None or type(X) is not _ndarray or X.dtype is not engine.dtype:
-            return self._predict_any(X, out)
+        if (engine is None or n_threads is not None or type(X) is not _ndarray
+                or X.dtype is not engine.dtype):
+            return self._predict_any(X, out, n_threads)
         size = engine.plan.kernels.size
         if not _is_matrix(X, size, False, &x) or x.cols != engine.steps[0].n_in:
-            return self._predict_any(X, out)
+            return self._predict_any(X, out, n_threads)
         if out is None:
             out = _empty((x.rows, engine.steps[engine.plan.n_steps - 1].n_out), engine.dtype)
         elif type(out) is not _ndarray or out.dtype is not engine.dtype:
-            return self._predict_any(X, out)
+            return self._predict_any(X, out, n_threads)
         if not (_is_matrix(out, size, True, &y) and engine.fits(&x, &y) and _apart(&x, &y, size)):
-            return self._predict_any(X, out)
-        engine.run_predict(&x, &y)
+            return self._predict_any(X, out, n_threads)
+        engine.run_predict(&x, &y, 0)
         return out
 
 include "_kernels.pxi"

@@ -14,6 +14,7 @@ from .layers import Layer
 from .layers.dense import positive_int
 from .optimizers import as_optimizer
 from .progress import Progress
+from .threads import as_count, use_default
 from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear
 
 
@@ -179,7 +180,7 @@ class Network(_core.Predictor):
 
     # ---- use ----
 
-    def _predict_any(self, X, out):
+    def _predict_any(self, X, out, n_threads=None):
         """What `predict` does with arguments that the engine cannot use as they are."""
         X = as_inputs(X, self, finite=False)
         result = out
@@ -187,14 +188,14 @@ class Network(_core.Predictor):
             as_out(out, len(X), self)
         if out is None or np.may_share_memory(X, out) or not _core.is_matrix(out, write=True):
             result = np.empty((len(X), self.n_out), self.dtype)
-        self._engine.predict(X, result)
+        self._engine.predict(X, result, as_count(n_threads))
         if out is None:
             return result
         if result is not out:
             out[...] = result
         return out
 
-    def evaluate(self, X, y):
+    def evaluate(self, X, y, *, n_threads=None):
         """Return the mean loss, and for classes the accuracy.
 
         Parameters
@@ -202,21 +203,25 @@ class Network(_core.Predictor):
         X : array_like, shape (n_rows, n_in)
         y : array_like
             As in `fit`.
+        n_threads : int, optional
+            As in `fit`.
 
         Returns
         -------
         dict of str to float
             "loss", and with a cross-entropy "accuracy".
         """
-        return self._evaluate(*self._samples(X, y))
+        return self._evaluate(*self._samples(X, y), as_count(n_threads))
 
-    def loss_and_gradient(self, X, y):
+    def loss_and_gradient(self, X, y, *, n_threads=None):
         """Return the mean loss over all rows, and its gradient.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
         y : array_like
+            As in `fit`.
+        n_threads : int, optional
             As in `fit`.
 
         Returns
@@ -235,13 +240,14 @@ class Network(_core.Predictor):
         """
         X, y = self._samples(X, y)
         gradient = np.empty(self.n_params, self.dtype)
-        return self._engine.loss_and_gradient(X, y, gradient), gradient
+        return self._engine.loss_and_gradient(X, y, gradient, as_count(n_threads)), gradient
 
     # ---- training ----
 
     def fit(
-        self, X, y, *, epochs=1, batch_size=32, shuffle=True, validation_data=None, verbose="auto"
-    ):
+        self, X, y, *, epochs=1, batch_size=32, shuffle=True, validation_data=None, verbose="auto",
+        n_threads=None,
+    ):  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
         Parameters
@@ -261,6 +267,9 @@ class Network(_core.Predictor):
             Evaluated after each epoch.
         verbose : bool or "auto", default "auto"
             A progress line on stderr; "auto" shows it in a terminal only.
+        n_threads : int, optional
+            The most threads to use, 1 to 64; by default `get_num_threads`. Small steps use one in
+            any case. The result has the same bits with any number.
 
         Returns
         -------
@@ -283,6 +292,7 @@ class Network(_core.Predictor):
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         batch_size = self._batch_size(batch_size, len(X))
+        n_threads = as_count(n_threads)
         validation = None
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
@@ -292,8 +302,8 @@ class Network(_core.Predictor):
         with self._training:
             try:
                 for epoch in range(1, epochs + 1):
-                    loss = self._epoch(X, y, batch_size, shuffle, epoch, history)
-                    scores = self._evaluate(*validation) if validation else {}
+                    loss = self._epoch(X, y, batch_size, shuffle, n_threads, epoch, history)
+                    scores = self._evaluate(*validation, n_threads) if validation else {}
                     history.append(
                         loss=loss, **{f"val_{name}": value for name, value in scores.items()}
                     )
@@ -303,13 +313,15 @@ class Network(_core.Predictor):
         self._check_parameters()
         return history
 
-    def partial_fit(self, X, y):
+    def partial_fit(self, X, y, *, n_threads=None):
         """Do one update with all rows as one batch; the optimizer's state is kept.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
         y : array_like
+            As in `fit`.
+        n_threads : int, optional
             As in `fit`.
 
         Returns
@@ -324,18 +336,19 @@ class Network(_core.Predictor):
         """
         X, y = self._samples(X, y)
         self._batch_size(len(X), len(X))
+        n_threads = as_count(n_threads)
         with self._training:
-            loss = self._epoch(X, y, len(X), False, 1, History())
+            loss = self._epoch(X, y, len(X), False, n_threads, 1, History())
         self._check_parameters()
         return loss
 
-    def _epoch(self, X, y, batch_size, shuffle, epoch, history):
+    def _epoch(self, X, y, batch_size, shuffle, n_threads, epoch, history):
         """One pass; the mean loss of its rows."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         order = self._rng.permutation(rows) if shuffle else None
         start = time.perf_counter()
-        losses = engine.train(X, y, order, batch_size)
+        losses = engine.train(X, y, order, batch_size, n_threads)
         history.seconds += time.perf_counter() - start
         history.n_steps += len(losses)
         if not np.isfinite(losses[-1]):
@@ -373,11 +386,11 @@ class Network(_core.Predictor):
             with self._training:
                 self._refresh_optimizer()
 
-    def _evaluate(self, X, y):
-        scores = {"loss": self._engine.loss(X, y)}
+    def _evaluate(self, X, y, n_threads):
+        scores = {"loss": self._engine.loss(X, y, n_threads)}
         if self.loss in ("cross_entropy", "binary_cross_entropy"):
             out = np.empty((len(X), self.n_out), self.dtype)
-            self._engine.predict(X, out)
+            self._engine.predict(X, out, n_threads)
             if self.loss == "cross_entropy":
                 right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
             else:
@@ -543,6 +556,7 @@ def _make_engine(backend, steps, n_params, loss, dtype):
         from .reference import ReferenceEngine
 
         return ReferenceEngine(steps, n_params, loss, dtype)
+    use_default()
     return _core.Engine(steps, n_params, loss, dtype, None if backend == "auto" else backend)
 
 

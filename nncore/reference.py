@@ -342,7 +342,8 @@ class ReferenceEngine:
     -----
     Arrays are expected as `Network` makes them: checked, of the right dtype, C-contiguous. X is
     (M, n_in); y is (M, n_out), or for cross_entropy also int64 labels, (M,). Overflow raises no
-    warnings: a run that diverges shows it in a loss that is not finite.
+    warnings: a run that diverges shows it in a loss that is not finite. `n_threads` is there for
+    the C engine's sake: threads are NumPy's business here.
     """
 
     isa = "reference"
@@ -367,18 +368,18 @@ class ReferenceEngine:
         self.n_updates = 0
 
     @np.errstate(all="ignore")
-    def predict(self, X, out):
+    def predict(self, X, out, n_threads=0):
         """Write the outputs of the network for X to out, (M, n_out)."""
         for rows, work in self._blocks(len(X)):
             out[rows] = work.predict(X[rows])
 
     @np.errstate(all="ignore")
-    def loss(self, X, y):
+    def loss(self, X, y, n_threads=0):
         """Return the mean loss over all rows."""
         return sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
 
     @np.errstate(all="ignore")
-    def loss_and_gradient(self, X, y, gradient):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0):
         """Return the mean loss over all rows; write its gradient to gradient, (n_params,)."""
         value = 0.0
         gradient[:] = 0
@@ -389,7 +390,7 @@ class ReferenceEngine:
         return value
 
     @np.errstate(all="ignore")
-    def train(self, X, y, order, batch_size):
+    def train(self, X, y, order, batch_size, n_threads=0):
         """Update theta once per batch; return the loss of each batch before its update.
 
         Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it

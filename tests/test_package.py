@@ -196,16 +196,6 @@ def test_an_instruction_set_that_cannot_be_had_is_an_error(isa, tmp_path):
     )
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["demo", "--epochs", "1"], ["--version"]])
-def test_the_command_says_so_in_one_line(arguments, tmp_path):
-    result = command(*arguments, cwd=tmp_path, check=False, NNCORE_ISA="sse9")
-    assert result.returncode == 2 and result.stdout == ""
-    assert result.stderr == (
-        "nncore: error: NNCORE_ISA=sse9 is not an instruction set of nncore; this machine can "
-        f"run: {', '.join(ISAS)}. Unset NNCORE_ISA to let nncore choose.\n"
-    )
-
-
 def test_a_forced_instruction_set_computes_the_same(tmp_path):
     code = (
         "import nncore, numpy as np; X = np.random.default_rng(0).normal(size=(300, 9)); "
@@ -293,7 +283,7 @@ def test_files_of_the_distribution():
         assert len(texts) == 1 and texts[0].read_text().strip()
     if not any("__editable__" in name for name in names):
         assert {"nncore/__init__.py", "nncore/py.typed", "nncore/layers/dense.py",
-                "nncore/datasets/digits.npz", "nncore_command.py"} <= names  # fmt: skip
+                "nncore/datasets/digits.npz"} <= names  # fmt: skip
         assert any(re.match(r"nncore/_core\..*(so|pyd)$", name) for name in names)
     # Neither sources of the engine nor tests, and nothing beside the package.
     assert not any(name.endswith((".pyx", ".c", ".h", ".def")) for name in names)

@@ -19,6 +19,7 @@ C_LAYERS = {
     "kernels": ["kernels/*"],
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
+    "pool": ["pool.c"],
     "plan": ["plan.c"],
 }
 C_SYSTEM = {
@@ -26,14 +27,15 @@ C_SYSTEM = {
     "kernels": {"stddef.h", "stdint.h", "string.h"},
     "isa": {"immintrin.h", "arm_neon.h"},
     "dispatch": {"cpuid.h", "math.h", "string.h"},
-    "plan": {"math.h", "string.h"},
+    "pool": {"fenv.h", "pthread.h", "signal.h", "stdatomic.h", "time.h"},
+    "plan": {"math.h", "stdatomic.h", "string.h"},
 }
 
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
-    ["names", "initializers", "info"],
+    ["names", "initializers", "info", "threads"],
     ["validation"],
     ["layers", "optimizers"],
     ["persistence"],

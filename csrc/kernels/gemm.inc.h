@@ -11,6 +11,8 @@
 enum {
     BLOCK_COLS = 2048 / (int)sizeof(real), /* columns of B packed at a time: 512 KB, half an L2 */
     SLIVER = (TILE_ROWS + LANES - 1) / LANES * LANES, /* a packed column of a tile's rows of A   */
+    B_GROUP = 4,                                      /* panels of B copied at a time, */
+    GROUP = 48 / TILE_ROWS,                           /* and of A                      */
     WIDE_VECS = 8,           /* the tile of a single row is this many vectors wide */
     DIRECT_BYTES = 1 << 17,  /* a B no larger, an eighth of an L2, is read where   */
     DIRECT_STRIDE = 1 << 11, /* it lies, unless its rows are far apart             */
@@ -207,6 +209,18 @@ static tile_fn *const half_tiles[2][TILE_ROWS] = {{0}}; /* HALF is 0: never look
 #define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #endif
 
+/* Elements of a row of n, padded to whole vectors. */
+ALWAYS_INLINE ptrdiff_t whole_vectors(ptrdiff_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+/* The rows of A in panels of at most TILE_ROWS, alike to one row. */
+typedef struct {
+    ptrdiff_t m, count;
+} row_panels;
+
+ALWAYS_INLINE ptrdiff_t panel_start(row_panels all, ptrdiff_t panel) {
+    return all.m * panel / all.count;
+}
+
 /* Transposes LANES x LANES in place: interleaving row i with row i + LANES / 2, log2(LANES)
  * times over, is the transpose. */
 ALWAYS_INLINE void transpose(vec r[LANES]) {
@@ -229,7 +243,10 @@ static void transpose_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const rea
         for (; p + LANES <= k; p += LANES) {
             vec r[LANES];
             UNROLL for (int j = 0; j < LANES; j++)
-                r[j] = j0 + j < n ? VLOAD(from + (j0 + j) * step + p) : VZERO;
+                if (j0 + j < n) {
+                    __builtin_prefetch(from + (j0 + j) * step + p + 4 * LANES);
+                    r[j] = VLOAD(from + (j0 + j) * step + p);
+                } else r[j] = VZERO;
             transpose(r);
             UNROLL for (int q = 0; q < LANES; q++)
                 VSTORE(to + (p + q) * width + j0, r[q]);
@@ -245,35 +262,51 @@ ALWAYS_INLINE vec load_some(const real *p, ptrdiff_t n) {
     return n >= LANES ? VLOAD(p) : n > 0 ? (vec)VLOAD_N(p, (int)n) : VZERO;
 }
 
-/* to[p * width + j] = from[p * step + j] for j < n, 0 for n <= j < width. */
-static void copy_panel(ptrdiff_t k, ptrdiff_t n, ptrdiff_t width, const real *from, ptrdiff_t step,
-                       real *restrict to) {
-    for (ptrdiff_t p = 0; p < k; p++, from += step, to += width)
-        for (ptrdiff_t j = 0; j < width; j += LANES) VSTORE(to + j, load_some(from + j, n - j));
-}
-
 /* Panels of TILE_COLS columns of B, the last one narrower and padded with zeros to whole
  * vectors: to[panel][p][j], each panel one stream. B[p, j] = b[p * row + j * col]. */
 static void pack_b(ptrdiff_t k, ptrdiff_t n, const real *b, ptrdiff_t row, ptrdiff_t col,
                    real *restrict to) {
-    for (ptrdiff_t j = 0; j < n; j += TILE_COLS) {
-        const ptrdiff_t cols = min_size(TILE_COLS, n - j);
-        const ptrdiff_t width = (cols + LANES - 1) / LANES * LANES;
-        if (col == 1)
-            copy_panel(k, cols, width, b + j, row, to);
-        else
-            transpose_panel(k, cols, width, b + j * col, col, to);
-        to += k * width;
+    if (col != 1) {
+        for (ptrdiff_t j = 0; j < n; j += TILE_COLS) {
+            const ptrdiff_t cols = min_size(TILE_COLS, n - j);
+            transpose_panel(k, cols, whole_vectors(cols), b + j * col, col, to + j * k);
+        }
+        return;
+    }
+    /* A few panels at a time: whole stretches of each row, and few streams to write. */
+    for (ptrdiff_t j0 = 0; j0 < n; j0 += B_GROUP * TILE_COLS) {
+        const ptrdiff_t end = min_size(j0 + B_GROUP * TILE_COLS, n);
+        for (ptrdiff_t p = 0; p < k; p++) {
+            const real *from = b + p * row;
+            ptrdiff_t j = j0;
+            for (; j + TILE_COLS <= end; j += TILE_COLS)
+                UNROLL for (int v = 0; v < TILE_VECS; v++)
+                    VSTORE(to + j * k + p * TILE_COLS + v * LANES, VLOAD(from + j + v * LANES));
+            const ptrdiff_t width = whole_vectors(end - j);
+            for (ptrdiff_t v = 0; v < width; v += LANES)
+                VSTORE(to + j * k + p * width + v, load_some(from + j + v, end - j - v));
+        }
     }
 }
 
-/* to[p * SLIVER + i] = A[i, p]: the rows of one tile, read by it in one stream. */
-static void pack_a(ptrdiff_t rows, ptrdiff_t k, const real *a, ptrdiff_t step, int form,
-                   real *restrict to) {
-    if (form == A_ROWS)
-        transpose_panel(k, rows, SLIVER, a, step, to);
-    else
-        copy_panel(k, rows, SLIVER, a, step, to);
+/* The rows of `panels` tiles, from panel `first` on: to[panel][p][i] = A[start of panel + i, p], so
+ * that a tile reads its rows in one stream. */
+static void pack_a(row_panels all, ptrdiff_t k, ptrdiff_t first, ptrdiff_t panels,
+                   const real *a, ptrdiff_t step, int form, real *restrict to) {
+    ptrdiff_t start[GROUP + 1];
+    for (ptrdiff_t i = 0; i <= panels; i++) start[i] = panel_start(all, first + i);
+    if (form == A_ROWS) {
+        for (ptrdiff_t i = 0; i < panels; i++)
+            transpose_panel(k, start[i + 1] - start[i], SLIVER, a + start[i] * step, step,
+                            to + i * k * SLIVER);
+        return;
+    }
+    for (ptrdiff_t p = 0; p < k; p++, a += step)
+        for (ptrdiff_t i = 0; i < panels; i++) {
+            __builtin_prefetch(a + start[i] + 8 * step);
+            UNROLL for (int v = 0; v < SLIVER; v += LANES)
+                VSTORE(to + (i * k + p) * SLIVER + v, load_some(a + start[i] + v, all.m - start[i] - v));
+        }
 }
 
 /* ---- the loops around ------------------------------------------------------------------- */
@@ -319,6 +352,21 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdif
     }
 }
 
+/* Updates the parameters of rows i .. i + rows and columns j .. j + n by their gradient c. */
+static void update_parameters(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j,
+                              ptrdiff_t n, const real *c, ptrdiff_t ld) {
+    const nnc_update *u = &g->update;
+    const int one_run = n == g->ldc && n == ld;
+    const ptrdiff_t runs = one_run ? 1 : rows, length = one_run ? rows * n : n;
+    for (ptrdiff_t r = 0; r < runs; r++) {
+        const ptrdiff_t at = (i + r) * g->ldc + j;
+        void *state[NNC_MAX_VECTORS];
+        for (int v = 0; v < NNC_MAX_VECTORS; v++)
+            state[v] = u->state[v] ? (real *)u->state[v] + at : NULL;
+        u->rule(length, (real *)u->theta + at, c + r * ld, state, u->coef);
+    }
+}
+
 /* The activation, or the slope of the layer below, on rows i .. i + rows and columns
  * j .. j + n of C while they are in cache. */
 static void epilogue(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j, ptrdiff_t n) {
@@ -343,11 +391,14 @@ static void gemm(const nnc_gemm *g) {
     const ptrdiff_t m = g->m, n = g->n;
     const int form = g->a_col == 1 ? A_ROWS : A_COLS;
     const ptrdiff_t a_step = form == A_ROWS ? g->a_row : g->a_col;
-    const ptrdiff_t panels = (m + TILE_ROWS - 1) / TILE_ROWS;
+    const row_panels panels = {m, (m + TILE_ROWS - 1) / TILE_ROWS};
     const int pack_b_first = wants_packed_b(g), pack_a_first = wants_packed_a(g, form, a_step);
-    const ptrdiff_t block_cols = pack_b_first ? BLOCK_COLS : n;
-    const int far = m * g->ldc * (ptrdiff_t)sizeof(real) > FAR_BYTES;
-    real *packed_a = g->work, *packed_b = packed_a + NNC_BLOCK * SLIVER;
+    const int fleeting = g->update.rule && !g->accumulate && g->k <= NNC_BLOCK; /* C is used up */
+    const ptrdiff_t block_cols = pack_b_first || fleeting ? BLOCK_COLS : n;
+    const ptrdiff_t ldc = fleeting ? min_size(n, BLOCK_COLS) : g->ldc;
+    const int far = !fleeting && m * g->ldc * (ptrdiff_t)sizeof(real) > FAR_BYTES;
+    real *packed_a = g->work, *packed_b = packed_a + GROUP * NNC_BLOCK * SLIVER;
+    real *panel_c = packed_b + NNC_BLOCK * BLOCK_COLS;
 
     for (ptrdiff_t j = 0; j < n; j += block_cols) {
         const ptrdiff_t cols = min_size(block_cols, n - j);
@@ -355,6 +406,7 @@ static void gemm(const nnc_gemm *g) {
         do { /* at least once: for k = 0 the sums are +0 */
             const ptrdiff_t k = min_size(NNC_BLOCK, g->k - p);
             const int last = p + k == g->k;
+            const real *a = (const real *)g->a + p * g->a_col;
             const real *b = (const real *)g->b + p * g->b_row + j * g->b_col;
             b_block block = {b, g->b_row, pack_b_first};
             if (pack_b_first) {
@@ -362,21 +414,23 @@ static void gemm(const nnc_gemm *g) {
                 block.b = packed_b;
             }
             const real *bias = last && g->bias ? (const real *)g->bias + j : NULL;
-            tile_args t = {.k = k, .ldc = g->ldc, .add = g->accumulate || p > 0, .far = far};
-            for (ptrdiff_t panel = 0; panel < panels; panel++) {
-                const ptrdiff_t i = m * panel / panels, rows = m * (panel + 1) / panels - i;
-                const real *a = (const real *)g->a + i * g->a_row + p * g->a_col;
-                int a_form = form;
-                t.a = a;
-                t.a_step = a_step;
+            tile_args t = {.k = k, .ldc = ldc, .add = g->accumulate || p > 0, .far = far};
+            for (ptrdiff_t panel = 0; panel < panels.count; panel++) {
+                const ptrdiff_t i = panel_start(panels, panel);
+                const ptrdiff_t rows = panel_start(panels, panel + 1) - i, in_group = panel % GROUP;
+                t.a = a + i * g->a_row, t.a_step = a_step;
                 if (pack_a_first) {
-                    pack_a(rows, k, a, a_step, form, packed_a);
-                    a_form = A_COLS;
-                    t.a = packed_a;
-                    t.a_step = SLIVER;
+                    if (in_group == 0)
+                        pack_a(panels, k, panel, min_size(GROUP, panels.count - panel), a, a_step,
+                               form, packed_a);
+                    t.a = packed_a + in_group * k * SLIVER, t.a_step = SLIVER;
                 }
-                run_tiles(&t, &block, rows, cols, a_form, (real *)g->c + i * g->ldc + j, bias);
-                if (last) epilogue(g, i, rows, j, cols);
+                real *c = fleeting ? panel_c : (real *)g->c + i * ldc + j;
+                run_tiles(&t, &block, rows, cols, pack_a_first ? A_COLS : form, c, bias);
+                if (last && g->update.rule)
+                    update_parameters(g, i, rows, j, cols, c, ldc);
+                else if (last)
+                    epilogue(g, i, rows, j, cols);
             }
             p += k;
         } while (p < g->k);

@@ -68,7 +68,7 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
              nnc_acts[shape.acts[0] % NNC_N_ACTS].name,
              last == NNC_ACT_softmax ? "softmax" : nnc_acts[last].name, nnc_losses[shape.loss].name,
              shape.by_label ? " of labels" : "", shape.without_bias ? " without bias" : "");
-    n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0};
+    n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0, 1, 0};
     return n;
 }
 
@@ -84,8 +84,8 @@ void *fresh_theta(const net *n, uint64_t seed) {
     return theta;
 }
 
-void *fresh_work(const net *n, ptrdiff_t rows, int training) {
-    return fresh_aligned(nnc_plan_work(&n->plan, rows, training));
+void *fresh_work(const net *n, ptrdiff_t rows, nnc_use use) {
+    return fresh_aligned(nnc_plan_work(&n->plan, rows, use));
 }
 
 nnc_samples fresh_samples(const net *n, ptrdiff_t rows, uint64_t seed) {

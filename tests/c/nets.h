@@ -30,7 +30,7 @@ ptrdiff_t outputs(const net *n);
 
 /* Fresh buffers of exactly the size that the contract asks for. */
 void *fresh_theta(const net *n, uint64_t seed);
-void *fresh_work(const net *n, ptrdiff_t rows, int training);
+void *fresh_work(const net *n, ptrdiff_t rows, nnc_use use);
 nnc_samples fresh_samples(const net *n, ptrdiff_t rows, uint64_t seed);
 /* The same samples in another order behind an index that puts them right. */
 nnc_samples fresh_shuffled(const net *n, const nnc_samples *samples);

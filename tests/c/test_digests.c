@@ -50,7 +50,8 @@ static uint64_t digest(const nnc_kernels *k, int kind, int which) {
     link_net(&n);
     const size_t bytes = (size_t)n.plan.n_params * k->size;
     const nnc_samples samples = fresh_samples(&n, ROWS, 5);
-    void *theta = fresh_theta(&n, 6), *gradient = fresh(bytes), *work = fresh_work(&n, BATCH, 1);
+    void *theta = fresh_theta(&n, 6), *gradient = fresh(bytes),
+         *work = fresh_work(&n, BATCH, NNC_TRAIN);
     void *out = fresh((size_t)(ROWS * outputs(&n)) * k->size);
     nnc_optimizer optimizer = fresh_optimizer(&n, opt);
     double losses[1 + ROWS / BATCH];
@@ -62,7 +63,7 @@ static uint64_t digest(const nnc_kernels *k, int kind, int which) {
         hash = mix(hash, losses, (size_t)done * sizeof *losses);
     }
     nnc_predict(&n.plan, theta, samples.x, samples.ldx, ROWS, out, outputs(&n),
-                fresh_work(&n, ROWS, 0), NULL, NULL);
+                fresh_work(&n, ROWS, NNC_PREDICT), NULL, NULL);
     hash = mix(mix(hash, theta, bytes), out, (size_t)(ROWS * outputs(&n)) * k->size);
     release(start);
     return hash;

@@ -64,10 +64,11 @@ static void check_long(const nnc_kernels *k, ptrdiff_t hidden_units, ptrdiff_t n
     int right = 1;
     double loss;
     where("%s %s", k->isa, n.name);
-    nnc_predict(&first, theta, s.x, s.ldx, ROWS, hidden, hidden_units, fresh_work(&n, ROWS, 0),
-                NULL, NULL);
+    nnc_predict(&first, theta, s.x, s.ldx, ROWS, hidden, hidden_units,
+                fresh_work(&n, ROWS, NNC_PREDICT), NULL, NULL);
     products = 0;
-    nnc_predict(&n.plan, theta, s.x, s.ldx, ROWS, out, n_out, fresh_work(&n, ROWS, 0), NULL, NULL);
+    nnc_predict(&n.plan, theta, s.x, s.ldx, ROWS, out, n_out, fresh_work(&n, ROWS, NNC_PREDICT),
+                NULL, NULL);
     check(products > 2 * n.plan.n_steps, "only %d products for the outputs", products);
     for (int i = 0; i < SAMPLE; i++) {
         const ptrdiff_t row = (ptrdiff_t)(mixed(1, (uint64_t)i) % ROWS);
@@ -80,7 +81,7 @@ static void check_long(const nnc_kernels *k, ptrdiff_t hidden_units, ptrdiff_t n
     check(right, "outputs differ from the canonical sums");
 
     products = 0;
-    nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, ROWS, 1), NULL, NULL);
+    nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, ROWS, NNC_TRAIN), NULL, NULL);
     check(products > 5 * n.plan.n_steps, "only %d products there and back", products);
     for (ptrdiff_t i = 0; i < ROWS; i++)
         for (ptrdiff_t j = 0; j < n_out; j++) {

@@ -118,7 +118,7 @@ static void check_predict(const net *n, const void *theta, const nnc_samples *s,
     const int start = mark();
     void *out = fresh((size_t)((rows - 1) * ldo + n_out) * k->size);
     nnc_status status = nnc_predict(&n->plan, theta, s->x, s->ldx, rows, out, ldo,
-                                    fresh_work(n, rows, 0), NULL, NULL);
+                                    fresh_work(n, rows, NNC_PREDICT), NULL, NULL);
     check(status == NNC_OK, "predict's status is %d", (int)status);
     const ptrdiff_t wrong = first_wrong(type, rows, n_out, out, ldo, e->out);
     check(wrong < 0, "output %td is wrong", wrong);
@@ -128,7 +128,7 @@ static void check_predict(const net *n, const void *theta, const nnc_samples *s,
         const int here = mark();
         void *one = fresh((size_t)n_out * k->size);
         nnc_predict(&n->plan, theta, at(type, s->x, alone[i] * s->ldx), s->ldx, 1, one, n_out,
-                    fresh_work(n, 1, 0), NULL, NULL);
+                    fresh_work(n, 1, NNC_PREDICT), NULL, NULL);
         check(!memcmp(one, at(type, out, alone[i] * ldo), (size_t)n_out * k->size),
               "row %td alone gives other bits", alone[i]);
         release(here);
@@ -146,21 +146,22 @@ static void check_evaluate(const net *n, const void *theta, const nnc_samples *s
     const int start = mark();
     void *gradient = fresh(bytes), *again = fresh(bytes);
     double loss = -1, alone = -2, shuffled = -3;
-    check(nnc_evaluate(&n->plan, theta, s, &loss, gradient, fresh_work(n, s->rows, 1), NULL,
+    check(nnc_evaluate(&n->plan, theta, s, &loss, gradient, fresh_work(n, s->rows, NNC_TRAIN), NULL,
                        NULL) == NNC_OK,
           "evaluate failed");
     check(W(fabs)(loss - e->loss.v) <= e->loss.e, "the loss is %.17g, expected %.17Lg within %Lg",
           loss, (long double)e->loss.v, (long double)e->loss.e);
     const ptrdiff_t wrong = first_wrong(type, 1, n_params, gradient, n_params, e->gradient);
     check(wrong < 0, "gradient %td is wrong", wrong);
-    nnc_evaluate(&n->plan, theta, s, &alone, NULL, fresh_work(n, s->rows, 0), NULL, NULL);
+    nnc_evaluate(&n->plan, theta, s, &alone, NULL, fresh_work(n, s->rows, NNC_EVALUATE), NULL,
+                 NULL);
     check(alone == loss, "the loss without gradient is %.17g, with %.17g", alone, loss);
     const nnc_samples mixed_up = fresh_shuffled(n, s);
-    nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, again, fresh_work(n, s->rows, 1), NULL,
-                 NULL);
+    nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, again, fresh_work(n, s->rows, NNC_TRAIN),
+                 NULL, NULL);
     check(shuffled == loss && !memcmp(gradient, again, bytes), "other bits through an index");
-    nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, NULL, fresh_work(n, s->rows, 0), NULL,
-                 NULL);
+    nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, NULL, fresh_work(n, s->rows, NNC_EVALUATE),
+                 NULL, NULL);
     check(shuffled == loss, "another loss through an index");
     memcpy(bits, gradient, bytes);
     memcpy((char *)bits + bytes, &loss, sizeof loss);
@@ -181,12 +182,13 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
     where("%s %s, %td rows in batches of %td%s, %s", k->isa, n->name, s->rows, batch,
           s->index ? ", index" : "", nnc_opts[opt].name);
     ptrdiff_t done = -1;
-    nnc_status status = nnc_train(&n->plan, thetas[0], gradient, &trained, s, batch, losses, &done,
-                                  fresh_work(n, s->rows < batch ? s->rows : batch, 1), NULL, NULL);
+    nnc_status status =
+        nnc_train(&n->plan, thetas[0], gradient, &trained, s, batch, losses, &done,
+                  fresh_work(n, s->rows < batch ? s->rows : batch, NNC_TRAIN), NULL, NULL);
     check(status == NNC_OK, "the status is %d", (int)status);
     check(done == steps && trained.updates == steps, "%td steps, %lld updates done of %td", done,
           (long long)trained.updates, steps);
-    void *work = fresh_work(n, s->rows < batch ? s->rows : batch, 1);
+    void *work = fresh_work(n, s->rows < batch ? s->rows : batch, NNC_TRAIN);
     int right = 1;
     for (ptrdiff_t i = 0; i < steps; i++) {
         const ptrdiff_t first = i * batch, rows = s->rows - first < batch ? s->rows - first : batch;
@@ -267,12 +269,12 @@ void test_networks(void) {
             net n = make_net(nnc_kernels_for("baseline", (nnc_dtype)type), list[i]);
             link_net(&n);
             where("%s", n.name);
-            void *theta = fresh_theta(&n, 1), *work = fresh_work(&n, 0, 1);
+            void *theta = fresh_theta(&n, 1), *work = fresh_work(&n, 0, NNC_TRAIN);
             nnc_optimizer optimizer = fresh_optimizer(&n, 0);
             const nnc_samples none = fresh_samples(&n, 0, 1);
             ptrdiff_t done = -1;
             check(nnc_predict(&n.plan, theta, fresh(0), inputs(&n), 0, fresh(0), outputs(&n),
-                              fresh_work(&n, 0, 0), NULL, NULL) == NNC_OK,
+                              fresh_work(&n, 0, NNC_PREDICT), NULL, NULL) == NNC_OK,
                   "predict failed");
             check(nnc_train(&n.plan, theta, fresh((size_t)n.plan.n_params * sizeof(double)),
                             &optimizer, &none, 5, fresh(0), &done, work, NULL, NULL) == NNC_OK &&
@@ -301,8 +303,9 @@ void test_gradients(void) {
             double *theta = fresh_theta(&n, 4), loss, up, down, largest = 0;
             double *gradient = fresh((size_t)n.plan.n_params * sizeof(double));
             const nnc_samples s = fresh_samples(&n, 7, 20);
-            void *work = fresh_work(&n, 7, 0);
-            nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, 7, 1), NULL, NULL);
+            void *work = fresh_work(&n, 7, NNC_EVALUATE);
+            nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, 7, NNC_TRAIN), NULL,
+                         NULL);
             for (ptrdiff_t p = 0; p < n.plan.n_params; p += 1 + n.plan.n_params / 300) {
                 const double before = theta[p];
                 theta[p] = before + h;

@@ -49,7 +49,8 @@ static void check_stopping(const nnc_kernels *k, net_shape shape, ptrdiff_t n_ro
     n.plan.longest = 1e6; /* so products stop in between, too */
     const size_t bytes = (size_t)n.plan.n_params * k->size;
     const nnc_samples s = fresh_samples(&n, n_rows, 3);
-    void *theta = fresh_theta(&n, 1), *gradient = fresh(bytes), *work = fresh_work(&n, batch, 1);
+    void *theta = fresh_theta(&n, 1), *gradient = fresh(bytes),
+         *work = fresh_work(&n, batch, NNC_TRAIN);
     double *losses = fresh((size_t)steps * sizeof *losses);
     nnc_optimizer o = fresh_optimizer(&n, OPT);
     ptrdiff_t done;
@@ -91,11 +92,12 @@ static void check_stopping(const nnc_kernels *k, net_shape shape, ptrdiff_t n_ro
     void *out = fresh((size_t)(n_rows * n_out) * k->size);
     double loss;
     countdown c = {0, 1}, d = {0, 1};
-    check(nnc_predict(&n.plan, theta, s.x, s.ldx, n_rows, out, n_out, fresh_work(&n, n_rows, 0),
-                      count_down, &c) == (c.calls ? NNC_STOPPED : NNC_OK),
+    check(nnc_predict(&n.plan, theta, s.x, s.ldx, n_rows, out, n_out,
+                      fresh_work(&n, n_rows, NNC_PREDICT), count_down,
+                      &c) == (c.calls ? NNC_STOPPED : NNC_OK),
           "predict did not stop");
-    check(nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, n_rows, 1), count_down,
-                       &d) == (d.calls ? NNC_STOPPED : NNC_OK),
+    check(nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, n_rows, NNC_TRAIN),
+                       count_down, &d) == (d.calls ? NNC_STOPPED : NNC_OK),
           "evaluate did not stop");
     check(wanted_inside == 0 || (c.calls && d.calls), "predict or evaluate did not poll");
     free(h.saved);
@@ -116,7 +118,8 @@ static void check_not_finite(const nnc_kernels *k, double poison) {
     memcpy(x, good.x, (size_t)((ROWS - 1) * good.ldx + 3) * k->size);
     put(k->dtype, x, 10 * good.ldx + 1, poison); /* row 10 is in the third batch */
     bad.x = x;
-    void *theta[2] = {fresh_theta(&n, 1), fresh_theta(&n, 1)}, *work = fresh_work(&n, BATCH, 1);
+    void *theta[2] = {fresh_theta(&n, 1), fresh_theta(&n, 1)},
+         *work = fresh_work(&n, BATCH, NNC_TRAIN);
     nnc_optimizer o[2] = {fresh_optimizer(&n, OPT), fresh_optimizer(&n, OPT)};
     double *losses = fresh(ROWS / BATCH * sizeof *losses);
     ptrdiff_t done;
