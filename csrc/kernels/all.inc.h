@@ -7,6 +7,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "elementwise.inc.h"
 
+#include "transpose.inc.h"
+
 #include "reduce.inc.h"
 
 #include "loss.inc.h"

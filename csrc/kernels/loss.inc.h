@@ -68,9 +68,61 @@ ALWAYS_INLINE void fill_row(real *z, ptrdiff_t n) {
     for (ptrdiff_t j = n; j < padded(n); j++) z[j] = -__builtin_inff();
 }
 
+/* Rows of few columns are worked on TEAM at a time, side by side: column j of them is e[j], and
+ * what a row alone would do one by one is one instruction for all. The order of each sum is that of
+ * exp_row. */
+enum { TEAM = PAD, NARROW = 2 * PAD };
+
+typedef struct {
+    real e[NARROW * TEAM]; /* exp(z - max z) of column j and row l at [j * TEAM + l] */
+    real max[TEAM], sum[TEAM];
+} team;
+
+static void exp_team(ptrdiff_t rows, ptrdiff_t n, const real *z, ptrdiff_t ldz, team *t) {
+    real part[PAD * TEAM] = {0}, *e = t->e;
+    transpose_panel(padded(n), rows, TEAM, z, ldz, e);
+    for (int l = 0; l < TEAM; l++) t->max[l] = e[l];
+    for (ptrdiff_t j = 1; j < n; j++)
+        for (int l = 0; l < TEAM; l++) {
+            const real x = e[j * TEAM + l];
+            t->max[l] = x > t->max[l] ? x : t->max[l];
+        }
+    for (ptrdiff_t j = 0; j < n; j++)
+        for (int l = 0; l < TEAM; l++) e[j * TEAM + l] -= t->max[l];
+    for (ptrdiff_t x = 0; x < n * TEAM; x++) e[x] = v_exp(e[x]);
+    for (ptrdiff_t x = 0; x < n * TEAM; x++) part[x % (PAD * TEAM)] += e[x];
+    for (int half = PAD * TEAM / 2; half >= TEAM; half /= 2)
+        for (int x = 0; x < half; x++) part[x] += part[x + half];
+    for (int l = 0; l < TEAM; l++) t->sum[l] = part[l];
+}
+
+/* to[l, j] = e[j, l] */
+static void put_team(ptrdiff_t rows, ptrdiff_t n, const team *t, real *to, ptrdiff_t ld) {
+    real across[TEAM * NARROW];
+    const ptrdiff_t width = padded(n);
+    transpose_panel(TEAM, n, width, t->e, TEAM, across);
+    for (ptrdiff_t l = 0; l < rows; l++)
+        for (ptrdiff_t j = 0; j < n; j += LANES) {
+            const vec v = VLOAD(across + l * width + j);
+            if (n - j >= LANES)
+                VSTORE(to + l * ld + j, v);
+            else
+                VSTORE_N(to + l * ld + j, v, (int)(n - j));
+        }
+}
+
 /* z is an arena row: its padding is overwritten. y is exact: n columns are written. */
 static void softmax(ptrdiff_t rows, ptrdiff_t n, void *z_, ptrdiff_t ldz, void *y, ptrdiff_t ldy) {
-    for (ptrdiff_t i = 0; i < rows; i++) {
+    ptrdiff_t i = 0;
+    for (; n <= NARROW && i + 2 < rows; i += TEAM) {
+        const ptrdiff_t size = min_size(TEAM, rows - i);
+        team t;
+        exp_team(size, n, (real *)z_ + i * ldz, ldz, &t);
+        for (ptrdiff_t j = 0; j < n; j++)
+            for (int l = 0; l < TEAM; l++) t.e[j * TEAM + l] /= t.sum[l];
+        put_team(size, n, &t, (real *)y + i * ldy, ldy);
+    }
+    for (; i < rows; i++) {
         real *z = (real *)z_ + i * ldz, *to = (real *)y + i * ldy, max;
         fill_row(z, n);
         const real sum = exp_row(padded(n), z, z, &max);
@@ -95,34 +147,62 @@ static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t
 }
 
 /* -sum_j t_j log softmax(z)_j = sum_j t_j (log sum_i exp(z_i - max) - (z_j - max)), and
- * dz = softmax(z) sum_j t_j - t. A label is the row t with a single 1. */
+ * dz = softmax(z) sum_j t_j - t. A label is the row t with a single 1. The parts of a row: */
+
+/* Its value, and the sum of its t. */
+ALWAYS_INLINE double entropy_of_row(const nnc_loss_args *g, ptrdiff_t i, real max, real log_sum,
+                                    real *weight) {
+    const real *z = (const real *)g->y + i * g->ldy;
+    *weight = R(1);
+    if (g->t == NULL) return (double)(log_sum - (z[g->labels[i]] - max));
+    const real *t = (const real *)g->t + i * g->ldt;
+    double row = 0, total = 0;
+    for (ptrdiff_t j = 0; j < g->n; j++) {
+        total += (double)t[j];
+        row += (double)t[j] * (double)(log_sum - (z[j] - max));
+    }
+    *weight = (real)total;
+    return row;
+}
+
+/* dz -= t, times scale. */
+ALWAYS_INLINE void subtract_targets(const nnc_loss_args *g, ptrdiff_t i, real scale) {
+    real *dz = (real *)g->dy + i * g->lddy;
+    if (g->t == NULL) {
+        dz[g->labels[i]] -= scale;
+        return;
+    }
+    const real *t = (const real *)g->t + i * g->ldt;
+    for (ptrdiff_t j = 0; j < g->n; j++) dz[j] = FMA(-scale, t[j], dz[j]);
+}
+
 static double loss_cross_entropy(const nnc_loss_args *g) {
     const ptrdiff_t n = g->n;
     const real scale = (real)g->scale;
     double value = 0;
-    for (ptrdiff_t i = 0; i < g->rows; i++) {
-        real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max;
-        const real *t = g->t ? (const real *)g->t + i * g->ldt : NULL;
+    ptrdiff_t i = 0;
+    for (; n <= NARROW && i + 2 < g->rows; i += TEAM) {
+        const ptrdiff_t size = min_size(TEAM, g->rows - i);
+        real log_sum[TEAM], per[TEAM], weight[TEAM] = {0};
+        team t;
+        exp_team(size, n, (const real *)g->y + i * g->ldy, g->ldy, &t);
+        for (int l = 0; l < TEAM; l++) log_sum[l] = v_log(t.sum[l]);
+        for (ptrdiff_t l = 0; l < size; l++)
+            value += entropy_of_row(g, i + l, t.max[l], log_sum[l], &weight[l]);
+        for (int l = 0; l < TEAM; l++) per[l] = weight[l] * scale / t.sum[l];
+        for (ptrdiff_t j = 0; j < n; j++)
+            for (int l = 0; l < TEAM; l++) t.e[j * TEAM + l] *= per[l];
+        put_team(size, n, &t, (real *)g->dy + i * g->lddy, g->lddy);
+        for (ptrdiff_t l = 0; l < size; l++) subtract_targets(g, i + l, scale);
+    }
+    for (; i < g->rows; i++) {
+        real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max, weight;
         fill_row(z, n);
-        const real sum = exp_row(padded(n), z, dz, &max), log_sum = v_log(sum);
-        real weight = R(1);
-        if (t) {
-            double row = 0, total = 0;
-            for (ptrdiff_t j = 0; j < n; j++) {
-                total += (double)t[j];
-                row += (double)t[j] * (double)(log_sum - (z[j] - max));
-            }
-            value += row;
-            weight = (real)total;
-        } else {
-            value += (double)(log_sum - (z[g->labels[i]] - max));
-        }
+        const real sum = exp_row(padded(n), z, dz, &max);
+        value += entropy_of_row(g, i, max, v_log(sum), &weight);
         const real per = weight * scale / sum;
         for (ptrdiff_t j = 0; j < padded(n); j++) dz[j] *= per;
-        if (t)
-            for (ptrdiff_t j = 0; j < n; j++) dz[j] = FMA(-scale, t[j], dz[j]);
-        else
-            dz[g->labels[i]] -= scale;
+        subtract_targets(g, i, scale);
     }
     return value;
 }
