@@ -40,14 +40,15 @@ def verify(result, expected, dtype, extra=0.0):
     if expected.ndim == 2:
         scale = scale.max(axis=1, keepdims=True)
     error = np.abs(result - expected) / np.maximum(scale, np.finfo(float).tiny)
-    worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
     allowed = max(TOLERANCE[dtype], extra)
-    if error.flat[worst] <= allowed:
+    wrong = np.flatnonzero(~(error <= allowed))  # NaN is wrong too
+    if not wrong.size:
         return None
-    what = f"step {worst + 1}: loss" if expected.ndim == 1 else f"element {worst}: output"
+    i = wrong[0]
+    what = f"step {i + 1}: loss" if expected.ndim == 1 else f"element {i}: output"
     return (
-        f"{what} {result.flat[worst]:.8g}, expected {expected.flat[worst]:.8g}; "
-        f"off by {error.flat[worst]:.1e}, allowed {allowed:.0e}"
+        f"{what} {result.flat[i]:.8g}, expected {expected.flat[i]:.8g}; "
+        f"off by {error.flat[i]:.1e}, allowed {allowed:.0e}"
     )
 
 

@@ -27,9 +27,9 @@ PACKAGES = {  # what has to be installed for it
 DEFAULT = ("nncore", "numpy", "sklearn", "torch", "jax", "onnx")  # torch-compile takes minutes
 
 
-def load(name, threads):
-    """Return the system of this name, for that many threads."""
-    module, _, cls = SYSTEMS[name].partition(":")
+def load(place, threads):
+    """Return the system of this place, "module:Class", for that many threads."""
+    module, _, cls = place.partition(":")
     return getattr(importlib.import_module(module), cls)(threads)
 
 

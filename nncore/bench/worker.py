@@ -38,12 +38,12 @@ LIMITS = {
 }
 BOOT = """
 import json, os, sys
-fd, name, threads, cores, path = json.loads(sys.argv[1])
+fd, place, threads, cores, path = json.loads(sys.argv[1])
 if cores:
     os.sched_setaffinity(0, cores)  # before any library counts them or starts a thread
 sys.path[:] = path
 from nncore.bench.worker import serve
-serve(fd, name, threads)
+serve(fd, place, threads)
 """
 WAIT = 600  # seconds for one answer: compilers are slow
 WARM = 0.03  # an epoch shorter than this is run once, unmeasured, before each burst
@@ -71,7 +71,8 @@ class Worker:
         self.name = name
         self._errors = tempfile.TemporaryFile()
         self._pipe, theirs = Pipe()
-        arguments = [theirs.fileno(), name, threads, cores, sys.path]
+        place = systems.SYSTEMS.get(name)
+        arguments = [theirs.fileno(), place, threads, cores, sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-c", BOOT, json.dumps(arguments)],
             env=environment(threads, isa), pass_fds=[theirs.fileno()],
@@ -90,6 +91,7 @@ class Worker:
         """Return the answer to the oldest message that has none."""
         try:
             if not self._pipe.poll(WAIT):
+                self._process.kill()  # a late answer would be taken for the next one
                 raise WorkerError(f"{self.name} gave no answer in {WAIT} s")
             kind, answer = self._pipe.recv()
         except (EOFError, OSError):
@@ -161,8 +163,8 @@ def cores(threads):
 # --- In the process -------------------------------------------------------------------------------
 
 
-def serve(fd, name, threads):
-    """Answer messages until the pipe is closed."""
+def serve(fd, place, threads):
+    """Answer messages until the pipe is closed; `place` as in SYSTEMS, or None: the probe."""
     pipe, holder = Connection(fd), None
     while True:
         try:
@@ -171,7 +173,7 @@ def serve(fd, name, threads):
             return
         try:
             if holder is None:
-                holder = Probe(threads) if name == "probe" else Holder(name, threads)
+                holder = Holder(place, threads) if place else Probe(threads)
             answer = "done", getattr(holder, method)(*arguments)
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
@@ -183,8 +185,8 @@ def serve(fd, name, threads):
 class Holder:
     """The system of this process and what it is measured on."""
 
-    def __init__(self, name, threads):
-        self.system = systems.load(name, threads)
+    def __init__(self, place, threads):
+        self.system = systems.load(place, threads)
 
     def hello(self):
         return self.system.version()
