@@ -10,12 +10,8 @@ from .systems import System, Trainer
 
 
 class ScikitLearn(System):
-    """scikit-learn's MLPRegressor and MLPClassifier: `partial_fit` is an epoch, Adam's state kept.
+    """scikit-learn's two MLPs: `partial_fit` is an epoch, and Adam's state is kept."""
 
-    Its Adam adds eps to sqrt(v) before the correction of v, the others after it.
-    """
-
-    tolerance = 1e-6
     activations = {"identity": "identity", "relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
 
     def version(self):
@@ -44,7 +40,7 @@ class ScikitLearn(System):
             solver="adam", alpha=0.0, batch_size=case.batch, learning_rate_init=case.learning_rate,
             epsilon=1e-8, random_state=0,
         )  # fmt: skip
-        labels = {} if case.loss != "cross_entropy" else {"classes": np.arange(case.layers[-1])}
+        labels = {} if regression else {"classes": np.arange(case.layers[-1])}
         y = data.y.ravel() if case.layers[-1] == 1 else data.y
         model.partial_fit(data.X[: case.batch], y[: case.batch], **labels)
         for coefficients, intercepts, (W, b) in zip(
@@ -72,15 +68,25 @@ class ScikitLearn(System):
 class _PartialFit(Trainer):
     def __init__(self, model, y, case, data):
         self.model, self.X, self.y = model, data.X, y
-        # It reports half the mean over the elements, but steps along the gradient of half_mse,
-        # which is n_out / 2 times that of mse: Adam does not see such a factor.
-        self.scale = {"mse": 2.0, "half_mse": case.layers[-1]}.get(case.loss, 1.0)
-        if case.loss == "binary_cross_entropy":
-            self.scale = 1 / case.layers[-1]  # it sums over the outputs
+        # For squares it reports half the mean over all elements, but steps along the gradient of
+        # half_mse; its binary cross-entropy is a sum over the outputs. Adam does not see a factor
+        # of the gradient, except in eps.
+        n_out = case.layers[-1]
+        self.scale, self.gradient_scale = {
+            "mse": (2.0, n_out / 2),
+            "half_mse": (n_out, 1.0),
+            "cross_entropy": (1.0, 1.0),
+            "binary_cross_entropy": (1 / n_out, n_out),
+        }[case.loss]
         self.epoch = partial(model.partial_fit, self.X, self.y)
 
     def losses(self, batches):
-        return [self.scale * self.model.partial_fit(self.X[i], self.y[i]).loss_ for i in batches]
+        adam, losses = self.model._optimizer, []
+        for t, i in enumerate(batches, adam.t + 1):
+            # It adds eps before v is corrected, the others do after it: here it counts alike.
+            adam.epsilon = 1e-8 * self.gradient_scale * (1 - adam.beta_2**t) ** 0.5
+            losses.append(self.scale * self.model.partial_fit(self.X[i], self.y[i]).loss_)
+        return losses
 
 
 class Torch(System):
@@ -329,6 +335,8 @@ class OnnxRuntime(System):
             import onnx  # noqa: F401
         except ImportError:
             return "needs the package onnx, which makes its model"
+        if case.dtype == "float64" and case.activation in ("softplus", "softsign"):
+            return f"has no {case.activation} of float64"
         return super().cannot(case)
 
     def predictor(self, case, data):

@@ -13,7 +13,7 @@ from .cases import MODES
 from .runner import Result
 
 FORMAT = "nncore bench 1"
-COLUMN = 10
+NAME, COLUMN = 48, 10  # widths
 
 
 def header(race, options, cores):
@@ -63,7 +63,7 @@ class Printer:
             self.shown = [self.columns[0], *forms, *self.columns[1:]]
             print(f"\n{self.mode}: microseconds of {MODES[self.mode]}")
             print(
-                f"{'':44}" + "".join(f"{name[-12:]:>{COLUMN + 2}}" for name in self.shown)
+                f"{'':{NAME}}" + "".join(f"{name:>{_width(name)}}" for name in self.shown)
                 + f"{'best peer':>{COLUMN}}{'floor':>{COLUMN}}{'of it':>7}"
             )  # fmt: skip
         self.results.append(result)
@@ -89,13 +89,24 @@ class Printer:
         self._close()
         ratios = [ratio for result in self.results if (ratio := result.ratio())]
         peaks = [result.peak for result in self.results]
+        spread = sorted(value for result in self.results for value in result.spread.values())
         print()
         if ratios:
             print(
                 f"geometric mean of best peer / nncore over all {len(ratios)} cases: "
                 f"{_mean(ratios):.2f}"
             )
-        print(f"FMA peak {1e-9 * min(peaks):.1f} to {1e-9 * max(peaks):.1f} GFLOP/s in this run")
+        print(
+            f"FMA peak {1e-9 * min(peaks):.1f} to {1e-9 * max(peaks):.1f} GFLOP/s in this run",
+            end="",
+        )
+        if spread:
+            print(
+                f"; quartiles of the bursts: {100 * spread[len(spread) // 2]:.0f} % apart at the "
+                f"median, {100 * spread[-1]:.0f} % at most",
+                end="",
+            )
+        print()
         document = {
             "format": FORMAT,
             "header": self.header,
@@ -112,12 +123,20 @@ def _line(result, shown):
         seconds = result.seconds.get(name) if " " in name else result.shown(name)
         failed = name.split(" ")[0] in result.failed
         text = "FAILED" if failed else _microseconds(seconds)
-        cells.append(f"{text:>{COLUMN + 2}}")
+        cells.append(f"{text:>{_width(name)}}")
     ratio, ours = result.ratio(), result.ours()
     cells.append(f"{'-' if ratio is None else f'{ratio:.2f} x':>{COLUMN}}")
     cells.append(f"{_microseconds(result.floor):>{COLUMN}}")
     cells.append(f"{'-' if ours is None else f'{100 * result.floor / ours:.0f} %':>7}")
-    return f"{result.case.replace(':float32', ''):44}" + "".join(cells)
+    return f"{_name(result):{NAME}}" + "".join(cells)
+
+
+def _name(result):
+    return result.case.removesuffix(":float32")
+
+
+def _width(name):
+    return max(COLUMN, len(name) + 2)
 
 
 def _microseconds(seconds):
@@ -175,7 +194,7 @@ def compare(document, earlier):
     before = {(r["mode"], r["case"]): Result(**r) for r in earlier["results"]}
     names = list(document["header"]["versions"])
     print(f"\nearlier ({earlier['header']['date']}) / now; above 1: faster now")
-    print(f"{'':52}" + "".join(f"{name[-12:]:>{COLUMN + 2}}" for name in names))
+    print(f"{'':{8 + NAME}}" + "".join(f"{name:>{_width(name)}}" for name in names))
     ratios = {name: [] for name in names}
     for result in (Result(**r) for r in document["results"]):
         old = before.get((result.mode, result.case))
@@ -186,10 +205,13 @@ def compare(document, earlier):
             now, then = result.shown(name), old.shown(name)
             if now and then:
                 ratios[name].append(then / now)
-            cells.append(f"{f'{then / now:.3f}' if now and then else '-':>{COLUMN + 2}}")
-        print(f"{result.mode:8}{result.case.replace(':float32', ''):44}" + "".join(cells))
-    means = [f"{_mean(r):.3f}" if r else "-" for r in ratios.values()]
-    print(f"{'geometric mean':52}" + "".join(f"{mean:>{COLUMN + 2}}" for mean in means))
+            cells.append(f"{f'{then / now:.3f}' if now and then else '-':>{_width(name)}}")
+        print(f"{result.mode:8}{_name(result):{NAME}}" + "".join(cells))
+    means = [
+        f"{f'{_mean(found):.3f}' if found else '-':>{_width(name)}}"
+        for name, found in ratios.items()
+    ]
+    print(f"{'geometric mean':{8 + NAME}}" + "".join(means))
     for key in ("processor", "threads", "isa"):
         if (now := document["header"][key]) != (then := earlier["header"][key]):
             print(f"  not comparable: {key} was {then!r}, is {now!r}")

@@ -18,7 +18,7 @@ BURST = 0.01  # seconds
 REST = 0.04
 
 
-def verify(result, expected, dtype, extra=0.0):
+def verify(result, expected, dtype):
     """Return what is wrong with losses or outputs, or None.
 
     Parameters
@@ -28,8 +28,6 @@ def verify(result, expected, dtype, extra=0.0):
     dtype : str
         "float32" or "float64": the tolerance is 1e-3 or 1e-9, relative to the value or to the
         largest one of its row.
-    extra : float
-        A larger tolerance that the system asks for.
     """
     result, expected = np.asarray(result, float), np.asarray(expected, float)
     if expected.ndim == 2 and result.shape == expected.shape[:1]:
@@ -40,7 +38,7 @@ def verify(result, expected, dtype, extra=0.0):
     if expected.ndim == 2:
         scale = scale.max(axis=1, keepdims=True)
     error = np.abs(result - expected) / np.maximum(scale, np.finfo(float).tiny)
-    allowed = max(TOLERANCE[dtype], extra)
+    allowed = TOLERANCE[dtype]
     wrong = np.flatnonzero(~(error <= allowed))  # NaN is wrong too
     if not wrong.size:
         return None
@@ -159,7 +157,7 @@ class Race:
                 missing[name] = reason
                 continue
             for form, result in answer["result"].items():
-                if wrong := verify(result, expected, case.dtype, answer["tolerance"]):
+                if wrong := verify(result, expected, case.dtype):
                     failed[name] = f"{form}: {wrong}" if form else wrong
             if name not in failed:
                 ready.append(name)

@@ -45,8 +45,6 @@ class System:
         Threads that it may use.
     """
 
-    tolerance = 0.0  # beside the rounding that `verify` allows, with its reason in the subclass
-
     def __init__(self, threads):
         self.threads = threads
 
@@ -56,8 +54,9 @@ class System:
 
     def cannot(self, case):
         """Return why it has no place in this case, or None."""
-        method = "predictor" if case.mode == "predict" else "trainer"
-        return None if hasattr(self, method) else f"does not {case.mode}"
+        if case.mode == "predict":
+            return None if hasattr(self, "predictor") else "does not predict"
+        return None if hasattr(self, "trainer") else "does not train"
 
 
 class Trainer:

@@ -205,7 +205,7 @@ class Holder:
             self.trainer = self.system.trainer(case, data)
             result = {"": np.array(self.trainer.losses(data.batches(case.batch)), float)}
             self.calls, self.units = {"": self.trainer.epoch}, case.steps
-        return {"result": result, "tolerance": self.system.tolerance}
+        return {"result": result}
 
     def calibrate(self, seconds):
         """Find how many calls a burst of about `seconds` takes; return the seconds of a round."""
