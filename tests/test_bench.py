@@ -257,6 +257,7 @@ def test_choose(monkeypatch):
         (["--threads", "0"], "expected an integer from 1 to 1024, got '0'"),
         (["--case", "3-1:tanh:mse"], "a case is layers:activation:loss:batch"),
         (["--only", "sleep"], "invalid choice: 'sleep'"),
+        (["--json", "no/where.json"], "cannot write no/where.json: there is no folder no"),
         (["--load", "nowhere.json"], "cannot read nowhere.json"),
         (["--compare", "nowhere.json"], "cannot read nowhere.json"),
     ],

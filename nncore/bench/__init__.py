@@ -8,6 +8,7 @@ measured, `systems` and `peers` how each one does it, `runner` who has the turn.
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -39,6 +40,7 @@ def run(options, parser):
     from . import report
 
     try:
+        _check_outputs(options)
         earlier = report.read(options.compare) if options.compare else None
         if options.load:
             document = report.read(options.load)
@@ -63,6 +65,15 @@ def main(arguments=None, prog="nncore bench", epilog=None):
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0], epilog=epilog)
     add_arguments(parser)
     return run(parser.parse_args(arguments), parser)
+
+
+def _check_outputs(options):
+    """What cannot be written is told before minutes of measuring."""
+    for path in (options.json, options.chart):
+        if path and not path.absolute().parent.is_dir():
+            raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    if options.chart and find_spec("matplotlib") is None:
+        raise ValueError('--chart needs matplotlib: pip install matplotlib, or ".[bench]"')
 
 
 def _measure(options):

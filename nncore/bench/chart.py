@@ -17,19 +17,9 @@ TITLES = {
 
 
 def draw(document, path):
-    """Write a chart of a document to a file whose ending says the format.
+    """Write a chart of a document to a file whose ending says the format; needs matplotlib."""
+    import matplotlib
 
-    Raises
-    ------
-    SystemExit
-        Without matplotlib.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit(
-            'nncore bench: --chart needs matplotlib: pip install matplotlib, or ".[bench]"'
-        ) from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -143,7 +143,7 @@ def _microseconds(seconds):
     if seconds is None:
         return "-"
     us = 1e6 * seconds
-    return f"{us:.{2 if us < 10 else 1 if us < 1000 else 0}f}"
+    return f"{us:.{4 if us < 0.1 else 2 if us < 10 else 1 if us < 1000 else 0}f}"
 
 
 def _mean(ratios):
@@ -166,10 +166,7 @@ def failures(document):
 
 def write(path, document):
     """Save a document as JSON."""
-    try:
-        path.write_text(json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from None
+    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def read(path):
