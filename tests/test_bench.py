@@ -236,6 +236,8 @@ def test_environment(monkeypatch):
     assert "OPENBLAS_CORETYPE" not in variables and "OPENBLAS_L2_SIZE" not in variables
     for name in ("NNCORE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         assert variables[name] == "2"
+    monkeypatch.setenv("XLA_FLAGS", "--of_the_user")
+    assert "--of_the_user" in worker.environment(1)["XLA_FLAGS"].split()
     limited = worker.environment(1, "avx2")
     assert limited["OPENBLAS_CORETYPE"] == "Haswell" and limited["NNCORE_ISA"] == "avx2"
     assert "--xla_cpu_max_isa=AVX2" in limited["XLA_FLAGS"].split()
@@ -295,6 +297,13 @@ def test_the_command(tmp_path):
     assert again.returncode == 0, again.stderr
     assert line in again.stdout.splitlines()
     assert again.stdout.splitlines()[-1].split() == ["geometric", "mean", "1.000", "1.000"]
+
+
+def test_a_limit_that_cannot_run_is_told(monkeypatch, capsys):
+    monkeypatch.setitem(worker.LIMITS, "avx2", {"NNCORE_ISA": "sse9"})
+    with pytest.raises(SystemExit):
+        bench.main(["--quick", "--isa", "avx2", "--systems", "numpy"])
+    assert "probe died" in (err := capsys.readouterr().err) and "sse9 is not" in err
 
 
 def test_importing_nncore_does_not_import_it():

@@ -38,6 +38,7 @@ def add_arguments(parser):
 def run(options, parser):
     """Do what the parsed options say; return the exit status: 1 if a system failed."""
     from . import report
+    from .worker import WorkerError
 
     try:
         _check_outputs(options)
@@ -47,7 +48,7 @@ def run(options, parser):
             report.show(document)
         else:
             document = _measure(options)
-    except ValueError as error:
+    except (ValueError, WorkerError) as error:
         parser.error(str(error))
     if options.json:
         report.write(options.json, document)

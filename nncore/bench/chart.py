@@ -27,7 +27,7 @@ def draw(document, path):
     modes = list(dict.fromkeys(result.mode for result in results))
     counts = [sum(result.mode == mode for result in results) for mode in modes]
     figure, axes = pyplot.subplots(
-        len(modes), 1, figsize=(9, 1.1 * len(modes) + 0.42 * sum(counts) + 0.6), squeeze=False,
+        len(modes), 1, figsize=(9, 1.1 * len(modes) + 0.34 * sum(counts) + 0.6), squeeze=False,
         height_ratios=[count + 1 for count in counts], layout="constrained",
     )  # fmt: skip
     for axis, mode in zip(axes[:, 0], modes, strict=True):
@@ -54,14 +54,14 @@ def _panel(axis, mode, results):
             (1e6 * seconds, row)
             for row, result in enumerate(results) if (seconds := result.shown(name))
         ]  # fmt: skip
-        front = name == "nncore"
+        ours = name == "nncore"  # large, and behind: it must not hide a peer that is as fast
         axis.scatter(
-            *zip(*points, strict=True), s=70 if front else 38, marker="D" if front else "o",
-            color=COLORS[name], label=name, zorder=4 if front else 3,
+            *zip(*points, strict=True), s=80 if ours else 30, marker="D" if ours else "o",
+            color=COLORS[name], label=name, zorder=3 if ours else 4,
         )  # fmt: skip
     axis.scatter(
         [1e6 * result.floor for result in results], range(len(results)), marker="|", s=160,
-        color="0.2", label="floor", zorder=2,
+        color="0.2", label="floor", zorder=5,
     )  # fmt: skip
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")

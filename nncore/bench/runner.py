@@ -128,6 +128,7 @@ class Race:
             except WorkerError as error:
                 self._drop(name, error)
         if "probe" in self.broken:
+            self.__exit__()
             raise WorkerError(self.broken["probe"])
 
     def __enter__(self):

@@ -122,11 +122,12 @@ def environment(threads, isa=None):
     """Return the environment variables of a worker."""
     variables = {name: value for name, value in os.environ.items() if name not in REMOVED}
     variables |= dict.fromkeys(THREADS, str(threads))
+    limits = LIMITS.get(isa, {})
+    variables |= limits
+    flags = [os.environ.get("XLA_FLAGS"), limits.get("XLA_FLAGS")]
     if threads == 1:
-        variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-    for name, value in LIMITS.get(isa, {}).items():
-        joined = f"{variables.get(name, '')} {value}" if name == "XLA_FLAGS" else value
-        variables[name] = joined.strip()
+        flags.append("--xla_cpu_multi_thread_eigen=false")
+    variables["XLA_FLAGS"] = " ".join(filter(None, flags))
     return variables
 
 
