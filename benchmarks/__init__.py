@@ -1,8 +1,10 @@
 """Benchmarks of nncore: each verifies its results first, then times, and prints both.
 
-    python -m benchmarks gemm
+    python -m benchmarks            # training and prediction: the same as `nncore bench`
+    python -m benchmarks gemm       # matrix products
+    python -m benchmarks importing
 
-NumPy's BLAS is held to one thread, like nncore.
+In the last two NumPy's BLAS is held to one thread, like nncore.
 """
 
 import os

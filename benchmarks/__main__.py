@@ -1,7 +1,10 @@
-"""``python -m benchmarks <name>``"""
+"""``python -m benchmarks [name]``; without a name it is ``nncore bench``."""
 
 import argparse
 import importlib
+import sys
+
+from nncore import bench
 
 BENCHMARKS = {
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
@@ -10,6 +13,13 @@ BENCHMARKS = {
 
 
 def main():
+    if sys.argv[1:2] and not sys.argv[1].startswith("-"):
+        return run_named()
+    names = "; ".join(f"{name}: {text}" for name, text in BENCHMARKS.items())
+    return bench.main(prog="python -m benchmarks", epilog=f"A name runs another one. {names}.")
+
+
+def run_named():
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     commands = parser.add_subparsers(dest="name", required=True, metavar="name")
     for name, text in BENCHMARKS.items():
@@ -20,4 +30,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

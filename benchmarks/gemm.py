@@ -4,8 +4,7 @@ import numpy as np
 
 import nncore
 from nncore import _core
-
-from .timing import fma_peak, print_header, take_turns
+from nncore.bench.timing import fma_peak, print_header, take_turns
 
 LARGE = (512, 1024, 2048)
 SQUARES = (16, 17, 24, 32, 33, 48, 63, 64, 65, 96, 100, 128, 192, 255, 256, 384, 512, 1000, 1024,

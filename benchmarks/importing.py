@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from .timing import print_header
+from nncore.bench.timing import print_header
 
 PROBE = """
 import time

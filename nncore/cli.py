@@ -7,7 +7,7 @@ import argparse
 
 def main(arguments=None):
     """Run the command line; return the exit status."""
-    from . import __version__
+    from . import __version__, bench
 
     parser = argparse.ArgumentParser(
         prog="nncore", description="A neural-network core for the CPU."
@@ -18,6 +18,10 @@ def main(arguments=None):
         "demo", help="train on handwritten digits, in C and in NumPy, and compare"
     )
     demo.add_argument("--epochs", type=int, default=80, help="passes over the data (default: 80)")
+    command = commands.add_parser(
+        "bench", help="training and prediction, timed beside NumPy and other libraries"
+    )
+    bench.add_arguments(command)
     commands.add_parser("info", help="show versions, compiler, and instruction sets")
     options = parser.parse_args(arguments)
     if options.command == "demo":
@@ -26,6 +30,8 @@ def main(arguments=None):
         from .demo import run
 
         run(options.epochs)
+    elif options.command == "bench":
+        return bench.run(options, command)
     else:
         from .info import show_config
 
