@@ -14,8 +14,8 @@ enum {
     B_GROUP = 4,                                      /* panels of B copied at a time, */
     GROUP = 48 / TILE_ROWS,                           /* and of A                      */
     WIDE_VECS = 8,           /* the tile of a single row is this many vectors wide */
-    DIRECT_BYTES = 1 << 17,  /* a B no larger, an eighth of an L2, is read where   */
-    DIRECT_STRIDE = 1 << 11, /* it lies, unless its rows are far apart             */
+    DIRECT_BYTES = 1 << 20,  /* a B no larger, an L2, is read where it lies,       */
+    DIRECT_STRIDE = 1 << 11, /* unless its rows are far apart                      */
     FAR_BYTES = 1 << 18,     /* a C no larger than this is taken to be in cache    */
 };
 
@@ -31,12 +31,13 @@ static int wants_packed_b(const nnc_gemm *g) {
     return g->k * g->n * size > DIRECT_BYTES || g->b_row * size >= DIRECT_STRIDE;
 }
 
-/* Rows a multiple of some KB apart fall into the same few cache sets. */
+/* Packing pays when a tile's part of A would lie in the same few cache sets: a row's stretch of a
+ * block and those of 11 more, or one line of each of NNC_BLOCK rows. */
 static int wants_packed_a(const nnc_gemm *g, int form, ptrdiff_t step) {
     const ptrdiff_t bytes = step * (ptrdiff_t)sizeof(real);
     if (g->n <= 2 * TILE_COLS || g->m < 2) return 0;
-    if (form == A_COLS) return bytes > 512;
-    return (bytes + 1024) % 4096 < 2048 && bytes > 2048;
+    if (form == A_COLS) return (bytes >= 1024 && bytes % 1024 == 0) || bytes > 8192;
+    return bytes > 2048 && (bytes + 128) % 4096 < 256;
 }
 
 /* ---- the register tile ------------------------------------------------------------------ */
