@@ -16,10 +16,10 @@ ALWAYS_INLINE real v_softsign_slope(real x) {
 #define KEPT_NNC_KEEPS_X(kept) const real x = kept;
 #define KEPT_NNC_KEEPS_Y(kept) const real y = kept;
 
+/* The loops run over whole vectors. What is left at the end is copied to a vector of its own, so it
+ * takes the same instructions. */
 #define NNC_ACT(name, keeps, f, slope, a_default) \
-    static void act_##name(ptrdiff_t n, const void *from, void *to, double a_) { \
-        const real *xs = from, a = (real)a_; \
-        real *ys = to; \
+    ALWAYS_INLINE void whole_act_##name(ptrdiff_t n, const real *xs, real *ys, real a) { \
         (void)a; \
         IVDEP \
         for (ptrdiff_t i = 0; i < n; i++) { \
@@ -27,14 +27,36 @@ ALWAYS_INLINE real v_softsign_slope(real x) {
             ys[i] = f; \
         } \
     } \
-    static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx, \
-                                 double a_) { \
-        const real *ks = kept, *dys = dy, a = (real)a_; \
-        real *dxs = dx; \
+    static void act_##name(ptrdiff_t n, const void *from, void *to, double a) { \
+        const ptrdiff_t whole = n & -LANES; \
+        const int rest = (int)(n - whole); \
+        whole_act_##name(whole, from, to, (real)a); \
+        if (rest) { \
+            real x[LANES], y[LANES]; \
+            VSTORE(x, VLOAD_N((const real *)from + whole, rest)); \
+            whole_act_##name(LANES, x, y, (real)a); \
+            VSTORE_N((real *)to + whole, VLOAD(y), rest); \
+        } \
+    } \
+    ALWAYS_INLINE void whole_slope_##name(ptrdiff_t n, const real *ks, const real *dys, real *dxs, \
+                                          real a) { \
         (void)a, (void)ks; \
         IVDEP \
         for (ptrdiff_t i = 0; i < n; i++) { \
             KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope); \
+        } \
+    } \
+    static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx, \
+                                 double a) { \
+        const ptrdiff_t whole = n & -LANES; \
+        const int rest = (int)(n - whole); \
+        whole_slope_##name(whole, kept, dy, dx, (real)a); \
+        if (rest) { \
+            real k[LANES], d[LANES]; \
+            VSTORE(k, VLOAD_N((const real *)kept + whole, rest)); \
+            VSTORE(d, VLOAD_N((const real *)dy + whole, rest)); \
+            whole_slope_##name(LANES, k, d, d, (real)a); \
+            VSTORE_N((real *)dx + whole, VLOAD(d), rest); \
         } \
     }
 #include "../tables/activations.def"

@@ -202,7 +202,7 @@ typedef struct {
 } row_panels;
 
 ALWAYS_INLINE ptrdiff_t panel_start(row_panels all, ptrdiff_t panel) {
-    return all.m * panel / all.count;
+    return all.count == 1 ? all.m * panel : all.m * panel / all.count; /* a division is slow */
 }
 
 /* Panels of TILE_COLS columns of B, the last one narrower and padded with zeros to whole
