@@ -122,6 +122,34 @@ typedef struct {
     double scale; /* what the gradient is multiplied by: 1 / (number averaged over) */
 } nnc_loss_args;
 
+/* y = f(x W + b). W[n_in, n_out] at theta + w, b[n_out] at theta + b (b < 0: no bias). */
+typedef struct {
+    int kind;
+    ptrdiff_t n_in, n_out;
+    int act;
+    double act_a;
+    ptrdiff_t w, b;
+} nnc_step;
+
+/* What a step leaves for the next and for its own way back: z = x W + b and y = f(z), the same
+ * memory unless the slope of f is written in z; and the gradient dz. Rows are `ld` apart. */
+typedef struct {
+    void *z, *y, *dz;
+    ptrdiff_t ld;
+} nnc_slot;
+
+/* One sample of a small network, at most NNC_BLOCK wide. */
+typedef struct {
+    const nnc_step *steps;
+    const nnc_slot *slots; /* for one row */
+    int n_steps;
+    const void *theta, *x;
+    void *gradient;
+    int raw; /* the loss starts from the raw scores */
+    int loss;
+    const nnc_loss_args *target; /* of one row, with y and dy in the last slot */
+} nnc_row;
+
 /* One instruction set and type: a const table of kernels. */
 typedef struct {
     const char *isa;
@@ -149,6 +177,8 @@ typedef struct {
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy);
     nnc_rule *update[NNC_N_OPTS];
+    /* returns the loss and fills the gradient, with the bits of the kernels above */
+    double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
     double (*fma_probe)(ptrdiff_t iterations, void *sink);
 } nnc_kernels;
@@ -203,15 +233,6 @@ void nnc_run_parts(nnc_part *run, void *context, int parts, int spin);
 /* ---- plan.c: a lowered network ---------------------------------------------------------- */
 
 typedef enum { NNC_STEP_dense, NNC_N_STEPS } nnc_step_kind;
-
-/* y = f(x W + b). W[n_in, n_out] at theta + w, b[n_out] at theta + b (b < 0: no bias). */
-typedef struct {
-    int kind;
-    ptrdiff_t n_in, n_out;
-    int act;
-    double act_a;
-    ptrdiff_t w, b;
-} nnc_step;
 
 typedef struct {
     const nnc_kernels *kernels;

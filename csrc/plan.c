@@ -63,16 +63,9 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
     return ld * (ptrdiff_t)k->size % 1024 ? ld : ld + pad;
 }
 
-/* What a step leaves for the next and for its own way back: z = x W + b and y = f(z), the same
- * memory unless the slope of f is written in z; and the gradient dz. */
-typedef struct {
-    void *z, *y, *dz;
-    ptrdiff_t ld;
-} slot;
-
 /* The workspace of one block of rows. */
 typedef struct {
-    slot *slots;
+    nnc_slot *slots;
     char *gemm_work; /* of each thread */
     void *x, *t;     /* gathered rows, where an index is given */
     int64_t *labels;
@@ -93,7 +86,7 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
     const ptrdiff_t n_in = plan->steps[0].n_in, n_out = last_step(plan)->n_out;
     const size_t row_bytes = (size_t)rows * k->size;
     frame f = {.ldx = arena_ld(k, n_in), .ldt = arena_ld(k, n_out)};
-    f.slots = take(&f, work, (size_t)plan->n_steps * sizeof(slot));
+    f.slots = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_slot));
     f.gemm_work = take(&f, work, k->gemm_work * (size_t)threads);
     ptrdiff_t widest = 0;
     for (int s = 0; s < plan->n_steps; s++) {
@@ -114,7 +107,8 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
     }
     for (int s = 0; s < plan->n_steps; s++) {
         const int apart = keeps_x(plan->steps[s].act);
-        slot at = {.y = turns[s % 2], .z = z, .dz = dy, .ld = arena_ld(k, plan->steps[s].n_out)};
+        nnc_slot at = {
+            .y = turns[s % 2], .z = z, .dz = dy, .ld = arena_ld(k, plan->steps[s].n_out)};
         if (use == NNC_TRAIN) {
             const size_t bytes = row_bytes * (size_t)at.ld;
             at.y = take(&f, work, bytes);
@@ -133,7 +127,7 @@ typedef struct {
     const nnc_plan *plan;
     const char *theta;
     frame f;
-    int threads;
+    int threads, small;
     nnc_poll poll;
     void *context;
     double work_left; /* operations until the next poll */
@@ -316,7 +310,7 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
     const nnc_plan *plan = r->plan;
     for (int s = 0; s < plan->n_steps; s++) {
         const nnc_step *step = &plan->steps[s];
-        slot to = r->f.slots[s];
+        nnc_slot to = r->f.slots[s];
         const int act = step_act(plan, s, raw);
         void *y = to.y;
         ptrdiff_t ldy = to.ld;
@@ -354,7 +348,7 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
     const nnc_step *step = last_step(plan);
-    const slot at = r->f.slots[plan->n_steps - 1];
+    const nnc_slot at = r->f.slots[plan->n_steps - 1];
     nnc_loss_args g = {.rows = rows,
                        .n = step->n_out,
                        .y = fused(plan) ? at.z : at.y,
@@ -380,7 +374,7 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
 /* dz of step s from that of the step above: dz W' there, times the slope here. */
 static int backward_dz(run *r, ptrdiff_t rows, int s) {
     const nnc_step *step = &r->plan->steps[s], *above = step + 1;
-    const slot *here = &r->f.slots[s], *from = here + 1;
+    const nnc_slot *here = &r->f.slots[s], *from = here + 1;
     nnc_gemm dy = {.m = rows,
                    .n = step->n_out,
                    .k = above->n_out,
@@ -405,7 +399,7 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
                                char *gradient, int accumulate, const nnc_update *update) {
     const nnc_kernels *k = r->plan->kernels;
     const nnc_step *step = &r->plan->steps[s];
-    const slot *here = &r->f.slots[s];
+    const nnc_slot *here = &r->f.slots[s];
     nnc_gemm dw = {.m = step->n_in,
                    .n = step->n_out,
                    .k = rows,
@@ -473,6 +467,41 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
     return b;
 }
 
+/* Whether a batch of one sample takes the short way: the network is so small that dividing products
+ * among tiles takes longer than they do. */
+static int is_small(const nnc_plan *plan) {
+    enum { FEW_PARAMS = 1024 };
+    if (plan->n_params > FEW_PARAMS) return 0;
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].n_in > NNC_BLOCK) return 0;
+    return fused(plan) || last_step(plan)->act != NNC_ACT_softmax;
+}
+
+static double row_loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, double scale,
+                                    void *gradient) {
+    const nnc_plan *plan = r->plan;
+    const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
+    const ptrdiff_t i = all->index ? all->index[first] : first;
+    const size_t size = plan->kernels->size;
+    const nnc_loss_args target = {.rows = 1,
+                                  .n = last_step(plan)->n_out,
+                                  .y = fused(plan) ? top->z : top->y,
+                                  .t = row_of(all->t, all->ldt, i, size),
+                                  .labels = all->labels ? all->labels + i : NULL,
+                                  .dy = top->dz,
+                                  .scale = scale};
+    const nnc_row row = {.steps = plan->steps,
+                         .slots = r->f.slots,
+                         .n_steps = plan->n_steps,
+                         .theta = r->theta,
+                         .x = row_of(all->x, all->ldx, i, size),
+                         .gradient = gradient,
+                         .raw = fused(plan),
+                         .loss = plan->loss,
+                         .target = &target};
+    return plan->kernels->row(&row);
+}
+
 /* Whether parameters are updated where their gradient is computed, while it is in cache. It pays
  * for vectors beyond the L1, and must not take longer than nothing may stop. */
 static int updates_at_once(const run *r, ptrdiff_t rows) {
@@ -491,6 +520,12 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     const double count = (double)rows * (per_row ? 1.0 : (double)last_step(plan)->n_out);
     const int at_once = update && updates_at_once(r, rows);
     double sum = 0;
+    if (rows == 1 && update && r->small) {
+        *loss = row_loss_and_gradient(r, all, first, 1 / count, gradient) / count;
+        if (!isfinite(*loss)) return NNC_NOT_FINITE;
+        update->rule(plan->n_params, update->theta, gradient, update->state, update->coef);
+        return NNC_OK;
+    }
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
         const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
         const int at_end = i + size == rows;
@@ -516,6 +551,7 @@ static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_us
                  .theta = theta,
                  .f = lay_out(plan, block, use, threads, work),
                  .threads = threads,
+                 .small = is_small(plan),
                  .poll = poll,
                  .context = context,
                  .work_left = WORK_PER_POLL,

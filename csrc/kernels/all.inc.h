@@ -17,6 +17,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "gemm.inc.h"
 
+#include "row.inc.h"
+
 /* Multiply-adds on registers alone, in as many chains as the GEMM's tile has: the peak that its
  * speed is compared with. */
 static double fma_probe(ptrdiff_t iterations, void *sink) {
@@ -56,6 +58,7 @@ static const nnc_kernels kernels = {
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"
 #undef NNC_OPT
+    .row = row,
     .fma_probe = fma_probe,
 };
 
