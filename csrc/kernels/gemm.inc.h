@@ -54,6 +54,9 @@ typedef struct {
     int add;  /* c holds the sum of the earlier blocks */
     int far;  /* c is not in cache: fetch it while the sums run */
     const real *bias;
+    /* While the sums run, one line of each is fetched in each of the first `fetches` steps. */
+    const real *fetch[3];
+    ptrdiff_t fetches;
 } tile_args;
 
 /* c[rows, vecs vectors] (+)= sum_p A[i,p] B[p,:], then + bias. rows, vecs and form are constants at
@@ -69,8 +72,14 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, cons
     if (t->far)
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(c + i * ldc + v * LANES, 1);
+    const real *f0 = t->fetch[0], *f1 = t->fetch[1], *f2 = t->fetch[2];
+    ptrdiff_t unfetched = t->fetches;
     for (ptrdiff_t p = t->k; p > 0; p--) {
         vec bv[WIDE_VECS];
+        if (form == A_COLS && unfetched > 0) {
+            __builtin_prefetch(f0, 1, 2), __builtin_prefetch(f1, 1, 2), __builtin_prefetch(f2, 1, 2);
+            f0 += PAD, f1 += PAD, f2 += PAD, unfetched--;
+        }
         UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
             const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
@@ -261,8 +270,33 @@ typedef struct {
     int packed;
 } b_block;
 
+/* The parameters that a panel of tiles updates in the end, as far as they are fetched meanwhile:
+ * tile by tile an equal part of the rows. */
+typedef struct {
+    const real *at[3];
+    ptrdiff_t ld;
+} next_update;
+
+static void point_at_update(next_update *next, const nnc_gemm *g, ptrdiff_t offset) {
+    const nnc_update *u = &g->update;
+    next->ld = g->ldc;
+    next->at[0] = (const real *)u->theta + offset;
+    for (int v = 0; v < 2; v++)
+        next->at[1 + v] = u->state[v] ? (const real *)u->state[v] + offset : next->at[0];
+}
+
+/* The tile from column j on, of n. */
+static void fetch_part(tile_args *t, const next_update *next, ptrdiff_t rows, ptrdiff_t j,
+                       ptrdiff_t n) {
+    const ptrdiff_t tile = j / TILE_COLS, tiles_of_row = (n + TILE_COLS - 1) / TILE_COLS;
+    const ptrdiff_t row = rows * tile / tiles_of_row;
+    const ptrdiff_t length = rows * (tile + 1) / tiles_of_row - row;
+    for (int v = 0; v < 3; v++) t->fetch[v] = next->at[v] + row * next->ld;
+    t->fetches = length == 0 ? 0 : ((n == next->ld ? length * n : n) + PAD - 1) / PAD;
+}
+
 static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdiff_t n, int form,
-                      real *c, const real *bias) {
+                      real *c, const real *bias, const next_update *next) {
     const int wide = rows == 1 && !block->packed;
     const ptrdiff_t step = wide ? WIDE_VECS * LANES : TILE_COLS;
     const real *panel = block->b;
@@ -278,6 +312,7 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdif
         t->b = block->packed ? panel : block->b + j;
         t->b_step = block->packed ? width : block->b_row;
         t->tail = (int)(halve ? LANES : tail);
+        if (next) fetch_part(t, next, rows, j, n);
         if (wide && vecs == WIDE_VECS)
             (form == A_ROWS ? tile_A_ROWS_1x8 : tile_A_COLS_1x8)(t);
         else if (vecs > 0)
@@ -369,7 +404,10 @@ static void gemm(const nnc_gemm *g) {
                     t.a = packed_a + in_group * k * SLIVER, t.a_step = SLIVER;
                 }
                 real *c = fleeting ? panel_c : (real *)g->c + i * ldc + j;
-                run_tiles(&t, &block, rows, cols, pack_a_first ? A_COLS : form, c, bias);
+                next_update next;
+                if (g->update.rule) point_at_update(&next, g, i * g->ldc + j);
+                run_tiles(&t, &block, rows, cols, pack_a_first ? A_COLS : form, c, bias,
+                          g->update.rule ? &next : NULL);
                 if (last && g->update.rule)
                     update_parameters(g, i, rows, j, cols, c, ldc);
                 else if (last)

@@ -39,14 +39,18 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
     }
 }
 
-/* y[i, :] = x[index[i], :] */
+/* y[i, :] = x[index[i], :]; the rows lie anywhere, so each is fetched two rows ahead. */
 static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const real *from = (const real *)x + index[i] * ldx;
+        const real *later = (const real *)x + index[min_size(i + 2, rows - 1)] * ldx;
         real *to = (real *)y + i * ldy;
         ptrdiff_t j = 0;
-        for (; j + LANES <= n; j += LANES) VSTORE(to + j, VLOAD(from + j));
+        for (; j + LANES <= n; j += LANES) {
+            __builtin_prefetch(later + j);
+            VSTORE(to + j, VLOAD(from + j));
+        }
         if (j < n) VSTORE_N(to + j, (vec)VLOAD_N(from + j, (int)(n - j)), (int)(n - j));
     }
 }
