@@ -176,6 +176,8 @@ typedef struct {
     /* y[i,:] = x[index[i],:] */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy);
+    /* whether none of n numbers is infinite or NaN */
+    int (*finite)(ptrdiff_t n, const void *x);
     nnc_rule *update[NNC_N_OPTS];
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);

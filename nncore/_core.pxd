@@ -68,6 +68,7 @@ cdef extern from "nnc.h" nogil:
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
+        int (*finite)(ptrdiff_t, const void *) noexcept nogil
         nnc_rule **update
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 

@@ -165,6 +165,20 @@ def is_matrix(array, write=False):
     cdef matrix m
     return _is_matrix(array, array.itemsize, write, &m)
 
+
+def all_finite(array):
+    """Whether no element is infinite or NaN, of a 2-D array that `is_matrix`."""
+    cdef matrix m
+    cdef const nnc_kernels *k = _kernels(ISA, array.dtype)
+    cdef ptrdiff_t i = 0
+    _matrix(array, k.size, False, &m)
+    if m.ld == m.cols:  # the rows are one run
+        m.rows, m.cols = 1, m.rows * m.cols
+    with nogil:
+        while i < m.rows and k.finite(m.cols, m.data + i * m.ld * <ptrdiff_t>k.size):
+            i += 1
+    return i == m.rows
+
 cdef char *_vector(object array, ptrdiff_t n, size_t size, bint write) except? NULL:
     cdef Py_buffer b
     PyObject_GetBuffer(array, &b, PyBUF_STRIDES | (PyBUF_WRITABLE if write else 0))

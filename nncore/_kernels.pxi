@@ -143,6 +143,10 @@ cdef class Kernels:
             raise ValueError("shapes do not fit")
         self.k.gather(my.rows, my.cols, <const int64_t *>at, mx.data, mx.ld, my.data, my.ld)
 
+    def finite(self, x):
+        """Whether no element of the vector x is infinite or NaN."""
+        return bool(self.k.finite(len(x), _vector(x, len(x), self.k.size, False)))
+
     def update(self, name, theta, gradient, state, hyper, t):
         """The t-th update (t from 1) of the vector theta, in place."""
         cdef double h[8]

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from ._core import is_matrix
+from ._core import all_finite, is_matrix
 
 # Targets of a loss that is not fused must lie where the output activation can reach.
 RANGES = {
@@ -115,6 +115,8 @@ def _check_range(y, network, name):
     output = network.layers[-1].activation
     if len(y) == 0:
         return
+    if output == "identity":
+        return
     low, high = float(y.min()), float(y.max())
     if network.loss in ("cross_entropy", "binary_cross_entropy") and (low < 0 or high > 1):
         row, column = np.argwhere((y < 0) | (y > 1))[0]
@@ -192,6 +194,8 @@ def _check_rows(y, rows, name, data):
 
 
 def _check_finite(array, name):
+    if all_finite(array):
+        return
     block = max(1, (1 << 20) // max(1, array.shape[1]))  # bounded memory for the masks
     for start in range(0, len(array), block):
         finite = np.isfinite(array[start : start + block])

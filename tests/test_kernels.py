@@ -349,3 +349,31 @@ def test_the_fence_is_closed(side):
     run = run_fenced(_core.ISA, "float32", side)
     assert run.returncode < 0, run.stdout + run.stderr
     assert run.stdout == ""
+
+
+@pytest.mark.parametrize("isa", _core.isas())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_finite_finds_one_wrong_number_anywhere(isa, dtype):
+    kernels = _core.Kernels(isa, dtype)
+    limits = np.finfo(dtype)
+    for n in range(0, 2 * kernels.lanes + 4):
+        x = np.resize(
+            np.array([0.0, -0.0, limits.max, -limits.max, limits.smallest_subnormal], dtype), n
+        )
+        assert kernels.finite(x)
+        for i in range(n):
+            for value in (np.inf, -np.inf, np.nan, -np.nan):
+                wrong = x.copy()
+                wrong[i] = value
+                assert not kernels.finite(wrong), (n, i, value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_all_finite_looks_at_the_elements_alone(dtype):
+    wide = np.full((5, 12), np.nan, dtype)
+    wide[:, 2:9] = 1
+    assert _core.all_finite(wide[:, 2:9]) and _core.all_finite(wide[:0])
+    assert not _core.all_finite(wide[:, 2:10])
+    wide[4, 8] = np.inf
+    assert not _core.all_finite(wide[:, 2:9]) and _core.all_finite(wide[:4, 2:9])
+    assert _core.all_finite(wide[3::-1, 2:9])

@@ -54,3 +54,18 @@ static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void
         if (j < n) VSTORE_N(to + j, (vec)VLOAD_N(from + j, (int)(n - j)), (int)(n - j));
     }
 }
+
+/* Whether none of n numbers is infinite or NaN: has an exponent of ones. */
+static int finite(ptrdiff_t n, const void *x) {
+    const ivec ones = (ivec)(vec)VSPLAT((real)__builtin_inf());
+    ivec found = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) found |= ((ivec)VLOAD((const real *)x + i) & ones) == ones;
+    if (i < n) {
+        const vec rest = (vec)VLOAD_N((const real *)x + i, (int)(n - i));
+        found |= ((ivec)rest & ones) == ones;
+    }
+    ireal any = 0;
+    for (int l = 0; l < LANES; l++) any |= found[l];
+    return !any;
+}
