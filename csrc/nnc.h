@@ -196,7 +196,7 @@ void nnc_opt_coefficients(nnc_opt opt, const double *hyper, int64_t t, double *c
 typedef void nnc_part(void *context, int part, int parts);
 
 /* Runs all parts, at most NNC_MAX_THREADS, and returns when they are done. The caller's thread runs
- * part 0; other threads may run others. spin: they may wait in a loop for the next job before they
+ * part 0, which may fork: the child runs the other parts again. Other threads may run those. spin: they may wait in a loop for the next job before they
  * sleep; there should be no more of them than processors. */
 void nnc_run_parts(nnc_part *run, void *context, int parts, int spin);
 

@@ -529,8 +529,9 @@ static int is_one_product(const nnc_plan *plan) {
 
 /* Predictions of many rows are divided by rows, each part with a frame of its own; in those of few
  * rows, products are divided. */
+enum { MANY_ROWS = 32 };
+
 static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
-    enum { MANY_ROWS = 32 };
     if (is_one_product(plan)) return 1;
     const run r = {.plan = plan, .threads = plan->threads};
     const int parts = parts_for(&r, 2.0 * (double)rows * (double)plan->n_params);
@@ -546,10 +547,11 @@ size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
 typedef struct {
     const nnc_plan *plan;
     const void *theta, *x;
-    ptrdiff_t ldx, rows;
+    ptrdiff_t ldx, rows, from, to; /* of all rows, those of this job */
     void *out;
     ptrdiff_t ldo;
     char *work;
+    size_t work_per_part;
     nnc_poll poll;
     void *context;
     atomic_int stop;
@@ -560,13 +562,13 @@ static void predict_part(void *context, int part, int parts) {
     const nnc_plan *plan = job->plan;
     const ptrdiff_t unit = plan->kernels->tile_rows;
     const size_t size = plan->kernels->size;
-    const size_t work = nnc_plan_work(plan, job->rows, NNC_PREDICT) / (size_t)parts;
     run r = start(plan, job->theta, job->rows, NNC_PREDICT, parts > 1 ? 1 : plan->threads,
-                  job->work + (size_t)part * work, part == 0 ? job->poll : NULL, job->context,
-                  &job->stop);
-    const ptrdiff_t end = part_start(job->rows, unit, part + 1, parts);
+                  job->work + (size_t)part * job->work_per_part, part == 0 ? job->poll : NULL,
+                  job->context, &job->stop);
+    const ptrdiff_t rows = job->to - job->from;
+    const ptrdiff_t end = job->from + part_start(rows, unit, part + 1, parts);
     const ptrdiff_t most = is_one_product(plan) ? job->rows : NNC_BLOCK;
-    for (ptrdiff_t i = part_start(job->rows, unit, part, parts); i < end; i += most) {
+    for (ptrdiff_t i = job->from + part_start(rows, unit, part, parts); i < end; i += most) {
         const ptrdiff_t block = end - i < most ? end - i : most;
         char *to = (char *)job->out + (size_t)(i * job->ldo) * size;
         const void *from = row_of(job->x, job->ldx, i, size);
@@ -577,8 +579,28 @@ static void predict_part(void *context, int part, int parts) {
 nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, ptrdiff_t ldx,
                        ptrdiff_t rows, void *out, ptrdiff_t ldo, void *work, nnc_poll poll,
                        void *context) {
-    predict_job job = {plan, theta, x, ldx, rows, out, ldo, work, poll, context, 0};
-    nnc_run_parts(predict_part, &job, predict_parts(plan, rows), plan->spin);
+    const int parts = predict_parts(plan, rows);
+    predict_job job = {.plan = plan,
+                       .theta = theta,
+                       .x = x,
+                       .ldx = ldx,
+                       .rows = rows,
+                       .out = out,
+                       .ldo = ldo,
+                       .work = work,
+                       .work_per_part = nnc_plan_work(plan, rows, NNC_PREDICT) / (size_t)parts,
+                       .poll = poll,
+                       .context = context};
+    /* Part 0 polls; when it is done before the others, nothing does: so no job is long. */
+    const double most = (double)PART_WORK * plan->kernels->lanes / 2 / (double)plan->n_params;
+    const ptrdiff_t few = (ptrdiff_t)MANY_ROWS * parts;
+    const ptrdiff_t each = parts == 1 || most > (double)rows ? rows
+                           : most > (double)few              ? (ptrdiff_t)most
+                                                             : few;
+    for (; job.from < rows && !atomic_load(&job.stop); job.from = job.to) {
+        job.to = rows - job.from < each ? rows : job.from + each;
+        nnc_run_parts(predict_part, &job, parts, plan->spin);
+    }
     return atomic_load(&job.stop) ? NNC_STOPPED : NNC_OK;
 }
 
