@@ -166,6 +166,11 @@ enum {
     PART_WORK = 300000000   /* likewise: some 50 ms, the longest that nothing may stop         */
 };
 
+/* Operations that may pass without a poll. */
+static double longest(const nnc_plan *plan) {
+    return plan->longest > 0 ? plan->longest : (double)PART_WORK * plan->kernels->lanes;
+}
+
 /* Among how many threads to divide so many operations. */
 static int parts_for(const run *r, double operations) {
     const double most = operations / ((double)WORK_PER_PART * r->plan->kernels->lanes);
@@ -238,8 +243,7 @@ static int run_gemm(run *r, nnc_gemm *g) {
     enum { PIECE_COLS = 512, PIECE_ROWS = 64 };
     const double per_element = 2.0 * (double)g->k;
     const double whole = per_element * (double)g->m * (double)g->n;
-    const double usual = (double)PART_WORK * r->plan->kernels->lanes;
-    const double most = r->plan->longest > 0 ? r->plan->longest : usual;
+    const double most = longest(r->plan);
     if (whole <= most) {
         divide_gemm(r, g, whole);
         return wants_stop(r, whole);
@@ -592,7 +596,7 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
                        .poll = poll,
                        .context = context};
     /* Part 0 polls; when it is done before the others, nothing does: so no job is long. */
-    const double most = (double)PART_WORK * plan->kernels->lanes / 2 / (double)plan->n_params;
+    const double most = longest(plan) / 2 / (double)plan->n_params;
     const ptrdiff_t few = (ptrdiff_t)MANY_ROWS * parts;
     const ptrdiff_t each = parts == 1 || most > (double)rows ? rows
                            : most > (double)few              ? (ptrdiff_t)most

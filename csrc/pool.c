@@ -197,3 +197,8 @@ void nnc_run_parts(nnc_part *run, void *context, int parts, int spin) {
     for (int part = 0; part < parts; part++) run(context, part, parts);
 }
 #endif
+
+#if defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
+const int nnc_max_threads = NNC_MAX_THREADS;

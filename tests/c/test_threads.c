@@ -252,6 +252,7 @@ static counts run_net(net *n, const nnc_samples *s, const nnc_samples *test, int
     nnc_optimizer o = fresh_optimizer(n, opt);
     ptrdiff_t done = -1;
     n->plan.threads = threads, n->plan.spin = threads <= 2;
+    n->plan.longest = 600.0 * (double)n->plan.n_params; /* predictions in jobs of 300 rows */
     atomic_store(&by_rows, 0), atomic_store(&by_columns, 0);
     atomic_store(&gathers, 0), atomic_store(&updates, 0);
     check(nnc_train(&n->plan, theta, gradient, &o, s, batch, losses, &done,
