@@ -595,7 +595,8 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
                        .work_per_part = nnc_plan_work(plan, rows, NNC_PREDICT) / (size_t)parts,
                        .poll = poll,
                        .context = context};
-    /* Part 0 polls; when it is done before the others, nothing does: so no job is long. */
+    /* Of the parts only the caller's own polls, and that may be done long before the others: so no
+     * job is long, and there is a poll after each. */
     const double most = longest(plan) / 2 / (double)plan->n_params;
     const ptrdiff_t few = (ptrdiff_t)MANY_ROWS * parts;
     const ptrdiff_t each = parts == 1 || most > (double)rows ? rows
@@ -604,6 +605,7 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
     for (; job.from < rows && !atomic_load(&job.stop); job.from = job.to) {
         job.to = rows - job.from < each ? rows : job.from + each;
         nnc_run_parts(predict_part, &job, parts, plan->spin);
+        if (job.to < rows && poll != NULL && poll(context)) atomic_store(&job.stop, 1);
     }
     return atomic_load(&job.stop) ? NNC_STOPPED : NNC_OK;
 }

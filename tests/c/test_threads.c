@@ -278,6 +278,26 @@ static counts run_net(net *n, const nnc_samples *s, const nnc_samples *test, int
     return c;
 }
 
+static int stop_at_once(void *calls) {
+    ++*(int *)calls;
+    return 1;
+}
+
+/* A prediction that is stopped at its first poll does not go beyond its first 300 rows. */
+static void check_stopped(const net *n, const nnc_samples *test) {
+    const ptrdiff_t n_out = outputs(n);
+    const size_t row = (size_t)n_out * size_of(n->plan.kernels->dtype);
+    const int start = mark();
+    char *out = fresh((size_t)test->rows * row);
+    int calls = 0;
+    check(nnc_predict(&n->plan, fresh_theta(n, 1), test->x, test->ldx, test->rows, out, n_out,
+                      fresh_work(n, test->rows, NNC_PREDICT), stop_at_once, &calls) == NNC_STOPPED,
+          "it did not stop");
+    check(calls >= 1 && calls <= 2, "polled %d times", calls);
+    check(is_untouched(out + 300 * row, (size_t)(test->rows - 300) * row), "it went on");
+    release(start);
+}
+
 /* expected: which of its kinds of work a network divides (updates: of all parameters at once). */
 static void check_threads(const nnc_kernels *k, net_shape shape, ptrdiff_t rows, ptrdiff_t batch,
                           int opt, counts expected) {
@@ -317,6 +337,7 @@ static void check_threads(const nnc_kernels *k, net_shape shape, ptrdiff_t rows,
               one.updates);
         check((c.predict_rows > 0) == expected.predict_rows, "%d products of predict",
               c.predict_rows);
+        check_stopped(&n, &test);
     }
     free(bits), free(alone);
     release(start);
