@@ -2,6 +2,7 @@
 #
 #   test-c     the C tests, with the flags of setup.py
 #   sanitize   the same under AddressSanitizer and UndefinedBehaviorSanitizer
+#   tsan       the tests of threads under ThreadSanitizer
 #   neon       the same cross-compiled for AArch64, run by qemu
 #              (Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 #   symbols    what the compiled engine exports and what it calls
@@ -24,6 +25,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion
 VARIANT ?= plain
 SANITIZE ?=
 RUN ?=
+GROUP ?=
 
 SETUP_FLAGS := $(shell $(PYTHON) tools/flags.py)
 FLAGS = $(SETUP_FLAGS) $(OPT) $(WARNINGS) $(WERROR) $(SANITIZE)
@@ -34,18 +36,21 @@ HEADERS := $(shell find csrc -name '*.h' -o -name '*.def') $(wildcard tests/c/*.
 OBJECTS := $(ENGINE:csrc/%.c=$(BUILD)/csrc/%.o)
 C_FILES = $(shell find csrc tests/c -name '*.[ch]')
 
-.PHONY: help test-c sanitize neon symbols header sweep digests lint layering format size clean
+.PHONY: help test-c sanitize tsan neon symbols header sweep digests lint layering format size clean
 .DELETE_ON_ERROR:
 
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
 test-c: $(BUILD)/test_core
-	$(RUN) $<
+	$(RUN) $< $(GROUP)
 
 sanitize:
 	$(MAKE) test-c VARIANT=sanitize \
 	    SANITIZE="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+tsan:
+	$(MAKE) test-c VARIANT=tsan GROUP=--threads SANITIZE="-O1 -g -fsanitize=thread"
 
 neon:
 	$(MAKE) test-c VARIANT=neon CC=aarch64-linux-gnu-gcc LDFLAGS=-static RUN=qemu-aarch64

@@ -224,12 +224,15 @@ void nnc_opt_coefficients(nnc_opt opt, const double *hyper, int64_t t, double *c
 
 /* ---- pool.c: threads -------------------------------------------------------------------- */
 
+extern const int nnc_max_threads; /* exported: threadpoolctl knows the library by it */
+
 /* One of the parts 0 .. parts - 1 of a job. What it computes may not depend on who runs it. */
 typedef void nnc_part(void *context, int part, int parts);
 
 /* Runs all parts, at most NNC_MAX_THREADS, and returns when they are done. The caller's thread runs
- * part 0; other threads may run others. spin: they may wait in a loop for the next job before they
- * sleep; there should be no more of them than processors. */
+ * part 0, other threads may run others. Part 0 may fork; the child runs the other parts again.
+ * spin: threads may wait in a loop for the next job before they sleep; there should be no more of
+ * them than processors. */
 void nnc_run_parts(nnc_part *run, void *context, int parts, int spin);
 
 /* ---- plan.c: a lowered network ---------------------------------------------------------- */
@@ -242,7 +245,7 @@ typedef struct {
     int n_steps;
     ptrdiff_t n_params;
     int loss;
-    double longest; /* operations of a product that runs without a poll; 0: about 50 ms of them */
+    double longest; /* operations that run without a poll; 0: about 50 ms of them */
     int threads;    /* that may work at once, 1 .. NNC_MAX_THREADS */
     int spin;       /* they may spin: see nnc_run_parts */
 } nnc_plan;

@@ -160,6 +160,11 @@ enum {
     PART_WORK = 300000000   /* likewise: some 50 ms, the longest that nothing may stop         */
 };
 
+/* Operations that may pass without a poll. */
+static double longest(const nnc_plan *plan) {
+    return plan->longest > 0 ? plan->longest : (double)PART_WORK * plan->kernels->lanes;
+}
+
 /* Among how many threads to divide so many operations. */
 static int parts_for(const run *r, double operations) {
     const double most = operations / ((double)WORK_PER_PART * r->plan->kernels->lanes);
@@ -232,8 +237,7 @@ static int run_gemm(run *r, nnc_gemm *g) {
     enum { PIECE_COLS = 512, PIECE_ROWS = 64 };
     const double per_element = 2.0 * (double)g->k;
     const double whole = per_element * (double)g->m * (double)g->n;
-    const double usual = (double)PART_WORK * r->plan->kernels->lanes;
-    const double most = r->plan->longest > 0 ? r->plan->longest : usual;
+    const double most = longest(r->plan);
     if (whole <= most) {
         divide_gemm(r, g, whole);
         return wants_stop(r, whole);
@@ -565,8 +569,9 @@ static int is_one_product(const nnc_plan *plan) {
 
 /* Predictions of many rows are divided by rows, each part with a frame of its own; in those of few
  * rows, products are divided. */
+enum { MANY_ROWS = 32 };
+
 static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
-    enum { MANY_ROWS = 32 };
     if (is_one_product(plan)) return 1;
     const run r = {.plan = plan, .threads = plan->threads};
     const int parts = parts_for(&r, 2.0 * (double)rows * (double)plan->n_params);
@@ -582,10 +587,11 @@ size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
 typedef struct {
     const nnc_plan *plan;
     const void *theta, *x;
-    ptrdiff_t ldx, rows;
+    ptrdiff_t ldx, rows, from, to; /* of all rows, those of this job */
     void *out;
     ptrdiff_t ldo;
     char *work;
+    size_t work_per_part;
     nnc_poll poll;
     void *context;
     atomic_int stop;
@@ -596,13 +602,13 @@ static void predict_part(void *context, int part, int parts) {
     const nnc_plan *plan = job->plan;
     const ptrdiff_t unit = plan->kernels->tile_rows;
     const size_t size = plan->kernels->size;
-    const size_t work = nnc_plan_work(plan, job->rows, NNC_PREDICT) / (size_t)parts;
     run r = start(plan, job->theta, job->rows, NNC_PREDICT, parts > 1 ? 1 : plan->threads,
-                  job->work + (size_t)part * work, part == 0 ? job->poll : NULL, job->context,
-                  &job->stop);
-    const ptrdiff_t end = part_start(job->rows, unit, part + 1, parts);
+                  job->work + (size_t)part * job->work_per_part, part == 0 ? job->poll : NULL,
+                  job->context, &job->stop);
+    const ptrdiff_t rows = job->to - job->from;
+    const ptrdiff_t end = job->from + part_start(rows, unit, part + 1, parts);
     const ptrdiff_t most = is_one_product(plan) ? job->rows : NNC_BLOCK;
-    for (ptrdiff_t i = part_start(job->rows, unit, part, parts); i < end; i += most) {
+    for (ptrdiff_t i = job->from + part_start(rows, unit, part, parts); i < end; i += most) {
         const ptrdiff_t block = end - i < most ? end - i : most;
         char *to = (char *)job->out + (size_t)(i * job->ldo) * size;
         const void *from = row_of(job->x, job->ldx, i, size);
@@ -613,8 +619,30 @@ static void predict_part(void *context, int part, int parts) {
 nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, ptrdiff_t ldx,
                        ptrdiff_t rows, void *out, ptrdiff_t ldo, void *work, nnc_poll poll,
                        void *context) {
-    predict_job job = {plan, theta, x, ldx, rows, out, ldo, work, poll, context, 0};
-    nnc_run_parts(predict_part, &job, predict_parts(plan, rows), plan->spin);
+    const int parts = predict_parts(plan, rows);
+    predict_job job = {.plan = plan,
+                       .theta = theta,
+                       .x = x,
+                       .ldx = ldx,
+                       .rows = rows,
+                       .out = out,
+                       .ldo = ldo,
+                       .work = work,
+                       .work_per_part = nnc_plan_work(plan, rows, NNC_PREDICT) / (size_t)parts,
+                       .poll = poll,
+                       .context = context};
+    /* Of the parts only the caller's own polls, and that may be done long before the others: so no
+     * job is long, and there is a poll after each. */
+    const double most = longest(plan) / 2 / (double)plan->n_params;
+    const ptrdiff_t few = (ptrdiff_t)MANY_ROWS * parts;
+    const ptrdiff_t each = parts == 1 || most > (double)rows ? rows
+                           : most > (double)few              ? (ptrdiff_t)most
+                                                             : few;
+    for (; job.from < rows && !atomic_load(&job.stop); job.from = job.to) {
+        job.to = rows - job.from < each ? rows : job.from + each;
+        nnc_run_parts(predict_part, &job, parts, plan->spin);
+        if (job.to < rows && poll != NULL && poll(context)) atomic_store(&job.stop, 1);
+    }
     return atomic_load(&job.stop) ? NNC_STOPPED : NNC_OK;
 }
 

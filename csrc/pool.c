@@ -30,7 +30,8 @@ typedef uint64_t ticket;
 static struct {
     atomic_int busy; /* a caller has the pool */
     int workers;     /* started; the caller's, while it has the pool */
-    int handles_forks;
+    int generation;  /* of processes: forked children have other numbers than their parents */
+    atomic_int handles_forks;
     nnc_part *run; /* of the job, with context and environment */
     void *context;
     fenv_t environment; /* the caller's rounding and exceptions hold in all parts */
@@ -110,8 +111,12 @@ static void *work(void *unused) {
     return unused;
 }
 
+/* Parts of a job that was on offer are taken away, or the first new worker would run them. */
 static void start_anew_in_child(void) {
     pool.workers = 0;
+    pool.generation++;
+    atomic_store(&pool.offer, 0);
+    atomic_store(&pool.left, 0);
     pthread_mutex_init(&pool.mutex, NULL);
     pthread_cond_init(&pool.offered, NULL);
     pthread_cond_init(&pool.finished, NULL);
@@ -124,8 +129,6 @@ static void start_anew_in_child(void) {
  */
 static void start_workers(int wanted) {
     sigset_t all, before;
-    if (!pool.handles_forks) pool.handles_forks = !pthread_atfork(NULL, NULL, start_anew_in_child);
-    if (!pool.handles_forks) return;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; pool.workers < wanted; pool.workers++) {
@@ -134,6 +137,14 @@ static void start_workers(int wanted) {
         pthread_detach(thread);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Before the pool is busy for the first time, or a child could find it busy for ever. Two threads
+ * may both do it. */
+static int handles_forks(void) {
+    if (!atomic_load(&pool.handles_forks))
+        atomic_store(&pool.handles_forks, !pthread_atfork(NULL, NULL, start_anew_in_child));
+    return atomic_load(&pool.handles_forks);
 }
 
 static void wait_for_parts(void) {
@@ -151,7 +162,7 @@ static void wait_for_parts(void) {
 void nnc_run_parts(nnc_part *run, void *context, int parts, int spin) {
     int idle = 0;
     if (parts > NNC_MAX_THREADS) parts = NNC_MAX_THREADS;
-    if (parts < 2 || !atomic_compare_exchange_strong(&pool.busy, &idle, 1)) {
+    if (parts < 2 || !handles_forks() || !atomic_compare_exchange_strong(&pool.busy, &idle, 1)) {
         for (int part = 0; part < parts; part++) run(context, part, parts);
         return;
     }
@@ -166,7 +177,12 @@ void nnc_run_parts(nnc_part *run, void *context, int parts, int spin) {
         for (int part = 1; part < parts; part++) pthread_cond_signal(&pool.offered);
         pthread_mutex_unlock(&pool.mutex);
     }
+    const int generation = pool.generation;
     run(context, 0, parts);
+    if (pool.generation != generation) { /* part 0 has forked, and the workers are the parent's */
+        for (int part = 1; part < parts; part++) run(context, part, parts);
+        return;
+    }
     atomic_fetch_sub(&pool.left, 1);
     run_parts(0);
     wait_for_parts();
@@ -181,3 +197,8 @@ void nnc_run_parts(nnc_part *run, void *context, int parts, int spin) {
     for (int part = 0; part < parts; part++) run(context, part, parts);
 }
 #endif
+
+#if defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
+const int nnc_max_threads = NNC_MAX_THREADS;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import operator
 import os
+import sys
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from . import _core
 
 _limit = None  # what set_num_threads said
 _ready = False  # whether _core knows
+_registered = False  # whether threadpoolctl knows
 
 
 def get_num_threads():
@@ -129,7 +132,7 @@ def cpu_quota(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
             for depth in range(len(parts) + 1):
                 folder = "/".join([tree, *parts[:depth]])
                 words = " ".join(_read(f"{folder}/{file}") for file in files).split()
-                if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
+                if len(words) == 2 and all(map(str.isdecimal, words)):
                     if int(words[0]) > 0 and int(words[1]) > 0:
                         quota = min(quota, int(words[0]) / int(words[1]))
     return quota
@@ -141,3 +144,42 @@ def _read(path):
             return file.read()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def register_threadpoolctl():
+    """Let threadpoolctl know nncore, as ``user_api="nncore"``: its limits set `set_num_threads`.
+
+    Importing nncore does so if threadpoolctl was imported before; call this if it comes later.
+
+    Examples
+    --------
+    >>> import nncore, threadpoolctl  # doctest: +SKIP
+    >>> nncore.threads.register_threadpoolctl()  # doctest: +SKIP
+    >>> with threadpoolctl.threadpool_limits(1, user_api="nncore"):  # doctest: +SKIP
+    ...     net.fit(X, y)
+    """
+    global _registered
+    threadpoolctl = importlib.import_module("threadpoolctl")
+    if _registered:
+        return
+
+    class NncoreController(threadpoolctl.LibController):
+        user_api = internal_api = "nncore"
+        filename_prefixes = ("_core.",)
+        check_symbols = ("nnc_max_threads",)
+
+        def get_num_threads(self):
+            return get_num_threads()
+
+        def set_num_threads(self, num_threads):
+            set_num_threads(min(num_threads, _core.MAX_THREADS))
+
+        def get_version(self):
+            return sys.modules[__package__].__version__
+
+    threadpoolctl.register(NncoreController)
+    _registered = True
+
+
+if "threadpoolctl" in sys.modules:
+    register_threadpoolctl()

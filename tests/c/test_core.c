@@ -2,6 +2,7 @@
  * types. See HACKING.md for how it is built: `make test-c sanitize neon`.
  *
  *   test_core            all tests; status 1 if one fails
+ *   test_core --threads  only those of threads (`make tsan`)
  *   test_core --digests  prints digests.def (`make digests` writes it)
  */
 #if !defined(_GNU_SOURCE)
@@ -133,8 +134,12 @@ int main(int argc, char **argv) {
         print_digests();
         return 0;
     }
+    if (argc == 2 && !strcmp(argv[1], "--threads")) {
+        test_threads();
+        return finish();
+    }
     if (argc != 1) {
-        fprintf(stderr, "usage: %s [--digests]\n", argv[0]);
+        fprintf(stderr, "usage: %s [--threads | --digests]\n", argv[0]);
         return 2;
     }
     test_tables();
@@ -149,6 +154,7 @@ int main(int argc, char **argv) {
     test_gradients();
     test_long_products();
     test_poll();
+    test_threads();
     test_digests();
     return finish();
 }

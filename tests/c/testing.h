@@ -106,6 +106,7 @@ void test_networks(void);
 void test_gradients(void);
 void test_long_products(void);
 void test_poll(void);
+void test_threads(void);
 void test_digests(void);
 void print_digests(void);
 
