@@ -38,7 +38,7 @@ setup(
                 depends=[*HEADERS, "nncore/_core.pxd", "nncore/_kernels.pxi"],
                 define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"')],
                 extra_compile_args=FLAGS,
-                extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+                extra_link_args=[] if sys.platform == "win32" else ["-pthread", "-lm"],
             )
         ],
         compiler_directives={"language_level": 3},

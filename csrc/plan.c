@@ -155,14 +155,22 @@ static const void *parameter(const run *r, ptrdiff_t offset) {
 
 /* ---- work in parts: for threads, and to be stopped in between ------------------------------ */
 
+/* Operations for each lane, so that they take about as long on each instruction set. */
 enum {
-    WORK_PER_PART = 130000, /* operations for each lane: some 20 us, worth waking a thread for */
-    PART_WORK = 300000000   /* likewise: some 50 ms, the longest that nothing may stop         */
+    WORK_PER_THREADS = 1250000, /* some 200 us: a step or call that may wake threads at all    */
+    WORK_PER_PART = 40000,      /* some 6 us: what one of them must at least have to do        */
+    PART_WORK = 300000000       /* some 50 ms: the longest that nothing may stop               */
 };
 
 /* Operations that may pass without a poll. */
 static double longest(const nnc_plan *plan) {
     return plan->longest > 0 ? plan->longest : (double)PART_WORK * plan->kernels->lanes;
+}
+
+/* How many threads a step or call of so many operations may use. In shorter ones threads would
+ * fall asleep between products that are worth dividing. */
+static int threads_for(const nnc_plan *plan, double operations) {
+    return operations < (double)WORK_PER_THREADS * plan->kernels->lanes ? 1 : plan->threads;
 }
 
 /* Among how many threads to divide so many operations. */
@@ -548,13 +556,18 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
 
 /* ---- the public runs -------------------------------------------------------------------- */
 
+/* Operations of the products for that many rows. */
+static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
+    return (use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows * (double)plan->n_params;
+}
+
 static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
                  void *work, nnc_poll poll, void *context, atomic_int *stop) {
     const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
     return (run){.plan = plan,
                  .theta = theta,
                  .f = lay_out(plan, block, use, threads, work),
-                 .threads = threads,
+                 .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
                  .small = is_small(plan),
                  .poll = poll,
                  .context = context,
@@ -573,8 +586,8 @@ enum { MANY_ROWS = 32 };
 
 static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
     if (is_one_product(plan)) return 1;
-    const run r = {.plan = plan, .threads = plan->threads};
-    const int parts = parts_for(&r, 2.0 * (double)rows * (double)plan->n_params);
+    const double work = operations(plan, rows, NNC_PREDICT);
+    const int parts = parts_for(&(run){.plan = plan, .threads = threads_for(plan, work)}, work);
     return rows < (ptrdiff_t)MANY_ROWS * parts ? 1 : parts;
 }
 

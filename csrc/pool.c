@@ -11,13 +11,14 @@
 #define _GNU_SOURCE
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
 #include "nnc.h"
 
-enum { SPIN_NS = 30000, SPINS_PER_LOOK = 16 };
+enum { SPIN_NS = 50000, YIELD_NS = 3000, SPINS_PER_LOOK = 16 };
 
 /* The job on offer: its number, its parts, and the first one that nobody has taken. One word, so
  * that a worker which comes late cannot take a part of another job than it saw. */
@@ -66,6 +67,7 @@ static int spins(int64_t *until) {
     for (int i = 0; i < SPINS_PER_LOOK; i++) relax();
     const int64_t now = now_ns();
     if (*until == 0) *until = now + SPIN_NS;
+    if (now > *until - SPIN_NS + YIELD_NS) sched_yield(); /* who is waited for may need this CPU */
     return now < *until;
 }
 
