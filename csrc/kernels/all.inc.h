@@ -54,7 +54,7 @@ static const nnc_kernels kernels = {
     .loss[NNC_LOSS_cross_entropy] = loss_cross_entropy,
     .column_sums = column_sums,
     .gather = gather,
-    .finite = finite,
+    .finite = all_finite,
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"

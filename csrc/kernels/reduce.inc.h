@@ -56,7 +56,7 @@ static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void
 }
 
 /* Whether none of n numbers is infinite or NaN: has an exponent of ones. */
-static int finite(ptrdiff_t n, const void *x) {
+static int all_finite(ptrdiff_t n, const void *x) {
     const ivec ones = (ivec)(vec)VSPLAT((real)__builtin_inf());
     ivec found = {0};
     ptrdiff_t i = 0;
