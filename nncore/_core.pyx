@@ -93,8 +93,15 @@ def build_info():
         "compiled": tuple(nnc_isa_name(i).decode() for i in range(nnc_isa_count())
                           if nnc_isa_compiled(i))}
 
+# What ISA runs: asking the processor each time takes 40 us on a virtual machine.
+cdef const nnc_kernels *_chosen[NNC_N_DTYPES]
+_chosen[NNC_F32] = nnc_kernels_for(ISA.encode(), NNC_F32)
+_chosen[NNC_F64] = nnc_kernels_for(ISA.encode(), NNC_F64)
+
 cdef const nnc_kernels *_kernels(isa, dtype) except NULL:
-    cdef const nnc_kernels *table = nnc_kernels_for(isa.encode(), _dtype_code[np.dtype(dtype)])
+    cdef int code = _dtype_code[np.dtype(dtype)]
+    cdef const nnc_kernels *table
+    table = _chosen[code] if isa == ISA else nnc_kernels_for(isa.encode(), code)
     if table == NULL:
         raise ValueError(f"instruction set {isa!r} cannot run here; can: {', '.join(isas())}")
     return table
