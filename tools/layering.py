@@ -27,7 +27,7 @@ C_SYSTEM = {
     "kernels": {"stddef.h", "stdint.h", "string.h"},
     "isa": {"immintrin.h", "arm_neon.h"},
     "dispatch": {"cpuid.h", "math.h", "string.h"},
-    "pool": {"fenv.h", "pthread.h", "signal.h", "stdatomic.h", "time.h"},
+    "pool": {"fenv.h", "pthread.h", "sched.h", "signal.h", "stdatomic.h", "time.h"},
     "plan": {"math.h", "stdatomic.h", "string.h"},
 }
 
