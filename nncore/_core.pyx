@@ -540,9 +540,13 @@ cdef class Predictor:
         cdef Engine engine = self.c_engine
         cdef matrix x, y
         cdef size_t size
-        if (engine is None or n_threads is not None or type(X) is not _ndarray
-                or X.dtype is not engine.dtype):
+        cdef int threads = 0
+        if engine is None or type(X) is not _ndarray or X.dtype is not engine.dtype:
             return self._predict_any(X, out, n_threads)
+        if n_threads is not None:
+            if type(n_threads) is not int or not 1 <= n_threads <= NNC_MAX_THREADS:
+                return self._predict_any(X, out, n_threads)
+            threads = n_threads
         size = engine.plan.kernels.size
         if not _is_matrix(X, size, False, &x) or x.cols != engine.steps[0].n_in:
             return self._predict_any(X, out, n_threads)
@@ -552,7 +556,7 @@ cdef class Predictor:
             return self._predict_any(X, out, n_threads)
         if not (_is_matrix(out, size, True, &y) and engine.fits(&x, &y) and _apart(&x, &y, size)):
             return self._predict_any(X, out, n_threads)
-        engine.run_predict(&x, &y, 0)
+        engine.run_predict(&x, &y, threads)
         return out
 
 include "_kernels.pxi"
