@@ -138,7 +138,7 @@ typedef struct {
     ptrdiff_t ld;
 } nnc_slot;
 
-/* One sample of a small network, at most NNC_BLOCK wide. */
+/* One sample of a small network, no sum of which is longer than NNC_BLOCK. */
 typedef struct {
     const nnc_step *steps;
     const nnc_slot *slots; /* for one row */
@@ -262,13 +262,13 @@ typedef struct {
     const int64_t *labels;
 } nnc_samples;
 
-/* Called between pieces of work of a few milliseconds at most; non-zero means stop. */
+/* Called between pieces of work of some 50 ms at most; non-zero means stop. */
 typedef int (*nnc_poll)(void *context);
 
 typedef struct {
     int opt;
     const double *hyper;
-    void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each */
+    void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each; NULL beyond the rule's */
     int64_t updates;              /* done so far; counted up with each step */
 } nnc_optimizer;
 
@@ -290,7 +290,8 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context);
 
 /* Trains on consecutive batches of the samples, the last one shorter if need be; losses[i] is the
- * loss of step i before its update. *steps_done counts finished updates, also when stopped. */
+ * loss of step i before its update. Samples may not lie in theta or gradient. *steps_done counts
+ * finished updates, also when stopped. */
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
                      const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context);

@@ -2,7 +2,7 @@
  *
  * Rows go through all steps in blocks of NNC_BLOCK, so memory is bounded by one block whatever the
  * batch, activations stay in cache, and a gradient summed over blocks is, bit for bit, the one of a
- * single sum (nnc_gemm's canonical order). Nothing is allocated: `frame` lays out the caller's
+ * single sum (nnc_gemm's canonical order). Nothing is allocated: `lay_out` divides the caller's
  * workspace.
  *
  * Gradients are named after what they belong to: dz is the gradient of the loss with respect to
@@ -484,8 +484,10 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
 static int is_small(const nnc_plan *plan) {
     enum { FEW_PARAMS = 1024 };
     if (plan->n_params > FEW_PARAMS) return 0;
-    for (int s = 0; s < plan->n_steps; s++)
-        if (plan->steps[s].n_in > NNC_BLOCK) return 0;
+    for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
+        const nnc_step *step = &plan->steps[s];
+        if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
+    }
     return fused(plan) || last_step(plan)->act != NNC_ACT_softmax;
 }
 

@@ -13,7 +13,7 @@ cdef extern from "time.h" nogil:
 
 cdef extern from "nnc.h" nogil:
     enum: NNC_F32, NNC_F64, NNC_N_DTYPES
-    enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK, NNC_MAX_THREADS
+    enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK, NNC_MAX_THREADS, NNC_MAX_VECTORS
     enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
     enum: NNC_STEP_dense
     enum: NNC_LOSS_cross_entropy

@@ -253,8 +253,8 @@ cdef double _now() noexcept nogil:
     return <double>t.tv_sec + 1e-9 * <double>t.tv_nsec
 
 cdef int _poll(void *context) noexcept nogil:
-    cdef double now = _now()
-    if now < (<_Watch>context).next_look:
+    cdef double now = _now(), next_look = (<_Watch>context).next_look
+    if next_look - 0.02 <= now < next_look:  # earlier: the clock was set back
         return 0
     with gil:
         watch = <_Watch>context
@@ -347,8 +347,8 @@ cdef class Engine:
         self.hyper = hyper
         self.opt.updates = 0
         self.state = state[:, :self.plan.n_params]
-        for i in range(vectors):
-            self.opt.state[i] = _vector(
+        for i in range(NNC_MAX_VECTORS):
+            self.opt.state[i] = NULL if i >= vectors else _vector(
                 self.state[i], self.plan.n_params, self.plan.kernels.size, True)
 
     @property

@@ -403,6 +403,8 @@ class Network(_core.Predictor):
         y = as_targets(y, len(X), self, y_name, x_name)
         if len(X) == 0:
             raise ValueError(f"{x_name} has no rows; at least one is needed.")
+        if np.may_share_memory(X, self.theta):  # a step changes theta while it still reads X
+            X = X.copy()
         return X, y
 
     def _batch_size(self, batch_size, rows):

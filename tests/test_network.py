@@ -1266,3 +1266,22 @@ def test_networks_in_threads_do_not_touch_each_other():
     expected = [train(seed) for seed in range(4)]
     workers = [Worker(lambda seed=seed: train(seed)) for seed in range(4)]
     assert [worker.get() for worker in workers] == expected
+
+
+@pytest.mark.parametrize("width", [8, 256])
+def test_inputs_may_be_the_weights_themselves(width):
+    y = np.random.default_rng(0).standard_normal((width, width)).astype(np.float32)
+    layers = [nncore.Dense(width, "tanh"), nncore.Dense(width)]
+    net = nncore.Network(width, *layers, seed=1, optimizer=nncore.Adam(0.05))
+    twin = net.copy()
+    for _ in range(2):
+        assert net.partial_fit(net.layers[0].W, y) == twin.partial_fit(twin.layers[0].W.copy(), y)
+    assert np.array_equal(net.theta, twin.theta)
+
+
+def test_a_score_of_minus_infinity_costs_nothing_where_the_target_is_zero():
+    net = nncore.Network(1, nncore.Dense(3, "softmax", bias=False, init=[[1, 2, -1e20]]))
+    X = np.full((4, 1), 1e20, np.float32)  # scores 1e20, 2e20 and -inf
+    one_hot = np.tile(np.eye(3, dtype=np.float32)[1], (4, 1))
+    for y in ([1] * 4, one_hot):
+        assert net.evaluate(X, y)["loss"] == 0 and net.evaluate(X[:1], y[:1])["loss"] == 0

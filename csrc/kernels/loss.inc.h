@@ -159,7 +159,7 @@ ALWAYS_INLINE double entropy_of_row(const nnc_loss_args *g, ptrdiff_t i, real ma
     double row = 0, total = 0;
     for (ptrdiff_t j = 0; j < g->n; j++) {
         total += (double)t[j];
-        row += (double)t[j] * (double)(log_sum - (z[j] - max));
+        if (t[j] != 0) row += (double)t[j] * (double)(log_sum - (z[j] - max)); /* not 0 inf */
     }
     *weight = (real)total;
     return row;
