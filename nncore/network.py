@@ -338,12 +338,12 @@ class Network(_core.Predictor):
         self._batch_size(len(X), len(X))
         n_threads = as_count(n_threads)
         with self._training:
-            loss = self._epoch(X, y, len(X), False, n_threads, 1, History())
+            loss = self._epoch(X, y, len(X), False, n_threads, None, History())
         self._check_parameters()
         return loss
 
     def _epoch(self, X, y, batch_size, shuffle, n_threads, epoch, history):
-        """One pass; the mean loss of its rows."""
+        """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         order = self._rng.permutation(rows) if shuffle else None
@@ -352,11 +352,19 @@ class Network(_core.Predictor):
         history.seconds += time.perf_counter() - start
         history.n_steps += len(losses)
         if not np.isfinite(losses[-1]):
-            broken = "" if np.isfinite(self.theta).all() else " The update before it overflowed."
+            batch = len(losses)
+            where = f" at epoch {epoch}, batch {batch}" if epoch else ""
+            if not np.isfinite(self.theta).all():
+                fix = f"The parameters are no longer finite: {_START_AGAIN}."
+            elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
+                fix = (
+                    "Scale the inputs and targets. If training before made the parameters too "
+                    f"large, {_START_AGAIN}."
+                )
+            else:
+                fix = "Try a smaller learning rate, or scale the inputs and targets."
             raise FloatingPointError(
-                f"Loss became {losses[-1]:g} at epoch {epoch}, batch {len(losses)}; that update "
-                "was not applied. Try a smaller learning rate, or scale the inputs and targets."
-                + broken
+                f"Loss became {losses[-1]:g}{where}; that update was not applied. {fix}"
             )
         sizes = np.full(len(losses), batch_size)
         sizes[-1] = rows - batch_size * (len(losses) - 1)
@@ -366,8 +374,8 @@ class Network(_core.Predictor):
         """An update can overflow where the loss before it did not."""
         if not np.isfinite(self.theta).all():
             raise FloatingPointError(
-                "The last update made parameters infinite. Try a smaller learning rate, or scale "
-                "the inputs and targets."
+                "The last update made parameters infinite or NaN, and they stay so: "
+                f"{_START_AGAIN}."
             )
 
     def _refresh_optimizer(self):
@@ -489,6 +497,13 @@ class Network(_core.Predictor):
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {*_FIXED, "_rng", "_training", "_backend", "_optimizer"}  # all that `_build` sets
+
+
+# What is left to do with parameters that are lost.
+_START_AGAIN = (
+    "make a new network, or go back to a copy made before, and use a smaller learning rate or "
+    "scale the inputs and targets"
+)
 
 
 def _as_dtype(dtype):

@@ -34,7 +34,7 @@ def refused(error, *parts, network=None):
     """Expect exactly this error with all of this in its message, and an unchanged network."""
     before = network and state(network)
     with pytest.raises(error) as caught:
-        yield
+        yield caught
     message = str(caught.value)
     for part in parts:
         assert part in message
@@ -375,7 +375,7 @@ def test_divergence():
     assert network.theta.tobytes() == twin.theta.tobytes()
     rows = slice(steps % 10 * 10, steps % 10 * 10 + 10)
     before = state(network)
-    with pytest.raises(FloatingPointError, match=r"Loss became (inf|nan) at epoch 1, batch 1; "):
+    with pytest.raises(FloatingPointError, match=r"Loss became (inf|nan); that update was "):
         network.partial_fit(data[0][rows], data[1][rows])
     assert state(network) == before
 
@@ -805,8 +805,28 @@ def test_an_update_that_overflows_is_told():
     network = nncore.Network(1, nncore.Dense(1, init=[[1e-10]]), optimizer="sgd")
     with pytest.raises(FloatingPointError, match="The last update made parameters infinite"):
         network.partial_fit([[3e25]], [[0.0]])
-    with pytest.raises(FloatingPointError, match="The update before it overflowed"):
-        network.partial_fit([[3e25]], [[0.0]])
+
+
+NEW_ONE = "make a new network, or go back to a copy made before, and use a smaller learning rate"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_parameters_that_are_lost_need_a_new_network(value):
+    """A smaller learning rate alone would bring the same error again."""
+    network = Network(1, Dense(1), optimizer="sgd")
+    network.layers[0].W = value
+    lost = "" if value == 1e30 else "The parameters are no longer finite: " + NEW_ONE
+    with refused(FloatingPointError, "at epoch 1, batch 1;", NEW_ONE, lost):
+        network.fit([[1.0]], [[0.0]], verbose=False)
+    with refused(FloatingPointError, "; that update was not applied", NEW_ONE, lost) as caught:
+        network.partial_fit([[1.0]], [[0.0]])
+    assert "epoch" not in str(caught.value)
+
+
+def test_a_loss_that_grew_in_this_fit_asks_for_a_smaller_rate():
+    network = Network(1, Dense(1, init=[[1.0]]), optimizer=SGD(1e12))
+    with pytest.raises(FloatingPointError, match=r"batch \d; .* Try a smaller learning rate"):
+        network.fit(np.ones((9, 1)), np.zeros(9), batch_size=1, verbose=False)
 
 
 @pytest.mark.parametrize("value", [None, "1", 1j, [[None]]])
