@@ -525,6 +525,12 @@ def _as_rng(seed):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
+_TWO_CLASSES = (
+    'For two classes use Dense(1, "sigmoid") and binary_cross_entropy; for more, one output per '
+    'class, such as Dense(3, "softmax").'
+)
+
+
 def check_layers(layers):
     """Raise if these are not the layers of a network."""
     if not layers:
@@ -537,6 +543,8 @@ def check_layers(layers):
             )
         if layer.activation == "softmax" and i < len(layers) - 1:
             raise ValueError(f"layer {i} is softmax, which only the last layer may be")
+    if layers[-1].activation == "softmax" and layers[-1].n_out == 1:
+        raise ValueError(f"a softmax of one output is always 1. {_TWO_CLASSES}")
 
 
 def _choose_loss(loss, layers):
@@ -549,9 +557,12 @@ def _choose_loss(loss, layers):
     names.look_up("loss", loss, [*_core.LOSSES, *names.LOSS_ALIASES])
     needed = _core.LOSSES[loss]["output"]
     if needed not in (None, output):
+        n_out = layers[-1].n_out
+        one = needed == "softmax" and n_out == 1
+        fix = _TWO_CLASSES if one else f'Use Dense({n_out}, "{needed}").'
         raise ValueError(
             f'{loss} needs a "{needed}" output, but the last layer is "{output}": the two are '
-            f'computed together, from the raw scores. Use Dense({layers[-1].n_out}, "{needed}").'
+            f"computed together, from the raw scores. {fix}"
         )
     return loss
 

@@ -122,7 +122,7 @@ BAD_X = {
     "complex": (X.astype(complex), "X has dtype complex128; convert it to float32 or float64."),
     "dates": (np.zeros((2, 3), "M8[D]"), "X has dtype datetime64[D]; convert it to float32"),
     "records": (np.zeros((2, 3), [("a", "f4")]), "X has dtype [('a', '<f4')]; convert it to"),
-    "None": (None, "X has dtype object; convert it to float32 or float64."),
+    "None": (None, "X is None; expected an array of numbers."),
     "Nones": ([[1, None, 2]], "X has dtype object; convert it to float32 or float64."),
     "dict": ({"a": [1]}, "X has dtype object; convert it to float32 or float64."),
     "generator": ((row for row in X), "X has dtype object; convert it to float32 or float64."),
@@ -211,7 +211,7 @@ BAD_Y = {
     "too few": (Y[:90], "X has 100 rows but y has 90."),
     "too many": (np.vstack([Y, Y]), "X has 100 rows but y has 200."),
     "none": (Y[:0], "X has 100 rows but y has 0."),
-    "None": (None, "y has dtype object; convert it to float32 or float64."),
+    "None": (None, "y is None; expected an array of numbers."),
     "strings": (Y.astype(str), "y has dtype <U32; convert it to float32 or float64."),
     "complex": (Y.astype(complex), "y has dtype complex128; convert it to float32 or float64."),
     "ragged": ([[1, 2], [3]], "y is not a rectangular array: "),
@@ -240,6 +240,7 @@ def test_y_of_one_output(shape):
 
 
 NEEDS = "cross_entropy needs integer labels in 0..9 or one-hot rows"
+NUMBER_THEM = "Number the labels, e.g. with classes, "  # y = np.unique(y, return_inverse=True)
 ROW_3 = np.where(np.arange(100) == 3, 10, LABELS)
 
 BAD_LABELS = {
@@ -255,8 +256,19 @@ BAD_LABELS = {
         "use y.astype(int).",
     ),
     "a column of floats": (LABELS[:, None] / 2, f"{NEEDS} of shape (100, 10); got y of dtype flo"),
-    "strings": (LABELS.astype(str), "y has dtype <U21; ", "integer labels in 0..9"),
-    "None": (None, "y has dtype object; "),
+    "floats and NaN": (
+        np.where(np.arange(100) == 3, np.nan, LABELS),
+        "y contains NaN as float64 (first at row 3, column 0).",
+    ),
+    "half floats and NaN": (np.full(200, np.nan, "f2")[::2], "y contains NaN as float64 (first "),
+    "strings": (LABELS.astype(str), "y has dtype <U21. ", f"{NEEDS}. {NUMBER_THEM}"),
+    "a column of strings": (
+        LABELS[:, None].astype(str),
+        f"y has dtype <U21. {NEEDS}. ",
+        NUMBER_THEM,
+    ),
+    "objects": (LABELS.astype(object), "y has dtype object. ", NUMBER_THEM),
+    "None": (None, "y is None; expected an array of numbers. ", NEEDS),
     "too few": (LABELS[:90], "X has 100 rows but y has 90."),
     "too many": (np.zeros(101, int), "X has 100 rows but y has 101."),
     "one-hot of fewer classes": (
@@ -612,6 +624,17 @@ def test_loss_and_output_must_fit(loss, needed, output):
         Network(2, Dense(3, output), loss=loss)
 
 
+def test_a_softmax_of_one_output():
+    """It is constant, so it cannot learn."""
+    fix = 'For two classes use Dense(1, "sigmoid") and binary_cross_entropy; for more, one output'
+    for loss in (None, "cross_entropy", "mse"):
+        with refused(ValueError, "a softmax of one output is always 1", fix):
+            Network(2, Dense(3, "tanh"), Dense(1, "softmax"), loss=loss)
+    with refused(ValueError, 'cross_entropy needs a "softmax" output', fix) as caught:
+        Network(2, Dense(1, "sigmoid"), loss="cross_entropy")
+    assert 'Dense(1, "softmax")' not in str(caught.value)
+
+
 # --- Optimizers -----------------------------------------------------------------------------------
 
 RATES = [0, -0.1, np.nan, np.inf, -np.inf]
@@ -832,7 +855,7 @@ def test_a_loss_that_grew_in_this_fit_asks_for_a_smaller_rate():
 @pytest.mark.parametrize("value", [None, "1", 1j, [[None]]])
 def test_parameters_are_numbers(value):
     network = regressor()
-    with refused(ValueError, "W has dtype", network=network):
+    with refused(ValueError, "W is None" if value is None else "W has dtype", network=network):
         network.layers[0].W = value
     with refused(ValueError, "theta has dtype", network=network):
         network.theta = np.full(
