@@ -157,8 +157,11 @@ def _parts(tensors, metadata) -> list:
 
 def _read(file, size: int, where: str) -> tuple[Tensors, dict[str, str]]:
     try:
-        length = int.from_bytes(file.read(8), "little")
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
         if length > size - 8:
+            if length > MAX_HEADER or file.read(1) not in (b"", b"{"):  # no length, so not cut off
+                raise ValueError(f"begins with {start!r}; not a safetensors file")
             raise ValueError(f"expected over {8 + length} bytes, got {size}; copy the file again")
         if length > MAX_HEADER:
             raise ValueError(f"expected a header of at most {MAX_HEADER} bytes, got {length}")

@@ -779,7 +779,7 @@ def test_files(tmp_path):
     with refused(nncore.files.FileFormatError, str(tmp_path), "regular file"):
         nncore.load(tmp_path)
     path.write_text("hello")
-    with refused(nncore.files.FileFormatError, str(path), "expected over"):
+    with refused(nncore.files.FileFormatError, str(path), "not a safetensors file"):
         nncore.load(path)
     path.write_bytes(b"\x80\x04\x95" + bytes(500))
     with refused(nncore.files.FileFormatError, str(path)):
