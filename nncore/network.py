@@ -113,6 +113,11 @@ class Network(_core.Predictor):
         self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,
         backend="auto",
     ):  # fmt: skip
+        if isinstance(n_in, Layer):
+            raise TypeError(
+                "the first argument of Network is the number of inputs: "
+                f"Network(n_in, {n_in!r}, ...), got a layer"
+            )
         check_layers(layers)
         check_linear(layers)
         self._build(n_in, layers, loss, optimizer, dtype, seed, backend)

@@ -513,7 +513,22 @@ ALL_ACTIVATIONS = "Known: identity, relu, sigmoid, softmax, softplus, softsign, 
             lambda: Dense(2, "sigmiod"),
             ["Unknown activation 'sigmiod'. Did you mean \"sigmoid\"? " + ALL_ACTIVATIONS],
         ),
-        (lambda: Dense(2, "ReLU"), ["Unknown activation 'ReLU'. ", ALL_ACTIVATIONS]),
+        (
+            lambda: Dense(2, "ReLU"),
+            ["Unknown activation 'ReLU'. Did you mean \"relu\"? " + ALL_ACTIVATIONS],
+        ),
+        (
+            lambda: Dense(2, "TANHH"),
+            ["Unknown activation 'TANHH'. Did you mean \"tanh\"? " + ALL_ACTIVATIONS],
+        ),
+        (
+            lambda: Dense(2, "linear"),
+            ["Unknown activation 'linear'. Did you mean \"identity\"? " + ALL_ACTIVATIONS],
+        ),
+        (
+            lambda: Dense(2, "Logistic"),
+            ["Unknown activation 'Logistic'. Did you mean \"sigmoid\"? " + ALL_ACTIVATIONS],
+        ),
         (lambda: Dense(2, "qqq"), ["Unknown activation 'qqq'. " + ALL_ACTIVATIONS]),
         (lambda: Dense(2, None), ["Unknown activation None. " + ALL_ACTIVATIONS]),
         (lambda: Dense(2, ["relu"]), ["Unknown activation ['relu']. ", ALL_ACTIVATIONS]),
@@ -585,6 +600,13 @@ def test_sizes(value):
         Network(value, Dense(2))
     with refused(ValueError, f"n_out of Dense must be an integer of at least 1, got {value!r}"):
         Dense(value)
+
+
+def test_the_number_of_inputs_comes_first():
+    message = "the first argument of Network is the number of inputs: Network(n_in, Dense(3, 'ide"
+    for more in ([], [Dense(1)]):
+        with refused(TypeError, message):
+            Network(Dense(3), *more)
 
 
 def test_layers_are_needed():
