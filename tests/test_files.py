@@ -341,6 +341,22 @@ def test_only_regular_files_are_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["pipe"] and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
 
 
+def test_a_file_that_appears_meanwhile(tmp_path, monkeypatch):
+    """Another thread made it just after it was looked for; it is no device."""
+    path, real, asked = tmp_path / "m", os.stat, []
+    path.write_bytes(b"")
+
+    def not_yet(name, **options):
+        if os.fspath(name) == os.fspath(path) and not asked:
+            asked.append(name)
+            raise FileNotFoundError(name)
+        return real(name, **options)
+
+    monkeypatch.setattr(os, "stat", not_yet)
+    files.write(path, {}, {"a": "b"})
+    assert asked and files.read(path) == ({}, {"a": "b"})
+
+
 def test_many_threads_write_one_file(tmp_path):
     path, errors = tmp_path / "m", []
 
