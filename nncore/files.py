@@ -56,9 +56,11 @@ def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -
     if not os.path.basename(os.fsdecode(path)):  # realpath would drop the slash at the end
         raise IsADirectoryError(errno.EISDIR, "expected the path of a file, got a folder's", path)
     target = os.path.realpath(os.fsdecode(path))
-    mode = os.stat(target).st_mode & 0o777 if os.path.isfile(target) else None
-    if mode is None and os.path.exists(target):  # the rename would replace even /dev/null
-        kind = "a folder" if os.path.isdir(target) else "a device or pipe"
+    mode = None
+    with contextlib.suppress(OSError):  # asked once: others may make the file meanwhile
+        mode = os.stat(target).st_mode
+    if mode is not None and not stat.S_ISREG(mode):  # the rename would replace even /dev/null
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
         raise FileExistsError(f"{target} is {kind}, not a regular file; choose another name.")
     folder = os.path.dirname(target)
     # The random part keeps threads apart, and leftovers of a killed process out of the way.
@@ -74,7 +76,7 @@ def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -
     try:
         with open(handle, "wb") as file:
             if mode is not None:
-                os.chmod(temporary, mode)
+                os.chmod(temporary, mode & 0o777)
             for part in parts:
                 file.write(part)
             file.flush()
@@ -157,8 +159,11 @@ def _parts(tensors, metadata) -> list:
 
 def _read(file, size: int, where: str) -> tuple[Tensors, dict[str, str]]:
     try:
-        length = int.from_bytes(file.read(8), "little")
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
         if length > size - 8:
+            if length > MAX_HEADER or file.read(1) not in (b"", b"{"):  # no length, so not cut off
+                raise ValueError(f"begins with {start!r}; not a safetensors file")
             raise ValueError(f"expected over {8 + length} bytes, got {size}; copy the file again")
         if length > MAX_HEADER:
             raise ValueError(f"expected a header of at most {MAX_HEADER} bytes, got {length}")

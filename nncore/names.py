@@ -13,6 +13,9 @@ LOSS_ALIASES = {
     "half_squared_error": "half_mse",
 }
 
+# What others call them: only suggested.
+_SYNONYMS = {"linear": "identity", "logistic": "sigmoid"}
+
 
 def look_up(what, name, known):
     """Return `name` if it is in `known`; otherwise say which names are, and the nearest one."""
@@ -21,7 +24,9 @@ def look_up(what, name, known):
     import difflib  # only needed here, and it is slow to import
 
     message = f"Unknown {what} {name!r}."
-    near = difflib.get_close_matches(str(name), known, 1)
+    lower = {each.lower(): each for each in known}
+    lower |= {other: each for other, each in _SYNONYMS.items() if each in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, 1)
     if near:
-        message += f' Did you mean "{near[0]}"?'
+        message += f' Did you mean "{lower[near[0]]}"?'
     raise ValueError(f"{message} Known: {', '.join(sorted(known))}.")

@@ -113,6 +113,11 @@ class Network(_core.Predictor):
         self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,
         backend="auto",
     ):  # fmt: skip
+        if isinstance(n_in, Layer):
+            raise TypeError(
+                "the first argument of Network is the number of inputs: "
+                f"Network(n_in, {n_in!r}, ...), got a layer"
+            )
         check_layers(layers)
         check_linear(layers)
         self._build(n_in, layers, loss, optimizer, dtype, seed, backend)
@@ -338,12 +343,12 @@ class Network(_core.Predictor):
         self._batch_size(len(X), len(X))
         n_threads = as_count(n_threads)
         with self._training:
-            loss = self._epoch(X, y, len(X), False, n_threads, 1, History())
+            loss = self._epoch(X, y, len(X), False, n_threads, None, History())
         self._check_parameters()
         return loss
 
     def _epoch(self, X, y, batch_size, shuffle, n_threads, epoch, history):
-        """One pass; the mean loss of its rows."""
+        """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         order = self._rng.permutation(rows) if shuffle else None
@@ -352,11 +357,19 @@ class Network(_core.Predictor):
         history.seconds += time.perf_counter() - start
         history.n_steps += len(losses)
         if not np.isfinite(losses[-1]):
-            broken = "" if np.isfinite(self.theta).all() else " The update before it overflowed."
+            batch = len(losses)
+            where = f" at epoch {epoch}, batch {batch}" if epoch else ""
+            if not np.isfinite(self.theta).all():
+                fix = f"The parameters are no longer finite: {_START_AGAIN}."
+            elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
+                fix = (
+                    "Scale the inputs and targets. If training before made the parameters too "
+                    f"large, {_START_AGAIN}."
+                )
+            else:
+                fix = "Try a smaller learning rate, or scale the inputs and targets."
             raise FloatingPointError(
-                f"Loss became {losses[-1]:g} at epoch {epoch}, batch {len(losses)}; that update "
-                "was not applied. Try a smaller learning rate, or scale the inputs and targets."
-                + broken
+                f"Loss became {losses[-1]:g}{where}; that update was not applied. {fix}"
             )
         sizes = np.full(len(losses), batch_size)
         sizes[-1] = rows - batch_size * (len(losses) - 1)
@@ -366,8 +379,8 @@ class Network(_core.Predictor):
         """An update can overflow where the loss before it did not."""
         if not np.isfinite(self.theta).all():
             raise FloatingPointError(
-                "The last update made parameters infinite. Try a smaller learning rate, or scale "
-                "the inputs and targets."
+                "The last update made parameters infinite or NaN, and they stay so: "
+                f"{_START_AGAIN}."
             )
 
     def _refresh_optimizer(self):
@@ -493,6 +506,13 @@ _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {*_FIXED, "_rng", "_training", "_backend", "_optimizer"}  # all that `_build` sets
 
 
+# What is left to do with parameters that are lost.
+_START_AGAIN = (
+    "make a new network, or go back to a copy made before, and use a smaller learning rate or "
+    "scale the inputs and targets"
+)
+
+
 def _as_dtype(dtype):
     try:
         found = np.dtype(dtype) if dtype is not None else None
@@ -512,6 +532,12 @@ def _as_rng(seed):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
+_TWO_CLASSES = (
+    'For two classes use Dense(1, "sigmoid") and binary_cross_entropy; for more, one output per '
+    'class, such as Dense(3, "softmax").'
+)
+
+
 def check_layers(layers):
     """Raise if these are not the layers of a network."""
     if not layers:
@@ -524,6 +550,8 @@ def check_layers(layers):
             )
         if layer.activation == "softmax" and i < len(layers) - 1:
             raise ValueError(f"layer {i} is softmax, which only the last layer may be")
+    if layers[-1].activation == "softmax" and layers[-1].n_out == 1:
+        raise ValueError(f"a softmax of one output is always 1. {_TWO_CLASSES}")
 
 
 def _choose_loss(loss, layers):
@@ -536,9 +564,12 @@ def _choose_loss(loss, layers):
     names.look_up("loss", loss, [*_core.LOSSES, *names.LOSS_ALIASES])
     needed = _core.LOSSES[loss]["output"]
     if needed not in (None, output):
+        n_out = layers[-1].n_out
+        one = needed == "softmax" and n_out == 1
+        fix = _TWO_CLASSES if one else f'Use Dense({n_out}, "{needed}").'
         raise ValueError(
             f'{loss} needs a "{needed}" output, but the last layer is "{output}": the two are '
-            f'computed together, from the raw scores. Use Dense({layers[-1].n_out}, "{needed}").'
+            f"computed together, from the raw scores. {fix}"
         )
     return loss
 

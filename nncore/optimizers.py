@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass, fields
 
@@ -12,12 +13,29 @@ class Optimizer:
     """Base of all optimizers.
 
     ``rule`` names a row of the engine's table, ``hyper`` gives its hyper-parameters in the row's
-    order. An attribute that is changed counts from the next epoch on; the state is kept as long as
-    the rule stays the same.
+    order. An attribute that is changed is checked, and counts from the next epoch on; the state is
+    kept as long as the rule stays the same.
     """
 
     rule: str
     hyper: tuple[float, ...]
+
+    def __setattr__(self, name, value):
+        """Refuse names that nothing reads, and changes that `check` refuses."""
+        known = getattr(self, "__dataclass_fields__", {})
+        if name not in known and not name.startswith("_") and not _declares(type(self), name):
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r} to set. Known: "
+                f"{', '.join(known)}. A subclass must declare its own."
+            )
+        changes, before = name in vars(self), vars(self).get(name)  # __init__ sets, then checks
+        super().__setattr__(name, value)
+        if changes and name in known:
+            try:
+                self.check()
+            except BaseException:
+                super().__setattr__(name, before)
+                raise
 
     def check(self):
         """Raise ValueError if an attribute has no meaning."""
@@ -32,11 +50,18 @@ class Optimizer:
         return {"type": kind.__name__} | {f.name: getattr(self, f.name) for f in fields(kind)}
 
 
+def _declares(kind, name):
+    """Whether a class beyond those of this module has an attribute or annotation of this name."""
+    others = (k for k in kind.__mro__ if k.__module__ not in (__name__, "builtins"))
+    return any(name in vars(k) or name in inspect.get_annotations(k) for k in others)
+
+
 def _check(optimizer, *, rates=(), fractions=()):
     for field in fields(optimizer):
         value = getattr(optimizer, field.name)
         if isinstance(field.default, float):
-            setattr(optimizer, field.name, _as_float(optimizer, field.name, value))
+            value = _as_float(optimizer, field.name, value)
+            object.__setattr__(optimizer, field.name, value)  # its own would check again
     name = type(optimizer).__name__
     for rate in rates:
         value = getattr(optimizer, rate)

@@ -85,13 +85,15 @@ def as_targets(y, rows, network, name="y", data="X"):
 def _as_classes(y, rows, network, name, data):
     """Integer labels (rows,), or rows of class weights that sum to 1."""
     n = network.n_out
-    y = _as_array(y, name, f" cross_entropy needs integer labels in 0..{n - 1} or one-hot rows.")
+    wanted = f" cross_entropy needs integer labels in 0..{n - 1} or one-hot rows."
+    y = _as_array(y, name, wanted, labels=True)
     if y.ndim == 2 and y.shape[1] == 1 and n > 1:
         y = y[:, 0]
     if y.ndim != 1:
         return y
     _check_rows(y, rows, name, data)
     if y.dtype.kind not in "iub":
+        _check_finite(_as_real(y.reshape(-1, 1), name, np.float64), name)
         raise ValueError(
             f"cross_entropy needs integer labels in 0..{n - 1} or one-hot rows of shape "
             f"({rows}, {n}); got {name} of dtype {y.dtype} and shape {y.shape}. "
@@ -158,8 +160,10 @@ def as_parameters(values, name, dtype):
     return np.asarray(_as_array(values, name), dtype=dtype)
 
 
-def _as_array(value, name, wanted=""):
+def _as_array(value, name, wanted="", labels=False):
     """An ndarray of bool, int or float, whatever it came as; or what is wrong with it."""
+    if value is None:
+        raise ValueError(f"{name} is None; expected an array of numbers.{wanted}")
     if hasattr(value, "toarray"):
         raise ValueError(f"{name} is a sparse matrix; convert it with {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray):
@@ -170,6 +174,11 @@ def _as_array(value, name, wanted=""):
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
     if array.dtype.kind in "biuf":
         return array
+    if labels and array.ndim and array.size == len(array) and array.dtype.kind in "OSTU":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}.{wanted} Number the labels, e.g. with "
+            "classes, y = np.unique(y, return_inverse=True)."
+        )
     hint = ""
     if array.dtype.kind == "O" and array.ndim == 2:
         odd = [j for j in range(array.shape[1]) if any(isinstance(v, str) for v in array[:, j])]

@@ -157,6 +157,32 @@ def test_split_returns_copies():
     assert (X == 0).all() and y.tolist() == [0, 1] * 3
 
 
+@pytest.mark.parametrize("shape", [(10,), (10, 1), (10, 3)])
+def test_split_of_targets_that_are_no_classes(shape):
+    X, y = np.arange(10), np.random.default_rng(0).normal(size=shape)
+    with pytest.raises(
+        (TypeError, ValueError), match="for numbers to be predicted .*stratify=False"
+    ):
+        split(X, y)
+    train, test, y_train, y_test = split(X, y, test_size=0.3, stratify=False)
+    assert sorted([*train, *test]) == list(range(10)) and len(test) == 3
+    assert np.array_equal(y_train, y[train]) and np.array_equal(y_test, y[test])
+    assert test.tolist() != split(X, y, test_size=0.3, seed=1, stratify=False)[1].tolist()
+
+
+@pytest.mark.parametrize(
+    "y, options, match",
+    [
+        ([0.5], {"stratify": False}, "y needs 2 rows or more, .*; y has 1 rows"),
+        (0.5, {"stratify": False}, "equally many rows"),
+        ([0, 0], {"stratify": "y"}, "stratify must be True or False; got 'y'"),
+    ],
+)
+def test_bad_use_without_classes(y, options, match):
+    with pytest.raises(ValueError, match=match):
+        split(np.zeros(np.size(y)), y, **options)
+
+
 @pytest.mark.parametrize("test_size", [0, 1, 0.0, 1.0, -0.2, 1.5, 20, True, "0.2", None, np.nan])
 def test_bad_test_size(test_size):
     with pytest.raises(ValueError, match=f"test_size must be a share .* got {test_size!r}"):
@@ -181,7 +207,7 @@ def test_bad_seed(seed):
         (np.float64(1), [0, 0], ValueError, r"X is \(\), y is \(2,\)"),
         (np.zeros(3), [0, 0, 7], ValueError, "class 7 has 1 row"),
         (np.zeros(3), ["a", "a", "b"], ValueError, "class 'b' has 1 row"),
-        (np.zeros(0), np.zeros(0, int), ValueError, "y is empty"),
+        (np.zeros(0), np.zeros(0, int), ValueError, "y has 0 rows"),
     ],
 )
 def test_bad_rows(X, y, error, match):

@@ -341,6 +341,22 @@ def test_only_regular_files_are_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["pipe"] and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
 
 
+def test_a_file_that_appears_meanwhile(tmp_path, monkeypatch):
+    """Another thread made it just after it was looked for; it is no device."""
+    path, real, asked = tmp_path / "m", os.stat, []
+    path.write_bytes(b"")
+
+    def not_yet(name, **options):
+        if os.fspath(name) == os.fspath(path) and not asked:
+            asked.append(name)
+            raise FileNotFoundError(name)
+        return real(name, **options)
+
+    monkeypatch.setattr(os, "stat", not_yet)
+    files.write(path, {}, {"a": "b"})
+    assert asked and files.read(path) == ({}, {"a": "b"})
+
+
 def test_many_threads_write_one_file(tmp_path):
     path, errors = tmp_path / "m", []
 
@@ -401,6 +417,18 @@ def test_message_names_the_file(tmp_path):
         files.read(path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"# A title\n", b"PK\3\4" * 9, b"\x20" + b"\0" * 7 + b"[1, 2]"]
+)
+def test_a_file_of_another_kind(tmp_path, content):
+    """Its first bytes are no length, so nothing is said of how long it should be."""
+    path = tmp_path / "README.md"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="not a safetensors file") as caught:
+        files.read(path)
+    assert repr(content[:8]) in str(caught.value) and "copy" not in str(caught.value)
+
+
 def test_truncated_at_every_byte(tmp_path):
     data = small()
     path = tmp_path / "m"
@@ -415,7 +443,9 @@ def test_truncated_at_every_byte(tmp_path):
 
 @pytest.mark.parametrize("length", [3, 2**20, 2**31, 2**32, 2**63, 2**64 - 1])
 def test_header_longer_than_the_file(length):
-    refuse(length.to_bytes(8, "little") + b"{}", f"expected over {length + 8} bytes, got 10")
+    cut_off = length <= files.MAX_HEADER
+    match = f"expected over {length + 8} bytes, got 10" if cut_off else "not a safetensors file"
+    refuse(length.to_bytes(8, "little") + b"{}", match)
 
 
 def test_header_longer_than_the_limit():

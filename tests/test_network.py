@@ -404,7 +404,8 @@ def test_a_row_alone_has_the_bits_it_has_in_a_batch(n_out, isa, dtype):
     rng = np.random.default_rng(5)
     X = rng.normal(size=(600, 20)).astype(dtype)
     network = Network(
-        20, Dense(37, "tanh"), Dense(17, "softplus"), Dense(n_out, "softmax"), loss="mse",
+        20, Dense(37, "tanh"), Dense(17, "softplus"),
+        Dense(n_out, "softmax" if n_out > 1 else "sigmoid"), loss="mse",
         dtype=dtype, seed=0, backend=isa,
     )  # fmt: skip
     whole = network.predict(X)

@@ -297,3 +297,18 @@ def test_public_names():
     visible = {name for name in vars(nncore) if not name.startswith("_")}
     modules = {name for name in visible if type(getattr(nncore, name)) is type(sys)}
     assert visible - modules == set(nncore.__all__) - modules
+
+
+def test_python_m_nncore_is_the_command():
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "nncore", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"nncore {nncore.__version__}\n")
+    wrong = run("dance")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("usage: nncore ")

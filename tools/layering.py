@@ -43,6 +43,7 @@ PYTHON_LAYERS = [
     ["__init__"],
     ["demo", "bench"],
     ["cli"],
+    ["__main__"],
 ]
 # (module, what it imports inside functions only): why
 LAZY = {

@@ -38,20 +38,27 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(
-    X: np.ndarray, y: np.ndarray, *, test_size: float = 0.2, seed: int = 0
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    test_size: float = 0.2,
+    seed: int = 0,
+    stratify: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Hold out a part of the rows, the same share of every class.
+    """Hold out a part of the rows, by default the same share of every class.
 
     Parameters
     ----------
     X : array_like, shape (n_rows, ...)
     y : array_like of integers, booleans or strings, shape (n_rows,)
-        The class of each row.
+        The class of each row. Without `stratify`, targets of any type and shape (n_rows, ...).
     test_size : float
         Share of each class to hold out, between 0 and 1. It is rounded to whole rows, with at
         least one row of every class on either side.
     seed : int
         Which rows: the same seed gives the same split.
+    stratify : bool
+        False takes all rows as one class: for targets that are numbers.
 
     Returns
     -------
@@ -66,17 +73,19 @@ def split(
     ((1347, 64), (450, 64))
     """
     X, y = np.asarray(X), np.asarray(y)
-    if y.ndim != 1:
+    if not isinstance(stratify, (bool, np.bool_)):
+        raise ValueError(f"stratify must be True or False; got {stratify!r}.")
+    if stratify and y.ndim != 1:
         raise ValueError(
             f"y must hold one class label per row, shape (n_rows,); got shape {y.shape}. "
-            "For one-hot rows pass y.argmax(axis=1)."
+            "For one-hot rows pass y.argmax(axis=1), for numbers to be predicted stratify=False."
         )
-    if y.dtype.kind not in "biuSU":
+    if stratify and y.dtype.kind not in "biuSU":
         raise TypeError(
             f"y must hold classes (integers, booleans or strings); got dtype {y.dtype}. "
-            "Convert labels with y.astype(int); numbers to be predicted have no classes."
+            "Convert labels with y.astype(int); for numbers to be predicted pass stratify=False."
         )
-    if X.ndim == 0 or len(X) != len(y):
+    if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
         raise ValueError(f"X and y must have equally many rows; X is {X.shape}, y is {y.shape}.")
     if not isinstance(test_size, (float, np.floating)) or not 0 < test_size < 1:
         raise ValueError(
@@ -84,14 +93,18 @@ def split(
         )
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0; got {seed!r}.")
-    classes, counts = np.unique(y, return_counts=True)
+    label = y if stratify else np.zeros(len(y), int)
+    classes, counts = np.unique(label, return_counts=True)
     if len(y) == 0 or counts.min() < 2:
-        few = f"class {classes[counts.argmin()].item()!r} has 1 row" if len(y) else "y is empty"
-        raise ValueError(f"every class needs 2 rows or more, to train and to test; {few}.")
+        few = f"y has {len(y)} rows"
+        if stratify and len(y):
+            few = f"class {classes[counts.argmin()].item()!r} has 1 row"
+        what = "every class needs" if stratify else "y needs"
+        raise ValueError(f"{what} 2 rows or more, to train and to test; {few}.")
 
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(y), bool)
-    for label, count in zip(classes, counts, strict=True):
+    for each, count in zip(classes, counts, strict=True):
         n_test = min(max(round(test_size * count), 1), count - 1)
-        held_out[rng.permutation(np.flatnonzero(y == label))[:n_test]] = True
+        held_out[rng.permutation(np.flatnonzero(label == each))[:n_test]] = True
     return X[~held_out], X[held_out], y[~held_out], y[held_out]
