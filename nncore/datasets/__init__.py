@@ -18,7 +18,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
     -------
     X : ndarray of float32, shape (1797, 64)
         One image of 8 x 8 pixels per row. Values are whole numbers from 0 (paper) to 16 (ink):
-        divide by 16 before training.
+        scale before training, as ``X / 8 - 1`` or ``X / 16``.
     y : ndarray of int64, shape (1797,)
         The digits, 0 to 9.
 
