@@ -270,8 +270,8 @@ typedef struct {
     int packed;
 } b_block;
 
-/* The parameters that a panel of tiles updates in the end, as far as they are fetched meanwhile:
- * tile by tile an equal part of the rows. */
+/* The parameters that a panel of tiles updates in the end, which are fetched meanwhile: tile by tile
+ * an equal part of the rows, or the first of that part where rows do not follow each other. */
 typedef struct {
     const real *at[3];
     ptrdiff_t ld;
