@@ -20,7 +20,7 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c"],
+    "plan": ["plan.c", "run.inc.h"],
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
@@ -28,7 +28,7 @@ C_SYSTEM = {
     "isa": {"immintrin.h", "arm_neon.h"},
     "dispatch": {"cpuid.h", "math.h", "string.h"},
     "pool": {"fenv.h", "pthread.h", "sched.h", "signal.h", "stdatomic.h", "time.h"},
-    "plan": {"math.h", "stdatomic.h", "string.h"},
+    "plan": {"math.h", "stdatomic.h", "stddef.h", "string.h"},
 }
 
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above

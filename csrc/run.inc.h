@@ -1,0 +1,279 @@
+/* Part of plan.c: what all runs of a plan stand on. The workspace of a block of rows, a run with
+ * its caller who may want to stop, and work in parts, for threads and to be stopped in between. */
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "nnc.h"
+
+/* ---- what a plan is made of ------------------------------------------------------------- */
+
+static const nnc_step *last_step(const nnc_plan *plan) { return &plan->steps[plan->n_steps - 1]; }
+
+static int fused(const nnc_plan *plan) { return nnc_losses[plan->loss].output != NNC_OUTPUT_ANY; }
+
+/* The activation that step s applies: none where the loss starts from the raw scores. */
+static int step_act(const nnc_plan *plan, int s, int raw) {
+    return raw && s == plan->n_steps - 1 ? NNC_ACT_identity : plan->steps[s].act;
+}
+
+static int keeps_x(int act) { return act == NNC_ACT_softmax || nnc_acts[act].keeps == NNC_KEEPS_X; }
+
+/* ---- the workspace ---------------------------------------------------------------------- */
+
+/* Elements from row to row of an arena: whole NNC_ALIGN bytes, and not a multiple of 1 KB, for
+ * rows a power of two apart share their cache sets. */
+static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
+    const ptrdiff_t pad = NNC_ALIGN / (ptrdiff_t)k->size;
+    const ptrdiff_t ld = (n + pad - 1) / pad * pad;
+    return ld * (ptrdiff_t)k->size % 1024 ? ld : ld + pad;
+}
+
+/* The workspace of one block of rows. */
+typedef struct {
+    nnc_slot *slots;
+    char *gemm_work; /* of each thread */
+    void *x, *t;     /* gathered rows, where an index is given */
+    int64_t *labels;
+    ptrdiff_t ldx, ldt;
+    size_t used;
+} frame;
+
+static void *take(frame *f, char *work, size_t bytes) {
+    void *p = work ? work + f->used : NULL;
+    f->used += (bytes + NNC_ALIGN - 1) / NNC_ALIGN * NNC_ALIGN;
+    return p;
+}
+
+/* Lays the workspace out for blocks of `rows` rows; with work == NULL it only counts the bytes.
+ * Without training nothing is kept: the steps' outputs take turns in two arenas. */
+static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int threads, char *work) {
+    const nnc_kernels *k = plan->kernels;
+    const ptrdiff_t n_in = plan->steps[0].n_in, n_out = last_step(plan)->n_out;
+    const size_t row_bytes = (size_t)rows * k->size;
+    frame f = {.ldx = arena_ld(k, n_in), .ldt = arena_ld(k, n_out)};
+    f.slots = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_slot));
+    f.gemm_work = take(&f, work, k->gemm_work * (size_t)threads);
+    ptrdiff_t widest = 0;
+    for (int s = 0; s < plan->n_steps; s++) {
+        const ptrdiff_t ld = arena_ld(k, plan->steps[s].n_out);
+        if (ld > widest) widest = ld;
+    }
+    const size_t wide = row_bytes * (size_t)widest, out = row_bytes * (size_t)f.ldt;
+    void *turns[2] = {NULL, NULL}, *z = NULL, *dy = NULL;
+    if (use != NNC_PREDICT) {
+        f.x = take(&f, work, row_bytes * (size_t)f.ldx);
+        f.t = take(&f, work, out);
+        f.labels = take(&f, work, (size_t)rows * sizeof(int64_t));
+    }
+    if (use != NNC_TRAIN) {
+        for (int turn = 0; turn < 2; turn++) turns[turn] = take(&f, work, wide);
+        z = take(&f, work, wide);
+        dy = take(&f, work, out);
+    }
+    for (int s = 0; s < plan->n_steps; s++) {
+        const int apart = keeps_x(plan->steps[s].act);
+        nnc_slot at = {
+            .y = turns[s % 2], .z = z, .dz = dy, .ld = arena_ld(k, plan->steps[s].n_out)};
+        if (use == NNC_TRAIN) {
+            const size_t bytes = row_bytes * (size_t)at.ld;
+            at.y = take(&f, work, bytes);
+            at.dz = take(&f, work, bytes);
+            at.z = apart ? take(&f, work, bytes) : NULL;
+        }
+        if (!apart) at.z = at.y;
+        if (work) f.slots[s] = at;
+    }
+    return f;
+}
+
+/* ---- one run: a plan, its parameters and a caller who may want to stop -------------------- */
+
+typedef struct {
+    const nnc_plan *plan;
+    const char *theta;
+    frame f;
+    int threads, small;
+    nnc_poll poll;
+    void *context;
+    double work_left; /* operations until the next poll */
+    atomic_int *stop; /* the poll has asked for it */
+    int committed;    /* parameters have changed: the step is finished first */
+} run;
+
+enum { WORK_PER_POLL = 4000000, WORK_PER_CALL = 4000 }; /* operations: about 50 us, and 50 ns */
+
+static int wants_stop(run *r, double operations) {
+    if ((r->work_left -= operations + WORK_PER_CALL) <= 0) {
+        r->work_left = WORK_PER_POLL;
+        if (r->poll != NULL && r->poll(r->context)) atomic_store(r->stop, 1);
+    }
+    return !r->committed && atomic_load_explicit(r->stop, memory_order_relaxed);
+}
+
+static const void *element(const run *r, const void *at, ptrdiff_t offset) {
+    return at ? (const char *)at + offset * (ptrdiff_t)r->plan->kernels->size : NULL;
+}
+
+static const void *parameter(const run *r, ptrdiff_t offset) {
+    return offset < 0 ? NULL : element(r, r->theta, offset);
+}
+
+/* ---- work in parts: for threads, and to be stopped in between ------------------------------ */
+
+/* Operations for each lane, so that they take about as long on each instruction set. */
+enum {
+    WORK_PER_THREADS = 1250000, /* some 200 us: a step or call that may wake threads at all    */
+    WORK_PER_PART = 40000,      /* some 6 us: what one of them must at least have to do        */
+    PART_WORK = 300000000       /* some 50 ms: the longest that nothing may stop               */
+};
+
+/* Operations that may pass without a poll. */
+static double longest(const nnc_plan *plan) {
+    return plan->longest > 0 ? plan->longest : (double)PART_WORK * plan->kernels->lanes;
+}
+
+/* How many threads a step or call of so many operations may use. In shorter ones threads would
+ * fall asleep between products that are worth dividing. */
+static int threads_for(const nnc_plan *plan, double operations) {
+    return operations < (double)WORK_PER_THREADS * plan->kernels->lanes ? 1 : plan->threads;
+}
+
+/* Among how many threads to divide so many operations. */
+static int parts_for(const run *r, double operations) {
+    const double most = operations / ((double)WORK_PER_PART * r->plan->kernels->lanes);
+    return most < 2 ? 1 : most < r->threads ? (int)most : r->threads;
+}
+
+/* Where part p of n things begins, in whole units. */
+static ptrdiff_t part_start(ptrdiff_t n, ptrdiff_t unit, int p, int parts) {
+    const ptrdiff_t at = (n + unit - 1) / unit * p / parts * unit;
+    return at < n ? at : n;
+}
+
+static nnc_update update_at(const run *r, const nnc_update *update, ptrdiff_t offset) {
+    nnc_update u = *update;
+    u.theta = (void *)element(r, u.theta, offset);
+    for (int v = 0; v < NNC_MAX_VECTORS; v++) u.state[v] = (void *)element(r, u.state[v], offset);
+    return u;
+}
+
+/* The part of a product in rows i .. i + m and columns j .. j + n. */
+static nnc_gemm gemm_at(const run *r, const nnc_gemm *g, ptrdiff_t i, ptrdiff_t m, ptrdiff_t j,
+                        ptrdiff_t n) {
+    nnc_gemm p = *g;
+    p.m = m, p.n = n;
+    p.a = element(r, g->a, i * g->a_row);
+    p.b = element(r, g->b, j * g->b_col);
+    p.c = (void *)element(r, g->c, i * g->ldc + j);
+    p.y = (void *)element(r, g->y, i * g->ldy + j);
+    p.kept = element(r, g->kept, i * g->ld_kept + j);
+    p.bias = element(r, g->bias, j);
+    p.update = update_at(r, &g->update, i * g->ldc + j);
+    p.arena = g->arena && n == g->n; /* the rest of a row may be another part's */
+    return p;
+}
+
+typedef struct {
+    const run *r;
+    const nnc_gemm *g;
+} gemm_job;
+
+/* The longer side is divided: what belongs to the other one is packed by each thread. */
+static void gemm_part(void *context, int part, int parts) {
+    const gemm_job *job = context;
+    const nnc_gemm *g = job->g;
+    const nnc_kernels *k = job->r->plan->kernels;
+    const int by_rows = g->m >= g->n;
+    const ptrdiff_t size = by_rows ? g->m : g->n, unit = by_rows ? k->tile_rows : k->tile_cols;
+    const ptrdiff_t from = part_start(size, unit, part, parts);
+    const ptrdiff_t count = part_start(size, unit, part + 1, parts) - from;
+    if (count == 0) return;
+    nnc_gemm p = by_rows ? gemm_at(job->r, g, from, count, 0, g->n)
+                         : gemm_at(job->r, g, 0, g->m, from, count);
+    p.work = job->r->f.gemm_work + (size_t)part * k->gemm_work;
+    k->gemm(&p);
+}
+
+static void divide_gemm(const run *r, nnc_gemm *g, double operations) {
+    const int parts = parts_for(r, operations);
+    g->work = r->f.gemm_work;
+    if (parts == 1)
+        r->plan->kernels->gemm(g);
+    else
+        nnc_run_parts(gemm_part, &(gemm_job){r, g}, parts, r->plan->spin);
+}
+
+/* Runs a product, a long one in pieces of some 50 ms at most; returns whether to stop. A piece has
+ * a multiple of the columns that a kernel packs at a time, and many rows, so little is packed
+ * twice. */
+static int run_gemm(run *r, nnc_gemm *g) {
+    enum { PIECE_COLS = 512, PIECE_ROWS = 64 };
+    const double per_element = 2.0 * (double)g->k;
+    const double whole = per_element * (double)g->m * (double)g->n;
+    const double most = longest(r->plan);
+    if (whole <= most) {
+        divide_gemm(r, g, whole);
+        return wants_stop(r, whole);
+    }
+    ptrdiff_t rows = (ptrdiff_t)(most / (per_element * PIECE_COLS));
+    if (rows < PIECE_ROWS) rows = PIECE_ROWS;
+    for (ptrdiff_t j = 0; j < g->n; j += PIECE_COLS)
+        for (ptrdiff_t i = 0; i < g->m; i += rows) {
+            const ptrdiff_t m = g->m - i < rows ? g->m - i : rows;
+            const ptrdiff_t n = g->n - j < PIECE_COLS ? g->n - j : PIECE_COLS;
+            const double operations = per_element * (double)m * (double)n;
+            nnc_gemm piece = gemm_at(r, g, i, m, j, n);
+            divide_gemm(r, &piece, operations);
+            if (wants_stop(r, operations)) return 1;
+        }
+    return 0;
+}
+
+/* Gathering and updating are bound by memory: an element takes as long as so many operations. */
+enum { WORK_PER_GATHERED = 40, WORK_PER_UPDATED = 40 };
+
+typedef struct {
+    const run *r;
+    ptrdiff_t rows, n;
+    const int64_t *index;
+    const void *x;
+    ptrdiff_t ldx;
+    void *y;
+    ptrdiff_t ldy;
+} gather_job;
+
+static void gather_part(void *context, int part, int parts) {
+    const gather_job *g = context;
+    const ptrdiff_t i = part_start(g->rows, 1, part, parts);
+    const ptrdiff_t rows = part_start(g->rows, 1, part + 1, parts) - i;
+    g->r->plan->kernels->gather(rows, g->n, g->index + i, g->x, g->ldx,
+                                (void *)element(g->r, g->y, i * g->ldy), g->ldy);
+}
+
+static void gather(const run *r, ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x,
+                   ptrdiff_t ldx, void *y, ptrdiff_t ldy) {
+    gather_job job = {r, rows, n, index, x, ldx, y, ldy};
+    const int parts = parts_for(r, (double)WORK_PER_GATHERED * (double)rows * (double)n);
+    nnc_run_parts(gather_part, &job, parts, r->plan->spin);
+}
+
+typedef struct {
+    const run *r;
+    const nnc_update *update;
+    const void *gradient;
+} update_job;
+
+static void update_part(void *context, int part, int parts) {
+    const update_job *job = context;
+    const ptrdiff_t n = job->r->plan->n_params, unit = 4096;
+    const ptrdiff_t from = part_start(n, unit, part, parts);
+    const nnc_update u = update_at(job->r, job->update, from);
+    u.rule(part_start(n, unit, part + 1, parts) - from, u.theta,
+           element(job->r, job->gradient, from), u.state, u.coef);
+}
+
+static void update_all(const run *r, const nnc_update *update, const void *gradient) {
+    update_job job = {r, update, gradient};
+    const int parts = parts_for(r, (double)WORK_PER_UPDATED * (double)r->plan->n_params);
+    nnc_run_parts(update_part, &job, parts, r->plan->spin);
+}
