@@ -299,10 +299,11 @@ def test_public_names():
     assert visible - modules == set(nncore.__all__) - modules
 
 
-def test_python_m_nncore_is_the_command():
+def test_python_m_nncore_is_the_command(tmp_path):
     def run(*arguments):
         return subprocess.run(
             [sys.executable, "-m", "nncore", *arguments],
+            cwd=tmp_path,  # not the folder of the sources
             capture_output=True,
             text=True,
             check=False,
