@@ -1,10 +1,12 @@
 """Matrix products: how close to the processor's limit, and against NumPy's BLAS."""
 
+from functools import partial
+
 import numpy as np
 
 import nncore
 from nncore import _core
-from nncore.bench.timing import fma_peak, print_header, take_turns
+from nncore.bench.timing import print_header, take_turns
 
 LARGE = (512, 1024, 2048)
 SQUARES = (16, 17, 24, 32, 33, 48, 63, 64, 65, 96, 100, 128, 192, 255, 256, 384, 512, 1000, 1024,
@@ -51,31 +53,21 @@ def against_peak(sizes):
                 a[...], b[...] = rng.standard_normal((2, n, n))
                 c = np.empty((n, n), dtype)
                 for ta, tb in ((False, False), (True, False), (False, True)):
-                    kernels.gemm(a, b, c, transpose_a=ta, transpose_b=tb)
+                    how = {"transpose_a": ta, "transpose_b": tb, "b_has_slack": True}
+                    product = partial(kernels.gemm, a, b, c, **how)
+                    product()
                     check(c, a.T if ta else a, b.T if tb else b)
                     # The probe takes turns with the product, so a drift reaches both.
-                    rates = []
-                    for _ in range(3 if n > 1024 else 5):
-                        peaks.append(fma_peak(kernels, 0.02))
-                        seconds = best_of(kernels, a, b, c, ta, tb, 1 if n > 1024 else 5)
-                        rates.append((2 * n**3 / seconds, 2 * n**3 / seconds / peaks[-1]))
-                    rate, share = sorted(rates)[len(rates) // 2]
-                    cells.append(f"{rate * 1e-9:11.1f} {100 * share:5.1f} %")
+                    probe = partial(kernels.fma_probe, 20_000)
+                    seconds, probed = take_turns([product, probe], bursts=15, seconds=0.005)
+                    rate, peak = 2 * n**3 / seconds, probe() / probed
+                    peaks.append(peak)
+                    cells.append(f"{rate * 1e-9:11.1f} {100 * rate / peak:5.1f} %")
             print(
                 f"{isa:9}{dtype:9}{np.median(peaks) * 1e-9:6.1f}   "
                 + "".join(f"{cell:>19}" for cell in cells),
                 flush=True,
             )
-
-
-def best_of(kernels, a, b, c, ta, tb, repeats):
-    """Seconds of one product: the median of `repeats`."""
-    [seconds] = take_turns(
-        [lambda: kernels.gemm(a, b, c, transpose_a=ta, transpose_b=tb, b_has_slack=True)],
-        bursts=repeats,
-        seconds=0.005,
-    )
-    return seconds
 
 
 def against_numpy(quick):

@@ -36,7 +36,7 @@ static const nnc_kernels kernels = {
     .isa = ISA_NAME,
     .dtype = REAL_DTYPE,
     .size = sizeof(real),
-    .gemm_work = sizeof(real) * ((size_t)NNC_BLOCK * (GROUP * SLIVER + BLOCK_COLS) +
+    .gemm_work = sizeof(real) * ((size_t)NNC_BLOCK * (KEPT_PANELS * SLIVER + BLOCK_COLS) +
                                   TILE_ROWS * BLOCK_COLS),
     .lanes = LANES,
     .tile_rows = TILE_ROWS,

@@ -13,31 +13,39 @@ enum {
     SLIVER = (TILE_ROWS + LANES - 1) / LANES * LANES, /* a packed column of a tile's rows of A   */
     B_GROUP = 4,                                      /* panels of B copied at a time, */
     GROUP = 48 / TILE_ROWS,                           /* and of A                      */
-    WIDE_VECS = 8,           /* the tile of a single row is this many vectors wide */
-    DIRECT_BYTES = 1 << 20,  /* a B no larger, an L2, is read where it lies,       */
-    DIRECT_STRIDE = 1 << 11, /* unless its rows are far apart                      */
-    FAR_BYTES = 1 << 18,     /* a C no larger than this is taken to be in cache    */
+    KEPT_PANELS = 2048 / TILE_ROWS + 1, /* of A, for all columns: 2.8 MB, untouched until needed */
+    WIDE_VECS = 8,                      /* the tile of a single row is this many vectors wide */
+    DIRECT_BYTES = 1 << 20,             /* a B no larger, an L2, is read where it lies,       */
+    DIRECT_STRIDE = 1 << 11,            /* unless its rows are far apart                      */
+    FAR_BYTES = 1 << 18,                /* a C no larger than this is taken to be in cache    */
 };
 
 /* How a tile finds A[i, p]: row-major rows `step` apart, or a[p * step + i] (a packed sliver, and
  * the transposed X of the weight gradient). */
 enum { A_ROWS, A_COLS };
 
-/* Packing pays when B is transposed, or when it is used often enough and reads badly as it lies. */
+/* Packing pays when B is transposed, or when it is used often enough and reads badly as it lies:
+ * from far, or in tiles that each fill one line and touch two. */
 static int wants_packed_b(const nnc_gemm *g) {
+    enum { LINE = 64, TILE_FILLS_A_LINE = TILE_COLS * sizeof(real) <= LINE };
+    const ptrdiff_t row_bytes = g->b_row * (ptrdiff_t)sizeof(real);
     if (g->b_col != 1) return 1;
-    const ptrdiff_t size = sizeof(real);
     if (g->m <= 2 * TILE_ROWS) return 0;
-    return g->k * g->n * size > DIRECT_BYTES || g->b_row * size >= DIRECT_STRIDE;
+    const int often = g->k > NNC_BLOCK / 2 && g->m >= NNC_BLOCK / 2;
+    if (TILE_FILLS_A_LINE && row_bytes % LINE && often) return 1;
+    return g->k * g->n * (ptrdiff_t)sizeof(real) > DIRECT_BYTES || row_bytes >= DIRECT_STRIDE;
 }
 
 /* Packing pays when a tile's part of A would lie in the same few cache sets: a row's stretch of a
- * block and those of 11 more, or one line of each of NNC_BLOCK rows. */
+ * block and those of 11 more, or one line of each of NNC_BLOCK rows. Or when tiles use so little of
+ * those lines that they fill half an L1. */
 static int wants_packed_a(const nnc_gemm *g, int form, ptrdiff_t step) {
+    enum { TILE_USES_HALF_A_LINE = TILE_ROWS * sizeof(real) <= 32 };
     const ptrdiff_t bytes = step * (ptrdiff_t)sizeof(real);
     if (g->n <= 2 * TILE_COLS || g->m < 2) return 0;
-    if (form == A_COLS) return (bytes >= 1024 && bytes % 1024 == 0) || bytes > 8192;
-    return bytes > 2048 && (bytes + 128) % 4096 < 256;
+    if (form == A_ROWS) return bytes > 2048 && (bytes + 128) % 4096 < 256;
+    if (TILE_USES_HALF_A_LINE && g->k > NNC_BLOCK / 2 && g->n >= 12 * TILE_COLS) return 1;
+    return (bytes >= 1024 && bytes % 1024 == 0) || bytes > 8192;
 }
 
 /* ---- the register tile ------------------------------------------------------------------ */
@@ -375,16 +383,19 @@ static void gemm(const nnc_gemm *g) {
     const ptrdiff_t block_cols = pack_b_first || fleeting ? BLOCK_COLS : n;
     const ptrdiff_t ldc = fleeting ? min_size(n, BLOCK_COLS) : g->ldc;
     const int far = !fleeting && m * g->ldc * (ptrdiff_t)sizeof(real) > FAR_BYTES;
-    real *packed_a = g->work, *packed_b = packed_a + GROUP * NNC_BLOCK * SLIVER;
-    real *panel_c = packed_b + NNC_BLOCK * BLOCK_COLS;
+    /* Packed rows of A serve all columns where there is room to keep them. */
+    const int keep_a = pack_a_first && n > block_cols && panels.count <= KEPT_PANELS;
+    real *packed_b = g->work, *panel_c = packed_b + NNC_BLOCK * BLOCK_COLS;
+    real *packed_a = panel_c + TILE_ROWS * BLOCK_COLS;
 
-    for (ptrdiff_t j = 0; j < n; j += block_cols) {
-        const ptrdiff_t cols = min_size(block_cols, n - j);
-        ptrdiff_t p = 0;
-        do { /* at least once: for k = 0 the sums are +0 */
-            const ptrdiff_t k = min_size(NNC_BLOCK, g->k - p);
-            const int last = p + k == g->k;
-            const real *a = (const real *)g->a + p * g->a_col;
+    ptrdiff_t p = 0;
+    do { /* at least once: for k = 0 the sums are +0 */
+        const ptrdiff_t k = min_size(NNC_BLOCK, g->k - p);
+        const int last = p + k == g->k;
+        const real *a = (const real *)g->a + p * g->a_col;
+        tile_args t = {.k = k, .ldc = ldc, .add = g->accumulate || p > 0, .far = far};
+        for (ptrdiff_t j = 0; j < n; j += block_cols) {
+            const ptrdiff_t cols = min_size(block_cols, n - j);
             const real *b = (const real *)g->b + p * g->b_row + j * g->b_col;
             b_block block = {b, g->b_row, pack_b_first};
             if (pack_b_first) {
@@ -392,16 +403,17 @@ static void gemm(const nnc_gemm *g) {
                 block.b = packed_b;
             }
             const real *bias = last && g->bias ? (const real *)g->bias + j : NULL;
-            tile_args t = {.k = k, .ldc = ldc, .add = g->accumulate || p > 0, .far = far};
             for (ptrdiff_t panel = 0; panel < panels.count; panel++) {
                 const ptrdiff_t i = panel_start(panels, panel);
                 const ptrdiff_t rows = panel_start(panels, panel + 1) - i, in_group = panel % GROUP;
                 t.a = a + i * g->a_row, t.a_step = a_step;
                 if (pack_a_first) {
-                    if (in_group == 0)
+                    const ptrdiff_t first = keep_a ? panel - in_group : 0;
+                    real *group = packed_a + first * k * SLIVER;
+                    if (in_group == 0 && (j == 0 || !keep_a))
                         pack_a(panels, k, panel, min_size(GROUP, panels.count - panel), a, a_step,
-                               form, packed_a);
-                    t.a = packed_a + in_group * k * SLIVER, t.a_step = SLIVER;
+                               form, group);
+                    t.a = group + in_group * k * SLIVER, t.a_step = SLIVER;
                 }
                 real *c = fleeting ? panel_c : (real *)g->c + i * ldc + j;
                 next_update next;
@@ -413,7 +425,7 @@ static void gemm(const nnc_gemm *g) {
                 else if (last)
                     epilogue(g, i, rows, j, cols);
             }
-            p += k;
-        } while (p < g->k);
-    }
+        }
+        p += k;
+    } while (p < g->k);
 }
