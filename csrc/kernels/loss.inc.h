@@ -15,10 +15,23 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
     return FMA(-z, t, z < R(0) ? R(0) : z) + v_log1p(v_exp(-FABS(z)));
 }
 
+/* A single column is a sum in one register: the other partial sums stay +0. */
 #define NNC_LOSS(name, output, mean, value, slope) \
+    static double loss_column_##name(const nnc_loss_args *g) { \
+        const real scale = (real)g->scale, *ys = g->y, *ts = g->t; \
+        real *dys = g->dy; \
+        double sum = 0; \
+        for (ptrdiff_t i = 0; i < g->rows; i++) { \
+            const real y = ys[i * g->ldy], t = ts[i * g->ldt]; \
+            sum += (double)(value); \
+            dys[i * g->lddy] = (slope) * scale; \
+        } \
+        return sum; \
+    } \
     static double loss_##name(const nnc_loss_args *g) { \
         const real scale = (real)g->scale; \
         double part[8] = {0}; \
+        if (g->n == 1) return loss_column_##name(g); \
         for (ptrdiff_t i = 0; i < g->rows; i++) { \
             const real *ys = (const real *)g->y + i * g->ldy, \
                        *ts = (const real *)g->t + i * g->ldt; \
