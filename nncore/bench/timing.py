@@ -25,6 +25,13 @@ def calibrate(call, seconds):
     return max(1, round(n * seconds / max(spent, 1e-9)))
 
 
+def run_for(call, seconds):
+    """Run `call` again and again for at least so long."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        call()
+
+
 def burst(call, count):
     """Return the seconds per call of `count` calls."""
     turns = range(count)

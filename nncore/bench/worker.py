@@ -47,6 +47,9 @@ serve(fd, place, threads)
 """
 WAIT = 600  # seconds for one answer: compilers are slow
 WARM = 0.03  # an epoch shorter than this is run once, unmeasured, before each burst
+# Seconds of unmeasured work on several threads before each burst: before that, a virtual machine may
+# run processors that have just woken on the two halves of one core.
+SPREAD = 0.1
 
 
 class WorkerError(RuntimeError):
@@ -188,6 +191,7 @@ class Holder:
 
     def __init__(self, place, threads):
         self.system = systems.load(place, threads)
+        self.threads = threads
 
     def hello(self):
         return self.system.version()
@@ -218,7 +222,9 @@ class Holder:
         spent = {}
         for form, call in self.calls.items():
             # Whoever had the turn before has filled the caches.
-            if self.units == 1:
+            if self.threads > 1:
+                timing.run_for(call, SPREAD)
+            elif self.units == 1:
                 timing.burst(call, 1 + self.counts[form] // 10)
             elif getattr(self, "last", 0) < WARM:
                 call()
