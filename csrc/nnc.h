@@ -138,10 +138,12 @@ typedef struct {
     ptrdiff_t ld;
 } nnc_slot;
 
-/* One sample of a small network, no sum of which is longer than NNC_BLOCK. */
+/* One sample of a small network, no sum of which is longer than NNC_BLOCK. Parameters and gradient
+ * are padded with zeros to whole vectors of `lanes`: each row of W, or all of it where n_out is 1,
+ * and b; the steps' w and b are offsets there. */
 typedef struct {
     const nnc_step *steps;
-    const nnc_slot *slots; /* for one row */
+    const nnc_slot *slots; /* for one row; behind the n_out elements of dz are zeros */
     int n_steps;
     const void *theta, *x;
     void *gradient;

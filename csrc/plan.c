@@ -84,6 +84,11 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
 
 /* ---- the loss: its sum, and dz of the last step -------------------------------------------- */
 
+/* The numbers of each row that the mean loss is over. */
+static double averaged_per_row(const nnc_plan *plan) {
+    return nnc_losses[plan->loss].mean == NNC_MEAN_ROWS ? 1.0 : (double)last_step(plan)->n_out;
+}
+
 static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt,
                             const int64_t *labels, double scale, int with_gradient) {
     const nnc_plan *plan = r->plan;
@@ -208,43 +213,6 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
     return b;
 }
 
-/* Whether a batch of one sample takes the short way: the network is so small that dividing products
- * among tiles takes longer than they do. */
-static int is_small(const nnc_plan *plan) {
-    enum { FEW_PARAMS = 1024 };
-    if (plan->n_params > FEW_PARAMS) return 0;
-    for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
-        const nnc_step *step = &plan->steps[s];
-        if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
-    }
-    return fused(plan) || last_step(plan)->act != NNC_ACT_softmax;
-}
-
-static double row_loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, double scale,
-                                    void *gradient) {
-    const nnc_plan *plan = r->plan;
-    const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
-    const ptrdiff_t i = all->index ? all->index[first] : first;
-    const size_t size = plan->kernels->size;
-    const nnc_loss_args target = {.rows = 1,
-                                  .n = last_step(plan)->n_out,
-                                  .y = fused(plan) ? top->z : top->y,
-                                  .t = row_of(all->t, all->ldt, i, size),
-                                  .labels = all->labels ? all->labels + i : NULL,
-                                  .dy = top->dz,
-                                  .scale = scale};
-    const nnc_row row = {.steps = plan->steps,
-                         .slots = r->f.slots,
-                         .n_steps = plan->n_steps,
-                         .theta = r->theta,
-                         .x = row_of(all->x, all->ldx, i, size),
-                         .gradient = gradient,
-                         .raw = fused(plan),
-                         .loss = plan->loss,
-                         .target = &target};
-    return plan->kernels->row(&row);
-}
-
 /* Whether parameters are updated where their gradient is computed, while it is in cache. It pays
  * for vectors beyond the L1, and must not take longer than nothing may stop. */
 static int updates_at_once(const run *r, ptrdiff_t rows) {
@@ -259,16 +227,9 @@ static int updates_at_once(const run *r, ptrdiff_t rows) {
 static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
                                     double *loss, char *gradient, const nnc_update *update) {
     const nnc_plan *plan = r->plan;
-    const int per_row = nnc_losses[plan->loss].mean == NNC_MEAN_ROWS;
-    const double count = (double)rows * (per_row ? 1.0 : (double)last_step(plan)->n_out);
+    const double count = (double)rows * averaged_per_row(plan);
     const int at_once = update && updates_at_once(r, rows);
     double sum = 0;
-    if (rows == 1 && update && r->small) {
-        *loss = row_loss_and_gradient(r, all, first, 1 / count, gradient) / count;
-        if (!isfinite(*loss)) return NNC_NOT_FINITE;
-        update->rule(plan->n_params, update->theta, gradient, update->state, update->coef);
-        return NNC_OK;
-    }
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
         const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
         const int at_end = i + size == rows;
@@ -285,6 +246,102 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     return NNC_OK;
 }
 
+/* ---- one sample at a time, in a small network ----------------------------------------------- */
+
+static void copy_row(void *flat, void *at, size_t bytes, int back) {
+    memcpy(back ? flat : at, back ? at : flat, bytes);
+}
+
+/* Copies a vector of parameters to its wide form, or back. */
+static void copy_wide(const nnc_plan *plan, const wide_vectors *w, char *flat, char *at, int back) {
+    const size_t size = plan->kernels->size;
+    if (!back) memset(at, 0, (size_t)w->n * size);
+    for (int s = 0; s < plan->n_steps; s++) {
+        const nnc_step *from = &plan->steps[s], *to = &w->steps[s];
+        const ptrdiff_t rows = wide_rows(from), n = from->n_in * from->n_out / rows;
+        const size_t ld = (size_t)whole_vectors(plan, n) * size, bytes = (size_t)n * size;
+        for (ptrdiff_t i = 0; i < rows; i++)
+            copy_row(flat + (size_t)from->w * size + (size_t)i * bytes,
+                     at + (size_t)to->w * size + (size_t)i * ld, bytes, back);
+        if (from->b >= 0)
+            copy_row(flat + (size_t)from->b * size, at + (size_t)to->b * size,
+                     (size_t)from->n_out * size, back);
+    }
+}
+
+static void copy_all_wide(const nnc_plan *plan, const wide_vectors *w, const nnc_update *update,
+                          int back) {
+    copy_wide(plan, w, update->theta, w->theta, back);
+    for (int v = 0; v < NNC_MAX_VECTORS; v++)
+        if (update->state[v]) copy_wide(plan, w, update->state[v], w->state[v], back);
+}
+
+/* Lays the wide vectors out, and clears what is between the rows there. */
+static void start_wide(const run *r, const wide_vectors *w) {
+    const nnc_plan *plan = r->plan;
+    ptrdiff_t at = 0;
+    for (int s = 0; s < plan->n_steps; s++) {
+        const nnc_step *from = &plan->steps[s];
+        const ptrdiff_t rows = wide_rows(from);
+        nnc_step *to = &w->steps[s];
+        *to = *from;
+        to->w = at;
+        at += rows * whole_vectors(plan, from->n_in * from->n_out / rows);
+        if (from->b >= 0) to->b = at, at += whole_vectors(plan, from->n_out);
+        memset(r->f.slots[s].dz, 0, (size_t)r->f.slots[s].ld * plan->kernels->size);
+    }
+    memset(w->gradient, 0, (size_t)w->n * plan->kernels->size);
+}
+
+static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *optimizer,
+                               const nnc_update *update, double *coef, const nnc_samples *samples,
+                               double *losses, ptrdiff_t *steps_done) {
+    const nnc_plan *plan = r->plan;
+    const nnc_kernels *k = plan->kernels;
+    const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
+    const double count = averaged_per_row(plan);
+    nnc_loss_args target = {.rows = 1,
+                            .n = last_step(plan)->n_out,
+                            .y = fused(plan) ? top->z : top->y,
+                            .dy = top->dz,
+                            .scale = 1 / count};
+    nnc_row row = {.steps = w->steps,
+                   .slots = r->f.slots,
+                   .n_steps = plan->n_steps,
+                   .theta = w->theta,
+                   .gradient = w->gradient,
+                   .raw = fused(plan),
+                   .loss = plan->loss,
+                   .target = &target};
+    for (ptrdiff_t step = 0; step < samples->rows; step++) {
+        const ptrdiff_t i = samples->index ? samples->index[step] : step;
+        row.x = row_of(samples->x, samples->ldx, i, k->size);
+        target.t = row_of(samples->t, samples->ldt, i, k->size);
+        target.labels = samples->labels ? samples->labels + i : NULL;
+        nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
+        losses[step] = k->row(&row) / count;
+        if (!isfinite(losses[step])) return NNC_NOT_FINITE;
+        update->rule(w->n, w->theta, w->gradient, w->state, coef);
+        ++optimizer->updates;
+        ++*steps_done;
+        if (wants_stop(r, 10.0 * (double)plan->n_params)) return NNC_STOPPED;
+    }
+    return NNC_OK;
+}
+
+/* As nnc_train in batches of one, and the same bits. */
+static nnc_status train_wide(run *r, nnc_optimizer *optimizer, const nnc_update *update,
+                             double *coef, const nnc_samples *samples, double *losses,
+                             ptrdiff_t *steps_done) {
+    const wide_vectors *w = &r->f.wide;
+    start_wide(r, w);
+    copy_all_wide(r->plan, w, update, 0);
+    const nnc_status status =
+        rows_of_wide(r, w, optimizer, update, coef, samples, losses, steps_done);
+    copy_all_wide(r->plan, w, update, 1);
+    return status;
+}
+
 /* ---- the public runs -------------------------------------------------------------------- */
 
 /* Operations of the products for that many rows. */
@@ -299,7 +356,6 @@ static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_us
                  .theta = theta,
                  .f = lay_out(plan, block, use, threads, work),
                  .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
-                 .small = is_small(plan),
                  .poll = poll,
                  .context = context,
                  .work_left = WORK_PER_POLL,
@@ -408,6 +464,8 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     atomic_int stop = 0;
     run r = start(plan, theta, largest, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     *steps_done = 0;
+    if (r.f.wide.n > 0)
+        return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
         nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);

@@ -18,6 +18,40 @@ static int step_act(const nnc_plan *plan, int s, int raw) {
 
 static int keeps_x(int act) { return act == NNC_ACT_softmax || nnc_acts[act].keeps == NNC_KEEPS_X; }
 
+/* ---- small networks ---------------------------------------------------------------------
+
+ * They are so small that dividing products among tiles takes longer than the products do. On one
+ * row at a time they are trained by kernels->row. */
+
+static ptrdiff_t whole_vectors(const nnc_plan *plan, ptrdiff_t n) {
+    const ptrdiff_t lanes = plan->kernels->lanes;
+    return (n + lanes - 1) / lanes * lanes;
+}
+
+/* The rows in which nnc_row wants the weights of a step. */
+static ptrdiff_t wide_rows(const nnc_step *s) { return s->n_out == 1 ? 1 : s->n_in; }
+
+static ptrdiff_t wide_size(const nnc_plan *plan) {
+    ptrdiff_t size = 0;
+    for (int s = 0; s < plan->n_steps; s++) {
+        const nnc_step *step = &plan->steps[s];
+        const ptrdiff_t rows = wide_rows(step);
+        size += rows * whole_vectors(plan, step->n_in * step->n_out / rows);
+        if (step->b >= 0) size += whole_vectors(plan, step->n_out);
+    }
+    return size;
+}
+
+static int is_small(const nnc_plan *plan) {
+    enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
+    if (plan->n_params > FEW_PARAMS || wide_size(plan) > FEW_PADDED) return 0;
+    for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
+        const nnc_step *step = &plan->steps[s];
+        if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
+    }
+    return fused(plan) || last_step(plan)->act != NNC_ACT_softmax;
+}
+
 /* ---- the workspace ---------------------------------------------------------------------- */
 
 /* Elements from row to row of an arena: whole NNC_ALIGN bytes, and not a multiple of 1 KB, for
@@ -28,6 +62,13 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
     return ld * (ptrdiff_t)k->size % 1024 ? ld : ld + pad;
 }
 
+/* The parameters of a small network and what moves with them, each row in whole vectors. */
+typedef struct {
+    nnc_step *steps; /* the plan's, with w and b as offsets there */
+    ptrdiff_t n;
+    void *theta, *gradient, *state[NNC_MAX_VECTORS];
+} wide_vectors;
+
 /* The workspace of one block of rows. */
 typedef struct {
     nnc_slot *slots;
@@ -35,6 +76,7 @@ typedef struct {
     void *x, *t;     /* gathered rows, where an index is given */
     int64_t *labels;
     ptrdiff_t ldx, ldt;
+    wide_vectors wide; /* to train a small network on one row at a time */
     size_t used;
 } frame;
 
@@ -83,6 +125,15 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         if (!apart) at.z = at.y;
         if (work) f.slots[s] = at;
     }
+    if (use == NNC_TRAIN && rows == 1 && is_small(plan)) {
+        wide_vectors *w = &f.wide;
+        w->n = wide_size(plan);
+        w->steps = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_step));
+        const size_t bytes = (size_t)w->n * k->size;
+        w->theta = take(&f, work, bytes);
+        w->gradient = take(&f, work, bytes);
+        for (int v = 0; v < NNC_MAX_VECTORS; v++) w->state[v] = take(&f, work, bytes);
+    }
     return f;
 }
 
@@ -92,7 +143,7 @@ typedef struct {
     const nnc_plan *plan;
     const char *theta;
     frame f;
-    int threads, small;
+    int threads;
     nnc_poll poll;
     void *context;
     double work_left; /* operations until the next poll */

@@ -1,54 +1,73 @@
 /* One sample through a small network and back. What it computes is defined by gemm and the loops
  * around it in plan.c, bit by bit; what is left out is all that larger products need, which takes
- * longer than a few numbers do. At most NNC_BLOCK inputs to a step, so each sum is one chain. */
+ * longer than a few numbers do. At most NNC_BLOCK inputs to a step, so each sum is one chain.
+ *
+ * Everything lies in whole vectors, padded with zeros that stay zero: weights and gradient as
+ * nnc_row says, the rest in rows of an arena. What is stored as a vector is loaded as that vector,
+ * which a processor forwards from store to load; anything else would wait for the cache. */
 
-/* z = x W + b, and y = f(z) unless raw. Whole vectors: z and y are rows of an arena, and what is
- * read behind the end of W and b is slack. */
+/* z = x W + b, and y = f(z) unless raw. */
 ALWAYS_INLINE void row_forward(const nnc_step *s, const nnc_slot *at, const real *theta,
                                const real *x, int raw) {
-    const ptrdiff_t n = s->n_out;
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const real *w = theta + s->w + j;
-        vec sum = VZERO;
-        for (ptrdiff_t k = 0; k < s->n_in; k++, w += n) sum = VFMA(VSPLAT(x[k]), VLOAD(w), sum);
-        if (s->b >= 0) sum = sum + VLOAD(theta + s->b + j);
-        VSTORE((real *)at->z + j, sum);
+    const ptrdiff_t n = whole_vectors(s->n_out);
+    const real *w = theta + s->w, *b = theta + s->b;
+    real *z = at->z;
+    if (s->n_out == 1) {
+        real sum = 0;
+        for (ptrdiff_t k = 0; k < s->n_in; k++) sum = FMA(x[k], w[k], sum);
+        vec first = VZERO;
+        first[0] = s->b >= 0 ? sum + b[0] : sum;
+        VSTORE(z, first);
+    } else {
+        for (ptrdiff_t j = 0; j < n; j += LANES) {
+            vec sum = VZERO;
+            for (ptrdiff_t k = 0; k < s->n_in; k++)
+                sum = VFMA(VSPLAT(x[k]), VLOAD(w + k * n + j), sum);
+            VSTORE(z + j, s->b >= 0 ? sum + VLOAD(b + j) : sum);
+        }
     }
-    if (!raw && s->act != NNC_ACT_identity)
-        kernels.act[s->act](whole_vectors(n), at->z, at->y, s->act_a);
+    if (!raw && s->act != NNC_ACT_identity) kernels.act[s->act](n, z, at->y, s->act_a);
 }
 
 /* dz of the step below from that of step s: dz W' times the slope there. */
 ALWAYS_INLINE void row_backward(const nnc_step *s, const nnc_slot *at, const real *theta) {
-    const ptrdiff_t n = s->n_out;
+    const ptrdiff_t below_n = whole_vectors(s->n_in), n = whole_vectors(s->n_out);
     const nnc_slot *below = at - 1;
     const real *dz = at->dz, *w = theta + s->w;
     real *dy = below->dz;
-    for (ptrdiff_t i = 0; i < s->n_in; i++, w += n) {
-        real sum = 0;
-        for (ptrdiff_t j = 0; j < n; j++) sum = FMA(dz[j], w[j], sum);
-        dy[i] = sum;
-    }
+    if (s->n_out == 1)
+        for (ptrdiff_t i = 0; i < below_n; i += LANES)
+            VSTORE(dy + i, VFMA(VSPLAT(dz[0]), VLOAD(w + i), VZERO));
+    else
+        for (ptrdiff_t i = 0; i < s->n_in; i++, w += n) {
+            real sum = 0;
+            for (ptrdiff_t j = 0; j < s->n_out; j++) sum = FMA(dz[j], w[j], sum);
+            dy[i] = sum;
+        }
     if (s[-1].act != NNC_ACT_identity)
-        kernels.act_slope[s[-1].act](whole_vectors(s->n_in), below->z, dy, dy, s[-1].act_a);
+        kernels.act_slope[s[-1].act](below_n, below->z, dy, dy, s[-1].act_a);
 }
 
-/* dW = x' dz, db = dz, each sum from +0. A vector may run over the end of its row of W, which the
- * next row then makes good, but not over the last. */
+/* dW = x' dz, db = dz, each sum from +0. x may end with its last element. */
 ALWAYS_INLINE void row_gradient(const nnc_step *s, const nnc_slot *at, const real *x,
                                 real *gradient) {
-    const ptrdiff_t n = s->n_out, size = s->n_in * n;
+    const ptrdiff_t n = whole_vectors(s->n_out);
     const real *dz = at->dz;
-    for (ptrdiff_t i = 0; i < s->n_in; i++)
-        for (ptrdiff_t j = 0; j < n; j += LANES) {
-            const vec dw = VFMA(VSPLAT(x[i]), VLOAD(dz + j), VZERO);
-            const ptrdiff_t to = i * n + j;
-            if (to + LANES <= size)
-                VSTORE(gradient + s->w + to, dw);
-            else
-                VSTORE_N(gradient + s->w + to, dw, (int)(size - to));
-        }
-    for (ptrdiff_t j = 0; s->b >= 0 && j < n; j++) gradient[s->b + j] = dz[j] + R(0);
+    real *dw = gradient + s->w;
+    if (s->n_out == 1) {
+        for (ptrdiff_t i = 0; i < s->n_in; i += LANES)
+            VSTORE(dw + i, VFMA(load_some(x + i, s->n_in - i), VSPLAT(dz[0]), VZERO));
+        vec first = VZERO;
+        first[0] = dz[0] + R(0);
+        if (s->b >= 0) VSTORE(gradient + s->b, first);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        const vec d = VLOAD(dz + j);
+        for (ptrdiff_t i = 0; i < s->n_in; i++)
+            VSTORE(dw + i * n + j, VFMA(VSPLAT(x[i]), d, VZERO));
+        if (s->b >= 0) VSTORE(gradient + s->b + j, d + VZERO);
+    }
 }
 
 static double row(const nnc_row *r) {

@@ -201,6 +201,9 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
     }
     check(right, "the losses differ from steps by hand");
     check(!memcmp(thetas[0], thetas[1], bytes), "the parameters differ from steps by hand");
+    for (int v = 0; v < nnc_opts[opt].vectors; v++)
+        check(!memcmp(trained.state[v], by_hand.state[v], bytes),
+              "the optimizer's vector %d differs from steps by hand", v);
     check(memcmp(thetas[0], theta0, bytes) != 0, "no parameter moved");
     memcpy(bits, thetas[0], bytes);
     release(start);
