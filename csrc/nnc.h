@@ -106,6 +106,8 @@ typedef struct {
     nnc_update update;
     int arena;  /* what lies between the rows of c and y may be overwritten */
     void *work; /* gemm_work bytes, NNC_ALIGN aligned */
+    /* NULL, or gemm_rows_work bytes: rows of A, where they are packed, serve all columns then */
+    void *rows_work;
 } nnc_gemm;
 
 /* What a loss is computed from: y (raw scores where the output is fused with the loss, else
@@ -156,8 +158,8 @@ typedef struct {
 typedef struct {
     const char *isa;
     nnc_dtype dtype;
-    size_t size;      /* of real */
-    size_t gemm_work; /* bytes of workspace for one gemm call, a multiple of NNC_ALIGN */
+    size_t size;                      /* of real */
+    size_t gemm_work, gemm_rows_work; /* bytes for one gemm call, multiples of NNC_ALIGN */
     int lanes, tile_rows, tile_cols;
     void (*gemm)(const nnc_gemm *);
     /* y = f(x); in place ok */

@@ -362,11 +362,6 @@ static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_us
                  .stop = stop};
 }
 
-/* One step that writes to `out` alone needs no arena: it takes all rows at once. */
-static int is_one_product(const nnc_plan *plan) {
-    return plan->n_steps == 1 && !keeps_x(plan->steps[0].act);
-}
-
 /* Predictions of many rows are divided by rows, each part with a frame of its own; in those of few
  * rows, products are divided. */
 enum { MANY_ROWS = 32 };

@@ -18,6 +18,18 @@ static int step_act(const nnc_plan *plan, int s, int raw) {
 
 static int keeps_x(int act) { return act == NNC_ACT_softmax || nnc_acts[act].keeps == NNC_KEEPS_X; }
 
+/* One step that writes to `out` alone needs no arena: it takes all rows at once. */
+static int is_one_product(const nnc_plan *plan) {
+    return plan->n_steps == 1 && !keeps_x(plan->steps[0].act);
+}
+
+/* Whether memory to pack all rows of x, from which weights beyond an L2 gain, is well spent. */
+static int is_large_product(const nnc_plan *plan, ptrdiff_t rows) {
+    enum { LARGE = 1 << 20 };
+    return is_one_product(plan) && rows >= NNC_BLOCK &&
+           plan->n_params * (ptrdiff_t)plan->kernels->size > LARGE;
+}
+
 /* ---- small networks ---------------------------------------------------------------------
 
  * They are so small that dividing products among tiles takes longer than the products do. On one
@@ -73,7 +85,8 @@ typedef struct {
 typedef struct {
     nnc_slot *slots;
     char *gemm_work; /* of each thread */
-    void *x, *t;     /* gathered rows, where an index is given */
+    void *rows_work;
+    void *x, *t; /* gathered rows, where an index is given */
     int64_t *labels;
     ptrdiff_t ldx, ldt;
     wide_vectors wide; /* to train a small network on one row at a time */
@@ -95,6 +108,8 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
     frame f = {.ldx = arena_ld(k, n_in), .ldt = arena_ld(k, n_out)};
     f.slots = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_slot));
     f.gemm_work = take(&f, work, k->gemm_work * (size_t)threads);
+    if (use == NNC_PREDICT && is_large_product(plan, rows))
+        f.rows_work = take(&f, work, k->gemm_rows_work);
     ptrdiff_t widest = 0;
     for (int s = 0; s < plan->n_steps; s++) {
         const ptrdiff_t ld = arena_ld(k, plan->steps[s].n_out);
@@ -242,12 +257,14 @@ static void gemm_part(void *context, int part, int parts) {
     nnc_gemm p = by_rows ? gemm_at(job->r, g, from, count, 0, g->n)
                          : gemm_at(job->r, g, 0, g->m, from, count);
     p.work = job->r->f.gemm_work + (size_t)part * k->gemm_work;
+    p.rows_work = NULL;
     k->gemm(&p);
 }
 
 static void divide_gemm(const run *r, nnc_gemm *g, double operations) {
     const int parts = parts_for(r, operations);
     g->work = r->f.gemm_work;
+    g->rows_work = r->f.rows_work;
     if (parts == 1)
         r->plan->kernels->gemm(g);
     else

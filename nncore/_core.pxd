@@ -43,6 +43,7 @@ cdef extern from "nnc.h" nogil:
         const void *kept
         ptrdiff_t ld_kept
         void *work
+        void *rows_work
 
     ctypedef struct nnc_loss_args:
         ptrdiff_t rows, n
@@ -56,7 +57,7 @@ cdef extern from "nnc.h" nogil:
         double scale
 
     ctypedef struct nnc_kernels:
-        size_t size, gemm_work
+        size_t size, gemm_work, gemm_rows_work
         int lanes, tile_rows, tile_cols
         void (*gemm)(const nnc_gemm *) noexcept nogil
         void (**act)(ptrdiff_t, const void *, void *, double) noexcept nogil

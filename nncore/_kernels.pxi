@@ -11,7 +11,7 @@ cdef class Kernels:
         self.isa, self.dtype = isa or ISA, np.dtype(dtype)
         self.k = _kernels(self.isa, self.dtype)
         self.work = _Work()
-        self.work.reserve(self.k.gemm_work)
+        self.work.reserve(self.k.gemm_work + self.k.gemm_rows_work)
 
     @property
     def lanes(self):
@@ -46,6 +46,7 @@ cdef class Kernels:
         g.a_row, g.a_col = (1 if transpose_a else ma.ld), (ma.ld if transpose_a else 1)
         g.b_row, g.b_col = (1 if transpose_b else mb.ld), (mb.ld if transpose_b else 1)
         g.accumulate, g.act_a, g.work = accumulate, parameter, self.work.at
+        g.rows_work = self.work.at + self.k.gemm_work
         if bias is not None:
             padded_bias = aligned_zeros(g.n, self.dtype)
             padded_bias[...] = bias

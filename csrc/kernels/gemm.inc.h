@@ -13,11 +13,11 @@ enum {
     SLIVER = (TILE_ROWS + LANES - 1) / LANES * LANES, /* a packed column of a tile's rows of A   */
     B_GROUP = 4,                                      /* panels of B copied at a time, */
     GROUP = 48 / TILE_ROWS,                           /* and of A                      */
-    KEPT_PANELS = 2048 / TILE_ROWS + 1, /* of A, for all columns: 2.8 MB, untouched until needed */
-    WIDE_VECS = 8,                      /* the tile of a single row is this many vectors wide */
-    DIRECT_BYTES = 1 << 20,             /* a B no larger, an L2, is read where it lies,       */
-    DIRECT_STRIDE = 1 << 11,            /* unless its rows are far apart                      */
-    FAR_BYTES = 1 << 18,                /* a C no larger than this is taken to be in cache    */
+    KEPT_PANELS = 2048 / TILE_ROWS + 1,               /* of A, for all columns: 2.8 MB */
+    WIDE_VECS = 8,           /* the tile of a single row is this many vectors wide */
+    DIRECT_BYTES = 1 << 20,  /* a B no larger, an L2, is read where it lies,       */
+    DIRECT_STRIDE = 1 << 11, /* unless its rows are far apart                      */
+    FAR_BYTES = 1 << 18,     /* a C no larger than this is taken to be in cache    */
 };
 
 /* How a tile finds A[i, p]: row-major rows `step` apart, or a[p * step + i] (a packed sliver, and
@@ -384,9 +384,9 @@ static void gemm(const nnc_gemm *g) {
     const ptrdiff_t ldc = fleeting ? min_size(n, BLOCK_COLS) : g->ldc;
     const int far = !fleeting && m * g->ldc * (ptrdiff_t)sizeof(real) > FAR_BYTES;
     /* Packed rows of A serve all columns where there is room to keep them. */
-    const int keep_a = pack_a_first && n > block_cols && panels.count <= KEPT_PANELS;
+    const int keep_a = g->rows_work && n > block_cols && panels.count <= KEPT_PANELS;
     real *packed_b = g->work, *panel_c = packed_b + NNC_BLOCK * BLOCK_COLS;
-    real *packed_a = panel_c + TILE_ROWS * BLOCK_COLS;
+    real *packed_a = keep_a ? g->rows_work : panel_c + TILE_ROWS * BLOCK_COLS;
 
     ptrdiff_t p = 0;
     do { /* at least once: for k = 0 the sums are +0 */

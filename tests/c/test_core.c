@@ -121,6 +121,7 @@ static void test_tables(void) {
             if (!k) continue;
             check(!strcmp(k->isa, name) && k->dtype == (nnc_dtype)t && k->size == size_of(k->dtype),
                   "its table describes another");
+            check(k->gemm_rows_work % NNC_ALIGN == 0, "rows take %zu bytes", k->gemm_rows_work);
             check(k->gemm_work % NNC_ALIGN == 0, "its workspace is %zu bytes", k->gemm_work);
         }
     }

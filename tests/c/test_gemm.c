@@ -22,7 +22,7 @@ typedef struct {
 
 /* How one call lays it out. */
 typedef struct {
-    int transpose_a, transpose_b, accumulate, with_bias, arena;
+    int transpose_a, transpose_b, accumulate, with_bias, arena, all_rows;
     enum { PLAIN, IN_PLACE, APART, SLOPE } epilogue;
     int act;
     ptrdiff_t lda, ldb, ldc, ldy, ld_kept;
@@ -126,7 +126,8 @@ static void *matrix(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, c
     return p;
 }
 
-static void run(const nnc_kernels *kernels, const problem *q, const layout *l, void *work) {
+static void run(const nnc_kernels *kernels, const problem *q, const layout *l, void *work,
+                void *rows_work) {
     const nnc_dtype type = q->type;
     const ptrdiff_t m = q->size.m, n = q->size.n, k = q->size.k;
     const int start = mark();
@@ -150,7 +151,7 @@ static void run(const nnc_kernels *kernels, const problem *q, const layout *l, v
     if (l->epilogue == APART) g.y = matrix(type, m, n, l->ldy, NULL, 0, 0), g.ldy = l->ldy;
     if (l->epilogue == SLOPE)
         g.kept = matrix(type, m, n, l->ld_kept, q->kept, 0, 0), g.ld_kept = l->ld_kept;
-    g.work = work;
+    g.work = work, g.rows_work = rows_work;
     kernels->gemm(&g);
 
     void *want = zeroed((size_t)(m * n), size_of(type));
@@ -193,6 +194,7 @@ static layout choose(const problem *q, int orientation, uint64_t which) {
     l.ldc = n + GAP;
     l.ldy = CHOOSE(2) ? l.ldc : n + GAP;
     l.ld_kept = CHOOSE(2) ? l.ldc : n + GAP;
+    l.all_rows = (int)CHOOSE(2);
     return l;
 }
 
@@ -202,13 +204,17 @@ static void test_shape(nnc_dtype type, shape s, int layouts) {
     const nnc_kernels *list[MAX_ISAS];
     const int isas = runnable(type, list);
     const int start = mark();
-    void *work[MAX_ISAS];
+    void *work[MAX_ISAS], *rows_work[MAX_ISAS];
     problem q = make_problem(type, s);
-    for (int i = 0; i < isas; i++) work[i] = fresh_aligned(list[i]->gemm_work);
+    for (int i = 0; i < isas; i++) {
+        work[i] = fresh_aligned(list[i]->gemm_work);
+        rows_work[i] = fresh_aligned(list[i]->gemm_rows_work);
+    }
     for (int orientation = 0; orientation < 4; orientation++)
         for (int which = 0; which < layouts; which++) {
             const layout l = choose(&q, orientation, layouts_chosen++);
-            for (int i = 0; i < isas; i++) run(list[i], &q, &l, work[i]);
+            for (int i = 0; i < isas; i++)
+                run(list[i], &q, &l, work[i], l.all_rows ? rows_work[i] : NULL);
         }
     release(start);
     free_problem(&q);
