@@ -26,7 +26,7 @@ typedef enum {
 
 /* The rows of the .def tables, numbered from 0. */
 typedef enum {
-#define NNC_ACT(name, keeps, f, slope, a) NNC_ACT_##name,
+#define NNC_ACT(name, keeps, f, slope, a, df, d2f) NNC_ACT_##name,
 #include "tables/activations.def"
 #undef NNC_ACT
     NNC_N_ACTS,
@@ -162,8 +162,10 @@ typedef struct {
     size_t gemm_work, gemm_rows_work; /* bytes for one gemm call, multiples of NNC_ALIGN */
     int lanes, tile_rows, tile_cols;
     void (*gemm)(const nnc_gemm *);
-    /* y = f(x); in place ok */
+    /* y = f(x), f'(x) and f''(x); in place ok */
     void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
+    void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
+    void (*act_d2f[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
     /* dx = dy * f'(kept); in place on dy ok */
     void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
                                   double a);

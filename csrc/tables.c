@@ -5,7 +5,7 @@
 #include "nnc.h"
 
 const nnc_act_info nnc_acts[NNC_N_ACTS] = {
-#define NNC_ACT(name, keeps, f, slope, a) {#name, NNC_KEEPS_##keeps, a},
+#define NNC_ACT(name, keeps, f, slope, a, df, d2f) {#name, NNC_KEEPS_##keeps, a},
 #include "tables/activations.def"
 #undef NNC_ACT
 };

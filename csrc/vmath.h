@@ -189,6 +189,19 @@ static inline real v_sigmoid(real x) {
     return x < R(0.0) ? q : R(1.0) - q;
 }
 
+/* s(x) s(-x), s the sigmoid: the derivative of s.  With q = s(-|x|) <= 1/2, which is accurate where
+ * it is small, q (1 - q). */
+static inline real v_sigmoid_slope(real x) {
+    real q = v_sigmoid(-VM_ABS(x));
+    return q * (R(1.0) - q);
+}
+
+/* 1 / cosh(x)^2, the derivative of tanh.  With e = exp(-2|x|), 4 e / (1 + e)^2. */
+static inline real v_sech2(real x) {
+    real y = VM_ABS(x), e = v_exp(R(-2.0) * y), d = R(1.0) + e;
+    return R(4.0) * e / (d * d);
+}
+
 /* tanh(x).  f32 0.980 ulp, f64 0.969 ulp.
  * |x| < 0.90625: |x| - |x|^3 / G(x^2), where G(z) = z / (1 - tanh(sqrt z) / sqrt z) is close to
  * 3 + 6z/5; the fit's error relative to tanh is 2^-29.9 (f32, degree 3), 2^-56.8 (f64, degree 7).

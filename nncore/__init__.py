@@ -21,6 +21,7 @@ except ModuleNotFoundError as _error:
     ) from None
 
 from . import datasets
+from .activation import Activation, activations
 from .info import get_config, show_config
 from .layers import Dense, Layer
 from .network import History, Network, load
@@ -41,12 +42,14 @@ def __getattr__(name):
 
 __all__ = [
     "SGD",
+    "Activation",
     "Adam",
     "Dense",
     "History",
     "Layer",
     "Network",
     "Optimizer",
+    "activations",
     "datasets",
     "get_config",
     "get_num_threads",

@@ -61,6 +61,8 @@ cdef extern from "nnc.h" nogil:
         int lanes, tile_rows, tile_cols
         void (*gemm)(const nnc_gemm *) noexcept nogil
         void (**act)(ptrdiff_t, const void *, void *, double) noexcept nogil
+        void (**act_df)(ptrdiff_t, const void *, void *, double) noexcept nogil
+        void (**act_d2f)(ptrdiff_t, const void *, void *, double) noexcept nogil
         void (**act_slope)(ptrdiff_t, const void *, const void *, void *, double) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,

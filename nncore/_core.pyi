@@ -94,6 +94,9 @@ class Kernels:
     def activation(
         self, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float = 0.0
     ) -> None: ...
+    def derivative(
+        self, order: int, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float = 0.0
+    ) -> None: ...
     def slope(
         self,
         name: str,

@@ -73,6 +73,18 @@ cdef class Kernels:
         cdef char *py = _vector(y, n, self.k.size, True)
         self.k.act[<int>_act_code[name]](n, px, py, parameter)
 
+    def derivative(self, order, name, x, y, parameter=0.0):
+        """y = f'(x) (order 1) or f''(x) (order 2), of vectors; y may be x."""
+        cdef ptrdiff_t n = len(x)
+        cdef char *px = _vector(x, n, self.k.size, False)
+        cdef char *py = _vector(y, n, self.k.size, True)
+        if order == 1:
+            self.k.act_df[<int>_act_code[name]](n, px, py, parameter)
+        elif order == 2:
+            self.k.act_d2f[<int>_act_code[name]](n, px, py, parameter)
+        else:
+            raise ValueError(f"order must be 1 or 2, got {order!r}")
+
     def slope(self, name, kept, dy, dx, parameter=0.0):
         """dx = dy * f'(kept), of vectors; dx may be dy."""
         cdef ptrdiff_t n = len(kept)

@@ -7,14 +7,26 @@ from . import _core
 # softmax is of a whole row, so it is not a row of the engine's table.
 ACTIVATIONS = {**_core.ACTIVATIONS, "softmax": {"keeps": "y", "a": 0.0}}
 
+ACTIVATION_ALIASES = {
+    "linear": "identity",
+    "purelin": "identity",
+    "poslin": "relu",
+    "logistic": "sigmoid",
+    "logsig": "sigmoid",
+    "tansig": "tanh",
+}
+
 LOSS_ALIASES = {
     "squared_error": "mse",
     "mean_squared_error": "mse",
     "half_squared_error": "half_mse",
 }
 
-# What others call them: only suggested.
-_SYNONYMS = {"linear": "identity", "logistic": "sigmoid"}
+
+def activation(name):
+    """Return the name of an activation, given that or an alias."""
+    name = look_up("activation", name, [*ACTIVATIONS, *ACTIVATION_ALIASES])
+    return ACTIVATION_ALIASES.get(name, name)
 
 
 def look_up(what, name, known):
@@ -25,7 +37,6 @@ def look_up(what, name, known):
 
     message = f"Unknown {what} {name!r}."
     lower = {each.lower(): each for each in known}
-    lower |= {other: each for other, each in _SYNONYMS.items() if each in known}
     near = difflib.get_close_matches(str(name).lower(), lower, 1)
     if near:
         message += f' Did you mean "{lower[near[0]]}"?'

@@ -11,16 +11,7 @@ import warnings
 import numpy as np
 
 from ._core import all_finite, is_matrix
-
-# Targets of a loss that is not fused must lie where the output activation can reach.
-RANGES = {
-    "relu": (0.0, np.inf),
-    "sigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "softplus": (0.0, np.inf),
-    "softsign": (-1.0, 1.0),
-    "tanh": (-1.0, 1.0),
-}
+from .activation import activations
 
 
 def check_linear(layers):
@@ -134,8 +125,9 @@ def _check_range(y, network, name):
                 f"cross_entropy needs rows that sum to 1; row {row} of {name} sums to "
                 f"{y[row].sum():g}."
             )
-    elif output in RANGES and (low < RANGES[output][0] or high > RANGES[output][1]):
-        bottom, top = RANGES[output]
+        return
+    bottom, top = activations[output].range
+    if low < bottom or high > top:
         warnings.warn(
             f"Targets span [{low:g}, {high:g}] but the output activation is {output}, range "
             f'({bottom:g}, {top:g}). Use "identity" or scale the targets.',

@@ -36,6 +36,7 @@ C_SYSTEM = {
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
     ["names", "initializers", "info", "threads"],
+    ["activation"],
     ["validation"],
     ["layers", "optimizers"],
     ["persistence"],
@@ -53,6 +54,7 @@ LAZY = {
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts
 OTHERS = {
     "bench/peers.py": {"jax", "jaxlib", "onnx", "onnxruntime", "sklearn", "torch"},
+    "activation.py": {"matplotlib"},
     "bench/chart.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)

@@ -43,8 +43,9 @@ static const nnc_kernels kernels = {
     .tile_rows = TILE_ROWS,
     .tile_cols = TILE_COLS,
     .gemm = gemm,
-#define NNC_ACT(name, keeps, f, slope, a) \
-    .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name,
+#define NNC_ACT(name, keeps, f, slope, a, df, d2f) \
+    .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name, \
+    .act_df[NNC_ACT_##name] = act_df_##name, .act_d2f[NNC_ACT_##name] = act_d2f_##name,
 #include "../tables/activations.def"
 #undef NNC_ACT
     .softmax = softmax,

@@ -47,8 +47,8 @@ serve(fd, place, threads)
 """
 WAIT = 600  # seconds for one answer: compilers are slow
 WARM = 0.03  # an epoch shorter than this is run once, unmeasured, before each burst
-# Seconds of unmeasured work on several threads before each burst: before that, a virtual machine may
-# run processors that have just woken on the two halves of one core.
+# Seconds of unmeasured work on several threads before each burst. Processors that have just woken
+# may be the two halves of one core for a while, on a virtual machine.
 SPREAD = 0.1
 
 

@@ -7,6 +7,7 @@ import operator
 import numpy as np
 
 from .. import initializers, names
+from ..activation import Activation
 from ..validation import as_parameters
 from .base import Layer, Step
 
@@ -18,9 +19,9 @@ class Dense(Layer):
     ----------
     n_out : int
         Number of outputs (units).
-    activation : str, default "identity"
+    activation : str or nncore.Activation, default "identity"
         ``f``: "identity", "relu", "sigmoid", "softplus", "softsign", "tanh"; in the last layer
-        also "softmax".
+        also "softmax". Aliases are understood: see `nncore.activations`.
     bias : bool, default True
         Whether there is a ``b``. It starts at zero.
     init : str or array_like, optional
@@ -48,7 +49,9 @@ class Dense(Layer):
 
     def __init__(self, n_out, activation="identity", *, bias=True, init=None):
         self.n_out = positive_int(n_out, "n_out of Dense")
-        self.activation = names.look_up("activation", activation, names.ACTIVATIONS)
+        if isinstance(activation, Activation):
+            activation = activation.name
+        self.activation = names.activation(activation)
         if not isinstance(bias, (bool, np.bool_)):
             raise ValueError(f"bias of Dense must be True or False, got {bias!r}")
         self.bias = bool(bias)

@@ -21,12 +21,18 @@ static inline wide v_sigmoid(wide x) {
 static inline wide v_softplus(wide x) { return (x > 0 ? x : 0) + W(log1p)(W(exp)(-W(fabs)(x))); }
 static inline wide v_softsign(wide x) { return x / (1 + W(fabs)(x)); }
 static inline wide v_softsign_slope(wide x) { return 1 / ((1 + W(fabs)(x)) * (1 + W(fabs)(x))); }
+static inline wide v_softsign_curve(wide x) {
+    const wide r = 1 / (1 + W(fabs)(x));
+    return x == 0 ? 0 : (x > 0 ? -2 : 2) * r * r * r;
+}
+static inline wide v_sigmoid_slope(wide x) { return v_sigmoid(x) * v_sigmoid(-x); }
+static inline wide v_sech2(wide x) { return 1 / (W(cosh)(x) * W(cosh)(x)); }
 static inline wide v_logistic_loss(wide z, wide t) { return v_softplus(z) - z * t; }
 
 wide expected_act(int act, wide x, wide a) {
     (void)a;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default) \
+#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
     case NNC_ACT_##name: return f;
 #include "tables/activations.def"
 #undef NNC_ACT
@@ -37,8 +43,19 @@ wide expected_act(int act, wide x, wide a) {
 wide expected_slope(int act, wide x, wide y, wide a) {
     (void)a, (void)x, (void)y;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default) \
+#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
     case NNC_ACT_##name: return slope;
+#include "tables/activations.def"
+#undef NNC_ACT
+    default: abort();
+    }
+}
+
+wide expected_derivative(int act, int order, wide x, wide a) {
+    (void)a;
+    switch (act) {
+#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
+    case NNC_ACT_##name: return order == 1 ? (wide)(df) : (wide)(d2f);
 #include "tables/activations.def"
 #undef NNC_ACT
     default: abort();

@@ -11,6 +11,7 @@
 
 wide expected_act(int act, wide x, wide a);
 wide expected_slope(int act, wide x, wide y, wide a);
+wide expected_derivative(int act, int order, wide x, wide a);
 wide expected_loss(int loss, wide y, wide t); /* elementwise ones only */
 wide expected_loss_slope(int loss, wide y, wide t);
 

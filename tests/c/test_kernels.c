@@ -85,7 +85,43 @@ static void check_act(const nnc_kernels *k, int act, ptrdiff_t n, void *bits) {
     free(x), free(y), free(kept), free(dx);
 }
 
-/* The slope of each row is the derivative of its function, in `wide`. */
+/* The first and second derivative of an activation, each of `n` numbers alone, all together and in
+ * every length; their bits go to `bits`. */
+static void check_derivative(const nnc_kernels *k, int act, int order, ptrdiff_t n, void *bits) {
+    void (*const f)(ptrdiff_t, const void *, void *, double) =
+        order == 1 ? k->act_df[act] : k->act_d2f[act];
+    const nnc_dtype type = k->dtype;
+    const double a = nnc_acts[act].a;
+    const wide eps = epsilon_of(type), least = 4 * smallest_of(type);
+    const int start = mark(), ulps = (order == 1 ? 4 : 7) + !is_fused(k);
+    void *x = fresh((size_t)n * k->size), *y = fresh((size_t)n * k->size);
+    where("%s derivative %d of %s", k->isa, order, nnc_acts[act].name);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        put(type, x, i, argument((uint64_t)i));
+        f(1, at(type, x, i), at(type, y, i), a);
+        const double xi = get(type, x, i), yi = get(type, y, i);
+        const wide want = expected_derivative(act, order, xi, a);
+        check(W(fabs)(yi - want) <= ulps * eps * W(fabs)(want) + least,
+              "at %.17g it is %.17g, expected %.17Lg", xi, yi, (long double)want);
+    }
+    for (ptrdiff_t m = 0; m <= n; m += m < 70 ? 1 : n - 70) {
+        const int here = mark();
+        void *from = fresh((size_t)m * k->size), *to = fresh((size_t)m * k->size);
+        memcpy(from, x, (size_t)m * k->size);
+        f(m, from, to, a);
+        check(first_different(type, 1, m, to, m, y) < 0, "depends on the length %td", m);
+        f(m, from, from, a);
+        check(first_different(type, 1, m, from, m, y) < 0, "in place differs for %td", m);
+        release(here);
+    }
+    put(type, x, 0, (double)NAN);
+    f(1, x, x, a);
+    check(isnan(get(type, x, 0)), "NaN gives %g", get(type, x, 0));
+    memcpy(bits, y, (size_t)n * k->size);
+    release(start);
+}
+
+/* The slope of each row is the derivative of its function, in `wide`, and so are df and d2f. */
 static void check_row(int act) {
     const wide h = W(sqrt)((wide)WIDE_EPSILON) * 16;
     where("%s", nnc_acts[act].name);
@@ -93,6 +129,14 @@ static void check_row(int act) {
         const wide x = uniform(3, (uint64_t)i, -8, 8), a = nnc_acts[act].a;
         const wide y = expected_act(act, x, a), s = expected_slope(act, x, y, a);
         const wide d = (expected_act(act, x + h, a) - expected_act(act, x - h, a)) / (2 * h);
+        const wide df = expected_derivative(act, 1, x, a), d2f = expected_derivative(act, 2, x, a);
+        const wide d2 =
+            (expected_derivative(act, 1, x + h, a) - expected_derivative(act, 1, x - h, a)) /
+            (2 * h);
+        check(W(fabs)(s - df) <= 1e-12, "slope at %Lg is %Lg, df %Lg", (long double)x,
+              (long double)s, (long double)df);
+        check(W(fabs)(d2 - d2f) <= 1e-6, "d2f at %Lg is %Lg, the difference quotient %Lg",
+              (long double)x, (long double)d2f, (long double)d2);
         check(W(fabs)(d - s) <= 1e-6, "slope at %Lg is %Lg, the difference quotient %Lg",
               (long double)x, (long double)s, (long double)d);
     }
@@ -107,12 +151,14 @@ void test_elementwise(void) {
         const nnc_kernels *list[MAX_ISAS];
         const int isas = runnable(type, list);
         group("activations %s", type_names[t]);
-        const size_t bytes = 2 * N * size_of(type);
+        const size_t size = N * size_of(type), bytes = 4 * size;
         for (int act = 0; act < NNC_N_ACTS; act++) {
             void *first = zeroed(1, bytes), *bits = zeroed(1, bytes);
             int fused = 0;
             for (int i = 0; i < isas; i++) {
                 check_act(list[i], act, N, bits);
+                for (int order = 1; order <= 2; order++)
+                    check_derivative(list[i], act, order, N, (char *)bits + (size_t)(order + 1) * size);
                 if (!is_fused(list[i])) continue;
                 if (fused++ == 0)
                     memcpy(first, bits, bytes);

@@ -1,0 +1,339 @@
+"""nncore.activations: f, f' and f'' in public, over the whole range of both types."""
+
+import copy
+import pickle
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import nncore
+from nncore import names
+
+from .checks import assert_close, assert_same_bits, assert_ulps, tiny, truth, ulp, wide
+from .test_activations import sample
+
+ELEMENTWISE = pytest.mark.parametrize("name", [n for n in nncore.activations if n != "softmax"])
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def sigmoid_slope(x):
+    e = np.exp(-np.abs(x))
+    return e / (1 + e) ** 2
+
+
+def sech2(x):
+    e = np.exp(-2 * np.abs(x))
+    return 4 * e / (1 + e) ** 2
+
+
+def sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+# f' and f'' in a wider type, each without cancellation, so to some 10 digits more than is tested.
+TRUE_DF = {
+    "identity": np.ones_like,
+    "relu": lambda x: (x > 0).astype(x.dtype),
+    "sigmoid": sigmoid_slope,
+    "tanh": sech2,
+    "softplus": sigmoid,
+    "softsign": lambda x: (1 / (1 + np.abs(x))) ** 2,
+}
+TRUE_D2F = {
+    "identity": np.zeros_like,
+    "relu": np.zeros_like,
+    "sigmoid": lambda x: -sigmoid_slope(x) * np.tanh(x / 2),
+    "tanh": lambda x: -2 * np.tanh(x) * sech2(x),
+    "softplus": sigmoid_slope,
+    "softsign": lambda x: -2 * np.sign(x) * (1 / (1 + np.abs(x))) ** 3,
+}
+
+
+def assert_within(got, want, ulps, dtype):
+    """At most so many ulp from the true value; so many denormal steps where it underflows."""
+    assert got.dtype == dtype
+    error = np.abs(got.astype(wide(dtype)) - want)
+    bound = ulps * np.maximum(ulp(want, dtype), tiny(dtype))
+    worst = np.argmax(error / bound)
+    assert (error <= bound).all(), (got[worst], want[worst], error[worst] / ulp(want, dtype)[worst])
+
+
+def exact(formula, x):
+    with np.errstate(all="ignore"):
+        return formula(x.astype(wide(x.dtype)))
+
+
+@DTYPES
+@ELEMENTWISE
+def test_values_and_derivatives_over_the_whole_range(name, dtype):
+    activation, x = nncore.activations[name], sample(np.dtype(dtype))
+    fused = nncore.get_config()["isa"] != "baseline"
+    assert_ulps(activation.f(x), truth(name, x), 2)
+    assert_within(activation.df(x), exact(TRUE_DF[name], x), 4 + (not fused), dtype)
+    assert_within(activation.d2f(x), exact(TRUE_D2F[name], x), 7 + (not fused), dtype)
+
+
+def test_the_comparison_can_fail():
+    x = sample(np.dtype(np.float64))
+    want = exact(TRUE_DF["tanh"], x)
+    with pytest.raises(AssertionError):
+        assert_within(1 - np.tanh(x) ** 2, want, 4, np.float64)
+    with pytest.raises(AssertionError):
+        assert_within(want.astype(np.float64) * (1 + 9 * np.finfo(float).eps), want, 4, np.float64)
+
+
+@DTYPES
+@ELEMENTWISE
+def test_special_values(name, dtype):
+    activation = nncore.activations[name]
+    for function in (activation.f, activation.df, activation.d2f):
+        assert np.isnan(function(np.array([np.nan, -np.nan], dtype))).all()
+    slopes = {"identity": (1, 1), "relu": (0, 1), "softplus": (0, 1)}.get(name, (0, 0))
+    assert activation.df(np.array([-np.inf, np.inf], dtype)).tolist() == list(slopes)
+    assert activation.d2f(np.array([-np.inf, np.inf], dtype)).tolist() == [0, 0]
+    ends = activation.f(np.array([-np.inf, np.inf], dtype))
+    assert tuple(ends) == activation.range
+
+
+@ELEMENTWISE
+def test_derivatives_are_central_differences(name):
+    activation, h = nncore.activations[name], 2.0**-17
+    x = np.linspace(-6, 6, 1001)
+    x = x[np.abs(x) > 2 * h]
+    for function, derivative in ((activation.f, activation.df), (activation.df, activation.d2f)):
+        difference = (function(x + h) - function(x - h)) / (2 * h)
+        assert np.abs(difference - derivative(x)).max() < 1e-9
+
+
+@DTYPES
+@ELEMENTWISE
+def test_slope_from_y(name, dtype):
+    activation, x = nncore.activations[name], sample(np.dtype(dtype))
+    x = x[np.abs(x) < 1e15]
+    if activation.keeps == "x":
+        with pytest.raises(ValueError, match=f"the slope of {name} is computed from x: use df"):
+            activation.df_from_y(x)
+        return
+    largest = wide(dtype).type(0.25 if name == "sigmoid" else 1)
+    got = activation.df_from_y(activation.f(x))
+    if name == "identity":
+        assert (got == 1).all()
+        return
+    assert_close(got, exact(TRUE_DF[name], x), 2 * ulp(largest, dtype))
+
+
+@DTYPES
+@ELEMENTWISE
+def test_kinks_are_where_the_slope_jumps(name, dtype):
+    activation = nncore.activations[name]
+    zero, step = np.zeros(1, dtype), np.finfo(dtype).smallest_subnormal
+    before, after = activation.df(zero - step), activation.df(zero + step)
+    jumps = before != after
+    if name == "softplus":  # a slope of 1/2 on both sides, up to rounding
+        jumps = np.abs(after - before) > 1e-6
+    assert bool(jumps[0]) == (0.0 in activation.kinks)
+    for x, slope in activation.kinks.items():
+        for at in (x, -x):
+            assert activation.df(dtype(at)) == slope
+        if activation.keeps == "y":
+            assert activation.df_from_y(activation.f(dtype(x))) == slope
+
+
+@ELEMENTWISE
+def test_shapes_and_types(name):
+    activation = nncore.activations[name]
+    x = np.random.default_rng(0).standard_normal((3, 5, 7))
+    for function in (activation.f, activation, activation.df, activation.d2f):
+        whole = function(x)
+        assert whole.shape == x.shape and whole.dtype == np.float64
+        assert_same_bits(function(x[:, ::2, ::-1]), whole[:, ::2, ::-1].copy())
+        assert_same_bits(function(np.asfortranarray(x)), whole)
+        assert function(x.astype(np.float32)).dtype == np.float32
+        assert function(x[0].tolist()).tolist() == whole[0].tolist()
+        one = function(float(x[0, 0, 0]))
+        assert isinstance(one, np.float64) and one == whole[0, 0, 0]
+        assert function(np.float32(0.5)).dtype == np.float32
+        assert function(3).dtype == np.float64 and function(np.int8(3)) == function(3.0)
+        assert function(np.ones(3, np.float16)).dtype == np.float64
+        assert function([]).shape == (0,) and function(np.ones((0, 4))).shape == (0, 4)
+        for wrong in ("0.5", [1j], np.ones(2, np.longdouble), None):
+            with pytest.raises(TypeError, match="expected real numbers up to float64, got"):
+                function(wrong)
+
+
+@ELEMENTWISE
+def test_arguments_are_only_read(name):
+    activation, x = nncore.activations[name], np.linspace(-1, 1, 9)
+    x.flags.writeable = False
+    before = x.tobytes()
+    for function in (activation.f, activation.df, activation.d2f):
+        function(x)
+    assert x.tobytes() == before
+
+
+def test_a_layer_computes_what_the_activation_does():
+    x = np.random.default_rng(1).standard_normal((40, 3))
+    for name, activation in nncore.activations.items():
+        net = nncore.Network(3, nncore.Dense(3, activation, init=np.eye(3)), dtype="float64")
+        assert net.layers[0].activation == name
+        assert_same_bits(net.predict(x), activation.f(x))
+
+
+# --- softmax ----------------------------------------------------------------------------------
+
+
+@DTYPES
+def test_softmax_jacobian(dtype):
+    softmax = nncore.activations["softmax"]
+    x = (4 * np.random.default_rng(2).standard_normal((3, 2, 5))).astype(dtype)
+    x[0, 0] = [30 if dtype == np.float32 else 60, 0, -3, 1, 2]  # y_0 rounds to 1, 1 - y_0 to 0
+    y, jacobian = softmax.f(x), softmax.df(x)
+    e = np.exp(x.astype(wide(dtype)) - x.max(axis=-1, keepdims=True))
+    s = e / e.sum(axis=-1, keepdims=True)
+    want = -s[..., :, None] * s[..., None, :]
+    others = s.sum(axis=-1, keepdims=True) - s
+    others[0, 0, 0] = s[0, 0, 1:].sum()
+    want[..., range(5), range(5)] = s * others
+    assert y.dtype == jacobian.dtype == dtype
+    assert jacobian.shape == (3, 2, 5, 5)
+    assert np.abs(jacobian / want - 1).max() < 30 * np.finfo(dtype).eps
+    assert_same_bits(softmax.df_from_y(y), jacobian)
+
+
+def test_softmax_of_what_is_no_row():
+    softmax = nncore.activations["softmax"]
+    for wrong in (1.0, np.ones((3, 0))):
+        with pytest.raises(ValueError, match="softmax takes rows of at least one number"):
+            softmax.f(wrong)
+    assert softmax.f(np.ones((0, 3))).shape == (0, 3)
+    with pytest.raises(ValueError, match="has no d2f"):
+        softmax.d2f([1.0, 2.0])
+    with pytest.raises(ValueError, match="no curve to plot"):
+        softmax.plot()
+
+
+# --- Names --------------------------------------------------------------------------------------
+
+
+def test_all_activations_are_there():
+    assert list(nncore.activations) == list(names.ACTIVATIONS)
+    assert len(nncore.activations) >= 7
+    for name, activation in nncore.activations.items():
+        assert activation.name == name
+        assert activation.formula and activation.df_formula and activation.latex
+        assert name in repr(activation)
+        assert activation.formula in repr(activation)
+        assert activation._repr_latex_().startswith("$f(x) = ")
+
+
+def test_aliases():
+    aliases = {alias for each in nncore.activations.values() for alias in each.aliases}
+    assert aliases == set(names.ACTIVATION_ALIASES)
+    for alias in aliases:
+        found = nncore.activations[alias]
+        assert alias in nncore.activations and alias in found.aliases
+        assert nncore.Dense(2, alias).activation == found.name
+    assert "nonsense" not in nncore.activations
+    with pytest.raises(ValueError, match='Unknown activation "?\'Tanh\'.*Did you mean "tanh"'):
+        nncore.activations["Tanh"]
+
+
+@pytest.mark.parametrize("name", nncore.activations)
+def test_formulas_say_what_is_computed(name):
+    """The text of f, f' and f'' is evaluated: a formula in a docstring can be wrong."""
+    if name == "softmax":
+        return
+    activation, x = nncore.activations[name], np.linspace(-3, 3, 61)
+    y, slope = activation.f(x), activation.df(x)
+    f, df, d2f = activation.formula, activation.df_formula, activation.d2f_formula
+    for text, function in ((f, activation.f), (df, activation.df), (d2f, activation.d2f)):
+        text = text.replace("1 if x > 0 else 0", "where(x>0, 1, 0)")
+        code = re.sub(r"\|x\|", "abs(x)", text).replace("f'(x)", "slope").replace("^", "**")
+        code = re.sub(r"(?<=[\dyx)e]) +(?=[\dyx(]|sign)", " * ", code)  # 2 y (1 - y)
+        code = code.replace("max(", "maximum(")
+        scope = {n: getattr(np, n) for n in ("exp", "log", "tanh", "sign", "where", "maximum")}
+        value = eval(code, scope | {"abs": np.abs}, {"x": x, "y": y, "slope": slope})
+        np.testing.assert_allclose(value * np.ones(61), function(x), rtol=1e-12, atol=1e-14)
+
+
+def test_copies_and_pickles_are_the_same_object():
+    for activation in nncore.activations.values():
+        assert pickle.loads(pickle.dumps(activation)) is activation
+        assert copy.deepcopy(activation) is activation
+    nncore.activations["relu"].kinks.clear()
+    assert nncore.activations["relu"].kinks == {0.0: 0.0}
+
+
+# --- Plots --------------------------------------------------------------------------------------
+
+
+def test_plot_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "nncore-c\[plot\]"'):
+        nncore.activations["tanh"].plot()
+
+
+class Axes:
+    """Takes note of what is drawn; the engine's tests need no matplotlib."""
+
+    def __init__(self):
+        self.curves, self.points = {}, []
+
+    def plot(self, x, y, style, color=None, label=None):
+        if style == "o":
+            self.points.append((x, y))
+        else:
+            self.curves.setdefault(style, []).append((x, y))
+        return [self]
+
+    def get_color(self):
+        return "C0"
+
+    def set(self, **texts):
+        self.texts = texts
+
+    def grid(self, alpha):
+        pass
+
+    def legend(self):
+        pass
+
+
+@ELEMENTWISE
+def test_plot(name):
+    activation, ax = nncore.activations[name], Axes()
+    assert activation.plot(-2, 3, second=True, ax=ax) is ax
+    assert set(ax.curves) == {"-", "--", ":"}
+    for style, function in (("-", activation.f), ("--", activation.df), (":", activation.d2f)):
+        parts = ax.curves[style]
+        assert len(parts) == 1 + len(activation.kinks)
+        assert parts[0][0][0] < -1.99 and parts[-1][0][-1] > 2.99
+        for x, y in parts:
+            assert_same_bits(y, function(x))
+    assert ax.points == list(activation.kinks.items())
+    assert name in ax.texts["title"]
+    assert ":" not in plotted(activation)
+
+
+def plotted(activation):
+    ax = Axes()
+    activation.plot(ax=ax)
+    return ax.curves
+
+
+@pytest.mark.parametrize("span", [(1, 1), (2, 1), (0, np.inf), (np.nan, 1)])
+def test_plot_of_nothing(span):
+    with pytest.raises(ValueError, match="expected finite low < high"):
+        nncore.activations["tanh"].plot(*span, ax=Axes())
+
+
+@pytest.mark.filterwarnings("default")
+def test_plot_with_matplotlib(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib", reason='plots need pip install ".[plot]"')
+    matplotlib.use("Agg")
+    ax = nncore.activations["relu"].plot(second=True)
+    ax.figure.savefig(tmp_path / "relu.png")
+    assert (tmp_path / "relu.png").stat().st_size > 5000
