@@ -86,16 +86,21 @@ class Kernels:
         bias: NDArray[Any] | None = None,
         accumulate: bool = False,
         activation: str | None = None,
-        parameter: float = 0.0,
+        parameter: float | None = None,
         y: NDArray[Any] | None = None,
         kept: NDArray[Any] | None = None,
         b_has_slack: bool = False,
     ) -> None: ...
     def activation(
-        self, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float = 0.0
+        self, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float | None = None
     ) -> None: ...
     def derivative(
-        self, order: int, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float = 0.0
+        self,
+        order: int,
+        name: str,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        parameter: float | None = None,
     ) -> None: ...
     def slope(
         self,
@@ -103,7 +108,7 @@ class Kernels:
         kept: NDArray[Any],
         dy: NDArray[Any],
         dx: NDArray[Any],
-        parameter: float = 0.0,
+        parameter: float | None = None,
     ) -> None: ...
     def softmax(self, z: NDArray[Any], y: NDArray[Any]) -> None: ...
     def softmax_slope(self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any]) -> None: ...

@@ -1,5 +1,12 @@
 # Single kernels, for the tests and the benchmarks. Part of _core.pyx.
 
+cdef double _parameter(int act, value) except? -1:
+    """The parameter a of an activation: its default, unless a value is given."""
+    if act >= NNC_N_ACTS:
+        raise ValueError("softmax is no function of one number")
+    return nnc_acts[act].a if value is None else value
+
+
 cdef class Kernels:
     """The kernels of one instruction set and dtype. Arrays must have that dtype."""
     cdef const nnc_kernels *k
@@ -22,7 +29,7 @@ cdef class Kernels:
         return self.k.tile_rows, self.k.tile_cols
 
     def gemm(self, a, b, c, *, transpose_a=False, transpose_b=False, bias=None, accumulate=False,
-             activation=None, parameter=0.0, y=None, kept=None, b_has_slack=False):
+             activation=None, parameter=None, y=None, kept=None, b_has_slack=False):
         """c = op(a) op(b), with the ends of nnc_gemm: see csrc/nnc.h.
 
         The kernel may read a little past a b that is not transposed, so it is copied, unless it
@@ -45,7 +52,7 @@ cdef class Kernels:
         g.a, g.b, g.c, g.ldc = ma.data, mb.data, mc.data, mc.ld
         g.a_row, g.a_col = (1 if transpose_a else ma.ld), (ma.ld if transpose_a else 1)
         g.b_row, g.b_col = (1 if transpose_b else mb.ld), (mb.ld if transpose_b else 1)
-        g.accumulate, g.act_a, g.work = accumulate, parameter, self.work.at
+        g.accumulate, g.work = accumulate, self.work.at
         g.rows_work = self.work.at + self.k.gemm_work
         if bias is not None:
             padded_bias = aligned_zeros(g.n, self.dtype)
@@ -53,6 +60,7 @@ cdef class Kernels:
             g.bias = _vector(padded_bias, g.n, self.k.size, False)
         if activation is not None:
             g.act = _act_code[activation]
+            g.act_a = _parameter(g.act, parameter)
             if kept is not None:
                 _matrix(kept, self.k.size, False, &mk)
                 g.kept, g.ld_kept = mk.data, mk.ld
@@ -66,32 +74,35 @@ cdef class Kernels:
         with nogil:
             self.k.gemm(&g)
 
-    def activation(self, name, x, y, parameter=0.0):
+    def activation(self, name, x, y, parameter=None):
         """y = f(x), of vectors; y may be x."""
         cdef ptrdiff_t n = len(x)
         cdef char *px = _vector(x, n, self.k.size, False)
         cdef char *py = _vector(y, n, self.k.size, True)
-        self.k.act[<int>_act_code[name]](n, px, py, parameter)
+        cdef int act = _act_code[name]
+        self.k.act[act](n, px, py, _parameter(act, parameter))
 
-    def derivative(self, order, name, x, y, parameter=0.0):
+    def derivative(self, order, name, x, y, parameter=None):
         """y = f'(x) (order 1) or f''(x) (order 2), of vectors; y may be x."""
         cdef ptrdiff_t n = len(x)
         cdef char *px = _vector(x, n, self.k.size, False)
         cdef char *py = _vector(y, n, self.k.size, True)
+        cdef int act = _act_code[name]
         if order == 1:
-            self.k.act_df[<int>_act_code[name]](n, px, py, parameter)
+            self.k.act_df[act](n, px, py, _parameter(act, parameter))
         elif order == 2:
-            self.k.act_d2f[<int>_act_code[name]](n, px, py, parameter)
+            self.k.act_d2f[act](n, px, py, _parameter(act, parameter))
         else:
             raise ValueError(f"order must be 1 or 2, got {order!r}")
 
-    def slope(self, name, kept, dy, dx, parameter=0.0):
+    def slope(self, name, kept, dy, dx, parameter=None):
         """dx = dy * f'(kept), of vectors; dx may be dy."""
         cdef ptrdiff_t n = len(kept)
         cdef char *pk = _vector(kept, n, self.k.size, False)
         cdef char *pd = _vector(dy, n, self.k.size, False)
         cdef char *px = _vector(dx, n, self.k.size, True)
-        self.k.act_slope[<int>_act_code[name]](n, pk, pd, px, parameter)
+        cdef int act = _act_code[name]
+        self.k.act_slope[act](n, pk, pd, px, _parameter(act, parameter))
 
     def softmax(self, z, y):
         """y = softmax of each row of z; z is overwritten, and so is its padding."""

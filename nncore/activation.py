@@ -54,6 +54,39 @@ _FORMULAS = {
         r"\frac{x}{1 + |x|}", r"\frac{1}{(1 + |x|)^2}",
         r"\frac{-2 \, \mathrm{sign}(x)}{(1 + |x|)^3}", range=(-1.0, 1.0),
     ),
+    "leaky_relu": Formulas(
+        "max(x, 0.01 x)", "1 if x > 0 else 0.01", "0",
+        r"\max(x, 0.01 \, x)", r"1 \text{ if } x > 0 \text{ else } 0.01", "0", kinks={0.0: 0.01},
+    ),
+    "elu": Formulas(
+        "x if x > 0 else exp(x) - 1", "1 if x > 0 else exp(x)", "0 if x > 0 else exp(x)",
+        r"x \text{ if } x > 0 \text{ else } e^x - 1", r"1 \text{ if } x > 0 \text{ else } e^x",
+        r"0 \text{ if } x > 0 \text{ else } e^x", range=(-1.0, INF),
+    ),
+    "hardtanh": Formulas(
+        "min(max(x, -1), 1)", "1 if -1 < x < 1 else 0", "0",
+        r"\min(\max(x, -1), 1)", r"[-1 < x < 1]", "0",
+        range=(-1.0, 1.0), kinks={-1.0: 0.0, 1.0: 0.0},
+    ),
+    "relu6": Formulas(
+        "min(max(x, 0), 6)", "1 if 0 < x < 6 else 0", "0",
+        r"\min(\max(x, 0), 6)", r"[0 < x < 6]", "0",
+        range=(0.0, 6.0), kinks={0.0: 0.0, 6.0: 0.0},
+    ),
+    "hard_sigmoid": Formulas(
+        "min(max((x + 3) / 6, 0), 1)", "1/6 if -3 < x < 3 else 0", "0",
+        r"\min(\max((x + 3) / 6, 0), 1)", r"[-3 < x < 3] / 6", "0",
+        range=(0.0, 1.0), kinks={-3.0: 0.0, 3.0: 0.0},
+    ),
+    "elliot": Formulas(
+        "(x / (1 + |x|) + 1) / 2", "1 / (2 (1 + |x|)^2)", "-sign(x) / (1 + |x|)^3",
+        r"\frac{x}{2 (1 + |x|)} + \frac{1}{2}", r"\frac{1}{2 (1 + |x|)^2}",
+        r"\frac{-\mathrm{sign}(x)}{(1 + |x|)^3}", range=(0.0, 1.0),
+    ),
+    "log_sigmoid": Formulas(
+        "-log(1 + exp(-x))", "1 / (1 + exp(x))", "-f'(x) (1 - f'(x))",
+        r"-\ln(1 + e^{-x})", r"\frac{1}{1 + e^x}", r"-f'(x) \, (1 - f'(x))", range=(-INF, 0.0),
+    ),
     "softmax": Formulas(
         "exp(x_i) / sum_j exp(x_j)", "y_i ([i = j] - y_j)", "",
         r"\frac{e^{x_i}}{\sum_j e^{x_j}}", r"y_i \, (\delta_{ij} - y_j)", "", range=(0.0, 1.0),
@@ -86,6 +119,10 @@ class Activation:
 
     Notes
     -----
+    What names mean elsewhere differs: here "hard_sigmoid" has the slope 1/6 of PyTorch and Keras 3,
+    "leaky_relu" the slope 0.01 of PyTorch, "elliot" is FANN's, from 0 to 1, and MATLAB's elliotsig
+    is "softsign".
+
     `f`, `df` and `d2f` are the engine's own kernels, written in x: with fused multiply-add within
     2, 4 and 7 units in the last place of the true value, for all x, where the slope is 1e-30 as
     where it is 1. Training takes the slope of sigmoid, tanh, relu and softplus from the y it keeps,
@@ -109,15 +146,13 @@ class Activation:
     """
 
     def __init__(self, name, formulas):
-        row = names.ACTIVATIONS[name]
         self.name = name
         self.aliases = tuple(a for a, target in names.ACTIVATION_ALIASES.items() if target == name)
         self.formula, self.df_formula, self.d2f_formula = formulas[:3]
         self.latex, self.df_latex, self.d2f_latex = formulas[3:6]
         self.range = formulas.range
-        self.keeps = row["keeps"]
+        self.keeps = names.ACTIVATIONS[name]["keeps"]
         self._kinks = formulas.kinks
-        self._parameter = row["a"]
 
     @property
     def kinks(self):
@@ -148,15 +183,15 @@ class Activation:
         -------
         numpy.ndarray or a NumPy number, of the shape of `x`
         """
-        return self._apply(lambda k, x, y: k.activation(self.name, x, y, self._parameter), x)
+        return self._apply(lambda k, x, y: k.activation(self.name, x, y), x)
 
     def df(self, x):
         """Return dy/dx at x; at a kink the value in `kinks`. As `f` otherwise."""
-        return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y, self._parameter), x)
+        return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y), x)
 
     def d2f(self, x):
-        """Return the second derivative at x; where that jumps, the middle. As `f` otherwise."""
-        return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y, self._parameter), x)
+        """Return the second derivative at x, away from kinks. As `f` otherwise."""
+        return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y), x)
 
     def df_from_y(self, y):
         """Return dy/dx where f gives `y`, as training computes it.
@@ -171,7 +206,7 @@ class Activation:
 
         def run(k, y, dx):
             dx[:] = 1
-            k.slope(self.name, y, dx, dx, self._parameter)
+            k.slope(self.name, y, dx, dx)
 
         return self._apply(run, y)
 
@@ -302,7 +337,8 @@ class Activations(Mapping):
     --------
     >>> import nncore
     >>> list(nncore.activations)
-    ['identity', 'relu', 'sigmoid', 'tanh', 'softplus', 'softsign', 'softmax']
+    ['identity', 'relu', 'sigmoid', 'tanh', 'softplus', 'softsign', 'leaky_relu', 'elu', \
+'hardtanh', 'relu6', 'hard_sigmoid', 'elliot', 'log_sigmoid', 'softmax']
     >>> nncore.activations["logistic"]
     <activation sigmoid: 1 / (1 + exp(-x))>
     """

@@ -14,6 +14,8 @@ ACTIVATION_ALIASES = {
     "logistic": "sigmoid",
     "logsig": "sigmoid",
     "tansig": "tanh",
+    "elliotsig": "softsign",
+    "satlins": "hardtanh",
 }
 
 LOSS_ALIASES = {

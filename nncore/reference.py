@@ -127,6 +127,84 @@ def _softsign_backward(x, delta):  # 1 / (1 + |x|)^2, divided twice since the sq
     delta /= x
 
 
+LEAK = 0.01  # of leaky_relu
+
+
+def leaky_relu(x, out=None, scratch=None):
+    """y = x where x > 0, else 0.01 x; the slope at 0 is 0.01"""
+    return np.maximum(x, np.multiply(x, LEAK, out=scratch), out=out)
+
+
+def _leaky_relu_backward(y, delta):
+    delta *= np.where(y > 0, y.dtype.type(1), y.dtype.type(LEAK))
+
+
+def elu(x, out=None, scratch=None):
+    """y = x where x > 0, else exp(x) - 1, which is never below x"""
+    tail = np.expm1(np.minimum(x, 0, out=scratch), out=scratch)
+    return np.maximum(x, tail, out=out)
+
+
+def _elu_backward(y, delta):  # 1 where y > 0, else y + 1
+    np.minimum(y, 0, out=y)
+    y += 1
+    delta *= y
+
+
+def hardtanh(x, out=None, scratch=None):
+    """y = min(max(x, -1), 1); the slope at -1 and 1 is 0"""
+    return np.clip(x, -1, 1, out=out)
+
+
+def _hardtanh_backward(y, delta):
+    delta *= np.abs(y, out=y) < 1
+
+
+def relu6(x, out=None, scratch=None):
+    """y = min(max(x, 0), 6); the slope at 0 and 6 is 0"""
+    return np.clip(x, 0, 6, out=out)
+
+
+def _relu6_backward(y, delta):
+    delta *= (y > 0) & (y < 6)
+
+
+def hard_sigmoid(x, out=None, scratch=None):
+    """y = min(max((x + 3) / 6, 0), 1); the slope at -3 and 3 is 0"""
+    y = np.add(x, 3, out=out)
+    y = np.divide(y, 6, out=out)
+    return np.clip(y, 0, 1, out=out)
+
+
+def _hard_sigmoid_backward(x, delta):
+    delta *= np.abs(x, out=x) < 3
+    delta /= 6
+
+
+def elliot(x, out=None, scratch=None):
+    """y = (x / (1 + |x|) + 1) / 2 = h where x < 0, else 1 - h, with h = 1 / (2 (1 + |x|))"""
+    h = np.divide(0.5, np.add(np.abs(x, out=scratch), 1, out=scratch), out=scratch)
+    y = np.where(x < 0, h, 1 - h)
+    return np.positive(y, out=out)
+
+
+def _elliot_backward(x, delta):  # 1 / (2 (1 + |x|)^2), divided twice since the square can overflow
+    _softsign_backward(x, delta)
+    delta *= 0.5
+
+
+def log_sigmoid(x, out=None, scratch=None):
+    """y = log(sigmoid(x)) = min(x, 0) - log1p(exp(-|x|))"""
+    tail = np.log1p(_exp_minus_abs(x, scratch), out=scratch)
+    return np.subtract(np.minimum(x, 0, out=out), tail, out=out)
+
+
+def _log_sigmoid_backward(y, delta):  # 1 - exp(y)
+    np.expm1(y, out=y)
+    delta *= y
+    np.negative(delta, out=delta)
+
+
 def softmax(x, out=None, scratch=None):
     """y_j = exp(x_j) / sum_k exp(x_k) over the last axis, after subtracting the largest x"""
     y = np.subtract(x, np.max(x, axis=-1, keepdims=True), out=out)
@@ -148,6 +226,21 @@ ACTIVATIONS = {
     "softsign": Activation(
         softsign, lambda x: np.square(1 / (1 + np.abs(x))), "X", _softsign_backward
     ),
+    "leaky_relu": Activation(
+        leaky_relu, lambda x: np.where(x > 0, 1, x.dtype.type(LEAK)), "Y", _leaky_relu_backward
+    ),
+    "elu": Activation(elu, lambda x: np.exp(np.minimum(x, 0)), "Y", _elu_backward),
+    "hardtanh": Activation(
+        hardtanh, lambda x: (np.abs(x) < 1).astype(x.dtype), "Y", _hardtanh_backward
+    ),
+    "relu6": Activation(relu6, lambda x: ((x > 0) & (x < 6)).astype(x.dtype), "Y", _relu6_backward),
+    "hard_sigmoid": Activation(
+        hard_sigmoid, lambda x: (np.abs(x) < 3) / x.dtype.type(6), "X", _hard_sigmoid_backward
+    ),
+    "elliot": Activation(
+        elliot, lambda x: np.square(1 / (1 + np.abs(x))) / 2, "X", _elliot_backward
+    ),
+    "log_sigmoid": Activation(log_sigmoid, lambda x: sigmoid(-x), "Y", _log_sigmoid_backward),
 }
 SOFTMAX = Activation(softmax, None, "Y", _softmax_backward)
 

@@ -334,6 +334,13 @@ TRUTH = {
     "tanh": np.tanh,
     "softplus": lambda x: np.where(x < 0, 0, x) + np.log1p(np.exp(-np.abs(x))),
     "softsign": _softsign,
+    "leaky_relu": lambda x: np.where(x > 0, x, x / 100),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "hardtanh": lambda x: np.clip(x, -1, 1),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "hard_sigmoid": lambda x: np.clip((x + 3) / 6, 0, 1),
+    "elliot": lambda x: np.where(x < 0, 1 / (1 - x), 2 - 1 / (1 + x)) / 2,
+    "log_sigmoid": lambda x: np.where(x < 0, x, 0) - np.log1p(np.exp(-np.abs(x))),
 }
 
 

@@ -75,7 +75,7 @@ def slope(kernels, name, kept, dy=None):
 
 @NAMES
 def test_values(kernels, name):
-    exact = name in ("identity", "relu")
+    exact = name in ("identity", "relu", "hardtanh", "relu6")
     got = apply(kernels, name, sample(kernels.dtype))
     assert_ulps(got, true_values(name, kernels.dtype), 0 if exact else 2)
 
@@ -88,6 +88,13 @@ LIMITS = {
     "tanh": (-1, 0, 1),
     "softplus": (0, np.log(2), np.inf),
     "softsign": (-1, 0, 1),
+    "leaky_relu": (-np.inf, 0, np.inf),
+    "elu": (-1, 0, np.inf),
+    "hardtanh": (-1, 0, 1),
+    "relu6": (0, 0, 6),
+    "hard_sigmoid": (0, 0.5, 1),
+    "elliot": (0, 0.5, 1),
+    "log_sigmoid": (-np.inf, -np.log(2), 0),
 }
 
 
@@ -97,7 +104,7 @@ def test_special_values(kernels, name):
     y = apply(kernels, name, np.array([-np.inf, 0, np.inf, -np.nan, np.nan], dtype))
     assert y[[0, 2]].tolist() == [low, high]
     assert np.isnan(y[3:]).all()
-    if name == "softplus":
+    if name in ("softplus", "log_sigmoid"):
         assert_ulps(y[1:2], np.array([middle], wide(dtype)), 2)
     else:
         assert y[1] == middle
@@ -193,6 +200,13 @@ SLOPES = {
     "tanh": (lambda y: (1 - y) * (1 + y), lambda y, s: s + y * y),
     "softplus": (lambda y: -np.expm1(-y), lambda y, s: 4 * s),  # expm1 is within 2 ulp
     "softsign": (lambda x: 1 / (1 + np.abs(x)) ** 2, lambda x, s: 5 * s),
+    "leaky_relu": (lambda y: np.where(y > 0, 1, y.dtype.type(0.01)), lambda y, s: s),
+    "elu": (lambda y: np.where(y > 0, 1, y + 1), lambda y, s: s),
+    "hardtanh": (lambda y: (np.abs(y) < 1).astype(y.dtype), lambda y, s: 0 * s),
+    "relu6": (lambda y: ((y > 0) & (y < 6)).astype(y.dtype), lambda y, s: 0 * s),
+    "hard_sigmoid": (lambda x: (np.abs(x) < 3) / x.dtype.type(6), lambda x, s: s),
+    "elliot": (lambda x: 0.5 / (1 + np.abs(x)) ** 2, lambda x, s: 5 * s),
+    "log_sigmoid": (lambda y: -np.expm1(y), lambda y, s: 4 * s),
 }
 
 
@@ -263,7 +277,7 @@ def test_slope_is_the_central_difference(isa, name):
     bound = h**2 * (6 if name == "softsign" else 2) / 6 + 2 * 2 * np.spacing(8.0) / (2 * h)
     assert np.abs(got - differences).max() <= bound
     assert bound < 1e-9
-    assert np.abs(differences).max() > 0.2
+    assert np.abs(differences).max() > 0.15
 
 
 @NAMES

@@ -504,8 +504,9 @@ def test_init_that_would_lose_something(init):
 # --- Names ----------------------------------------------------------------------------------------
 
 ALL_ACTIVATIONS = (
-    "Known: identity, linear, logistic, logsig, poslin, purelin, relu, sigmoid, softmax, softplus, "
-    "softsign, tanh, tansig."
+    "Known: elliot, elliotsig, elu, hard_sigmoid, hardtanh, identity, leaky_relu, linear, "
+    "log_sigmoid, logistic, logsig, poslin, purelin, relu, relu6, satlins, sigmoid, softmax, "
+    "softplus, softsign, tanh, tansig."
 )
 
 

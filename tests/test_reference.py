@@ -117,6 +117,13 @@ FORMULAS = {
     "tanh": math.tanh,
     "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
     "softsign": lambda x: x / (1 + abs(x)),
+    "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "hardtanh": lambda x: min(max(x, -1.0), 1.0),
+    "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "hard_sigmoid": lambda x: min(max((x + 3) / 6, 0.0), 1.0),
+    "elliot": lambda x: 0.5 / (1 - x) if x < 0 else 1 - 0.5 / (1 + x),
+    "log_sigmoid": lambda x: min(x, 0.0) - math.log1p(math.exp(-abs(x))),
 }
 
 
@@ -146,7 +153,7 @@ def test_activation_derivative(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_slope_from_what_is_kept_is_the_derivative(name):
     activation = ACTIVATIONS[name]
-    x = STRETCH[np.abs(STRETCH) <= 3] if name in ("sigmoid", "tanh") else STRETCH
+    x = STRETCH[np.abs(STRETCH) <= 3] if name in ("sigmoid", "tanh", "elu") else STRETCH
     kept = x if activation.keeps == "X" else activation.f(x)
     before = kept.copy()
     np.testing.assert_allclose(activation.slope(kept), activation.df(x), rtol=1e-13)
@@ -178,6 +185,13 @@ def test_activation_special_values(name, dtype):
         "tanh": (-1, 1),
         "softplus": (0, np.inf),
         "softsign": (-1, 1),
+        "leaky_relu": (-np.inf, np.inf),
+        "elu": (-1, np.inf),
+        "hardtanh": (-1, 1),
+        "relu6": (0, 6),
+        "hard_sigmoid": (0, 1),
+        "elliot": (0, 1),
+        "log_sigmoid": (-np.inf, 0),
     }
     np.testing.assert_array_equal(ends, np.array(expected[name], dtype))
     assert np.isnan(f(np.array([np.nan], dtype))).all()

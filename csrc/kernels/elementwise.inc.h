@@ -17,6 +17,12 @@ ALWAYS_INLINE real v_softsign_curve(real x) {
     return x > R(0) ? curve : x < R(0) ? -curve : x;
 }
 
+/* (x / (1 + |x|) + 1) / 2, on each side the form that does not cancel. */
+ALWAYS_INLINE real v_elliot(real x) {
+    const real r = R(0.5) / (R(1) + FABS(x));
+    return x < R(0) ? r : R(1) - r;
+}
+
 /* A slope sees only the variable that its row keeps. */
 #define KEPT_NNC_KEEPS_NONE(kept)
 #define KEPT_NNC_KEEPS_X(kept) const real x = kept;

@@ -11,6 +11,9 @@ from ..activation import Activation
 from ..validation import as_parameters
 from .base import Layer, Step
 
+# About half of what comes in is lost, and the other half passes: He's variance makes up for it.
+_LIKE_RELU = ("relu", "leaky_relu", "elu", "relu6", "softplus")
+
 
 class Dense(Layer):
     """A fully connected layer: ``y = f(x W + b)``.
@@ -20,14 +23,15 @@ class Dense(Layer):
     n_out : int
         Number of outputs (units).
     activation : str or nncore.Activation, default "identity"
-        ``f``: "identity", "relu", "sigmoid", "softplus", "softsign", "tanh"; in the last layer
-        also "softmax". Aliases are understood: see `nncore.activations`.
+        ``f``: "elliot", "elu", "hard_sigmoid", "hardtanh", "identity", "leaky_relu",
+        "log_sigmoid", "relu", "relu6", "sigmoid", "softplus", "softsign", "tanh"; in the last
+        layer also "softmax". Aliases are understood: see `nncore.activations`.
     bias : bool, default True
         Whether there is a ``b``. It starts at zero.
     init : str or array_like, optional
         How ``W`` starts: a name of `nncore.initializers`, or an array of shape
-        ``(n_in, n_out)``. By default ``"he_uniform"`` under "relu" and "softplus", and
-        ``"glorot_uniform"`` under every other activation.
+        ``(n_in, n_out)``. By default ``"he_uniform"`` under relu, leaky_relu, elu, relu6 and
+        softplus, and ``"glorot_uniform"`` under every other activation.
 
     Attributes
     ----------
@@ -56,7 +60,7 @@ class Dense(Layer):
             raise ValueError(f"bias of Dense must be True or False, got {bias!r}")
         self.bias = bool(bias)
         if init is None:
-            init = "he_uniform" if self.activation in ("relu", "softplus") else "glorot_uniform"
+            init = "he_uniform" if self.activation in _LIKE_RELU else "glorot_uniform"
         if isinstance(init, str):
             init = names.look_up("initializer", init, initializers.INITIALIZERS)
         else:

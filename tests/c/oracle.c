@@ -9,6 +9,7 @@ typedef wide real;
 #define R(x) ((wide)(x))
 #define FMA(a, b, c) W(fma)(a, b, c)
 #define SQRT(x) W(sqrt)(x)
+#define FABS(x) W(fabs)(x)
 #define v_exp(x) W(exp)(x)
 #define v_expm1(x) W(expm1)(x)
 #define v_log1p(x) W(log1p)(x)
@@ -24,6 +25,10 @@ static inline wide v_softsign_slope(wide x) { return 1 / ((1 + W(fabs)(x)) * (1 
 static inline wide v_softsign_curve(wide x) {
     const wide r = 1 / (1 + W(fabs)(x));
     return x == 0 ? 0 : (x > 0 ? -2 : 2) * r * r * r;
+}
+static inline wide v_elliot(wide x) {
+    const wide r = 1 / (1 + W(fabs)(x)) / 2;
+    return x < 0 ? r : 1 - r;
 }
 static inline wide v_sigmoid_slope(wide x) { return v_sigmoid(x) * v_sigmoid(-x); }
 static inline wide v_sech2(wide x) { return 1 / (W(cosh)(x) * W(cosh)(x)); }

@@ -158,7 +158,8 @@ void test_elementwise(void) {
             for (int i = 0; i < isas; i++) {
                 check_act(list[i], act, N, bits);
                 for (int order = 1; order <= 2; order++)
-                    check_derivative(list[i], act, order, N, (char *)bits + (size_t)(order + 1) * size);
+                    check_derivative(list[i], act, order, N,
+                                     (char *)bits + (size_t)(order + 1) * size);
                 if (!is_fused(list[i])) continue;
                 if (fused++ == 0)
                     memcpy(first, bits, bytes);
