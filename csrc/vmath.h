@@ -127,10 +127,10 @@ static inline real v_exp(real x) {
     return FMA(p, s, s) * vm_real((whole - half) << VM_MANTISSA);
 }
 
-/* exp(x) - 1.  f32 1.149 ulp, f64 1.213 ulp.
+/* factor (exp(x) - 1).  With a factor of 1, f32 1.149 ulp, f64 1.213 ulp.
  * Reduced as in exp: 2^n (a + rest) + (2^n - 1), all halved so that 2^n exists for the largest n.
  * The sum of the two large terms keeps its rounding error. */
-static inline real v_expm1(real x) {
+static inline real vm_times_expm1(real factor, real x) {
     const real magic = VM_MAGIC + (VM_BIAS - 1);
     real y = x < R(-60.0) ? R(-60.0) : x;
     y = y > VM_EXP_HI ? VM_EXP_HI : y;
@@ -139,8 +139,17 @@ static inline real v_expm1(real x) {
     real rest = FMA(r2, vm_exp_tail(r, r2), b);
     real s = vm_real(vm_bits(t) << VM_MANTISSA), s1 = s - R(0.5);
     real high = FMA(s, a, s1), low = FMA(s, a, s1 - high);
-    real z = high + FMA(s, rest, low);
-    return VM_ABS(x) < VM_C(0x1p-26, 0x1p-55) ? x : z + z; /* tiny: x itself, -0 and denormals */
+    real twice = factor + factor, z = FMA(twice, high, twice * FMA(s, rest, low));
+    return VM_ABS(x) < VM_C(0x1p-26, 0x1p-55) ? factor * x : z; /* tiny: -0 and denormals */
+}
+static inline real v_expm1(real x) { return vm_times_expm1(R(1.0), x); }
+
+/* Klambauer et al. 2017: lambda, and lambda alpha on the left.  f32 1.6 ulp, f64 1.8 ulp. */
+#define VM_SELU_SCALE R(1.0507009873554804934193349852946)
+#define VM_SELU_LEFT R(1.7580993408473768599402175208123)
+static inline real v_selu(real x) {
+    real left = vm_times_expm1(VM_SELU_LEFT, x);
+    return x > R(0.0) ? VM_SELU_SCALE * x : left;
 }
 
 /* log(1+u) for u in [0, inf].  f32 0.955 ulp, f64 0.945 ulp.
@@ -196,10 +205,11 @@ static inline real v_sigmoid_slope(real x) {
     return q * (R(1.0) - q);
 }
 
-/* 1 / cosh(x)^2, the derivative of tanh.  With e = exp(-2|x|), 4 e / (1 + e)^2. */
+/* 1 / cosh(x)^2, the derivative of tanh.  With e = exp(-2|x|), 4 e / (1 + e)^2; what
+ * 1 + e lost in rounding is put back. */
 static inline real v_sech2(real x) {
-    real y = VM_ABS(x), e = v_exp(R(-2.0) * y), d = R(1.0) + e;
-    return R(4.0) * e / (d * d);
+    real y = VM_ABS(x), e = v_exp(R(-2.0) * y), d = R(1.0) + e, low = e - (d - R(1.0));
+    return R(4.0) * e / FMA(d, d, R(2.0) * d * low);
 }
 
 /* tanh(x).  f32 0.980 ulp, f64 0.969 ulp.
@@ -228,6 +238,46 @@ static inline real v_tanh(real x) {
     int small = y < R(0.90625);
     real base = small ? y : R(1.0), over = small ? yz : c, under = small ? g : d;
     return vm_real(vm_bits(base - over / under) | (vm_bits(x) & VM_SIGN));
+}
+
+/* factor * s(-y), s the sigmoid, for 0 <= y <= VM_TIMES_HI, rounded once at the end, also where
+ * s(-y) alone would be denormal. With exp(y) = (1+p) / c as in v_sigmoid, factor c / (1 + c + p):
+ * the rounding errors of the quotient and of its product with the factor are put back. */
+#define VM_TIMES_HI VM_C(109.0, 752.0) /* y exp(-y) is 0 from there on */
+#define VM_TIMES_DEEP VM_PICK(32, 64)
+#define VM_TWO_TO_MINUS_TIMES_DEEP VM_C(0x1p-32, 0x1p-64)
+static inline real vm_times_sigmoid(real factor, real y) {
+    const real magic = VM_MAGIC + (VM_BIAS + VM_TIMES_DEEP);
+    real t = FMA(y, -VM_LOG2E, magic), n = t - magic;
+    real r = FMA(n, VM_LN2_LO, FMA(n, VM_LN2_HI, y)), r2 = r * r;
+    real p = FMA(r2, vm_exp_tail(r, r2), r);
+    real s = vm_real(vm_bits(t) << VM_MANTISSA), c = s * VM_TWO_TO_MINUS_TIMES_DEEP;
+    real g = c + p, d = R(1.0) + g, low = g - (d - R(1.0));
+    real i = R(1.0) / d, residual = FMA(-i, low, FMA(-i, d, R(1.0)));
+    real product = factor * i, error = FMA(factor, i, -product);
+    return (product + FMA(product, residual, error)) * s * VM_TWO_TO_MINUS_TIMES_DEEP;
+}
+
+/* x s(x): with m = |x| s(-|x|), -m on the left and x - m on the right. */
+static inline real v_silu(real x) {
+    real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
+    real m = vm_times_sigmoid(capped, capped);
+    return x < R(0.0) ? -m : x - m;
+}
+
+/* Its derivative: on the left D = q (1 - y (1 - q)) with y = |x|, q = s(-y), on the right 1 - D. */
+static inline real v_silu_slope(real x) {
+    real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
+    real other = v_sigmoid(capped);
+    real d = vm_times_sigmoid(FMA(-capped, other, R(1.0)), capped);
+    return x < R(0.0) ? d : R(1.0) - d;
+}
+
+/* And its second one, which is even: q (1 - q) (2 - y tanh(y / 2)). */
+static inline real v_silu_curve(real x) {
+    real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
+    real bend = FMA(-capped, v_tanh(R(0.5) * capped), R(2.0));
+    return vm_times_sigmoid(v_sigmoid(capped) * bend, capped);
 }
 
 /* log(1 + exp(x)).  f32 1.656 ulp, f64 1.576 ulp.

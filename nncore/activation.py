@@ -87,6 +87,22 @@ _FORMULAS = {
         "-log(1 + exp(-x))", "1 / (1 + exp(x))", "-f'(x) (1 - f'(x))",
         r"-\ln(1 + e^{-x})", r"\frac{1}{1 + e^x}", r"-f'(x) \, (1 - f'(x))", range=(-INF, 0.0),
     ),
+    "silu": Formulas(
+        "x / (1 + exp(-x))", "s (1 + x (1 - s)), s = 1 / (1 + exp(-x))",
+        "s (1 - s) (2 + x (1 - 2 s)), s = 1 / (1 + exp(-x))",
+        r"\frac{x}{1 + e^{-x}}", r"s \, (1 + x (1 - s)), \; s = \frac{1}{1 + e^{-x}}",
+        r"s \, (1 - s) (2 + x (1 - 2 s)), \; s = \frac{1}{1 + e^{-x}}",
+        range=(-0.27846454276107374, INF),
+    ),
+    "selu": Formulas(
+        "1.0507009873554805 x if x > 0 else 1.7580993408473768 (exp(x) - 1)",
+        "1.0507009873554805 if x > 0 else 1.7580993408473768 exp(x)",
+        "0 if x > 0 else 1.7580993408473768 exp(x)",
+        r"1.0507 x \text{ if } x > 0 \text{ else } 1.7581 (e^x - 1)",
+        r"1.0507 \text{ if } x > 0 \text{ else } 1.7581 e^x",
+        r"0 \text{ if } x > 0 \text{ else } 1.7581 e^x",
+        range=(-1.7580993408473768, INF), kinks={0.0: 1.7580993408473768},
+    ),
     "softmax": Formulas(
         "exp(x_i) / sum_j exp(x_j)", "y_i ([i = j] - y_j)", "",
         r"\frac{e^{x_i}}{\sum_j e^{x_j}}", r"y_i \, (\delta_{ij} - y_j)", "", range=(0.0, 1.0),
@@ -125,9 +141,10 @@ class Activation:
 
     `f`, `df` and `d2f` are the engine's own kernels, written in x: with fused multiply-add within
     2, 4 and 7 units in the last place of the true value, for all x, where the slope is 1e-30 as
-    where it is 1. Training takes the slope of sigmoid, tanh, relu and softplus from the y it keeps,
-    which is `df_from_y`: faster, and within 2 units in the last place of the largest slope, since a
-    y that is rounded to 1 cannot tell more.
+    where it is 1; but next to a zero that it crosses, a derivative of silu is within eps / 4.
+    Training takes the slope from the y it keeps, where it keeps that, which is `df_from_y`: faster,
+    and within 2 units in the last place of the largest slope, since a y that is rounded to 1 cannot
+    tell more.
 
     Examples
     --------
@@ -338,7 +355,7 @@ class Activations(Mapping):
     >>> import nncore
     >>> list(nncore.activations)
     ['identity', 'relu', 'sigmoid', 'tanh', 'softplus', 'softsign', 'leaky_relu', 'elu', \
-'hardtanh', 'relu6', 'hard_sigmoid', 'elliot', 'log_sigmoid', 'softmax']
+'hardtanh', 'relu6', 'hard_sigmoid', 'elliot', 'log_sigmoid', 'silu', 'selu', 'softmax']
     >>> nncore.activations["logistic"]
     <activation sigmoid: 1 / (1 + exp(-x))>
     """

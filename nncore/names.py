@@ -16,6 +16,7 @@ ACTIVATION_ALIASES = {
     "tansig": "tanh",
     "elliotsig": "softsign",
     "satlins": "hardtanh",
+    "swish": "silu",
 }
 
 LOSS_ALIASES = {

@@ -205,6 +205,37 @@ def _log_sigmoid_backward(y, delta):  # 1 - exp(y)
     np.negative(delta, out=delta)
 
 
+def silu(x, out=None, scratch=None):
+    """y = x sigmoid(x); x is cut at -1e4, where y is 0, so -inf gives its limit"""
+    s = sigmoid(x)
+    return np.multiply(np.maximum(x, -1e4, out=out), s, out=out)
+
+
+def _silu_slope(x):  # s + x s (1 - s), on each side of 0 without cancellation of 1 - s
+    s, other = sigmoid(x), sigmoid(-x)
+    return s * (1 + np.clip(x, -1e4, 1e4) * other)
+
+
+def _silu_backward(x, delta):
+    delta *= _silu_slope(x)
+
+
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_LEFT = 1.7580993408473768599402175208123  # SELU_SCALE times alpha, 1.6732632423543772848
+
+
+def selu(x, out=None, scratch=None):
+    """y = 1.0507 x where x > 0, else 1.7581 (exp(x) - 1)"""
+    tail = np.expm1(np.minimum(x, 0, out=scratch), out=scratch)
+    tail *= SELU_LEFT
+    y = np.multiply(np.maximum(x, 0, out=out), SELU_SCALE, out=out)
+    return np.add(y, tail, out=out)
+
+
+def _selu_backward(y, delta):  # 1.0507 where y > 0, else y + 1.7581
+    delta *= np.where(y > 0, y.dtype.type(SELU_SCALE), y + y.dtype.type(SELU_LEFT))
+
+
 def softmax(x, out=None, scratch=None):
     """y_j = exp(x_j) / sum_k exp(x_k) over the last axis, after subtracting the largest x"""
     y = np.subtract(x, np.max(x, axis=-1, keepdims=True), out=out)
@@ -241,6 +272,15 @@ ACTIVATIONS = {
         elliot, lambda x: np.square(1 / (1 + np.abs(x))) / 2, "X", _elliot_backward
     ),
     "log_sigmoid": Activation(log_sigmoid, lambda x: sigmoid(-x), "Y", _log_sigmoid_backward),
+    "silu": Activation(silu, _silu_slope, "X", _silu_backward),
+    "selu": Activation(
+        selu,
+        lambda x: np.where(
+            x > 0, x.dtype.type(SELU_SCALE), x.dtype.type(SELU_LEFT) * np.exp(np.minimum(x, 0))
+        ),
+        "Y",
+        _selu_backward,
+    ),
 }
 SOFTMAX = Activation(softmax, None, "Y", _softmax_backward)
 

@@ -327,6 +327,8 @@ def _softsign(x):
     return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(np.where(np.isinf(x), 1, x))))
 
 
+SELU_SCALE = np.longdouble("1.0507009873554804934193349852946")
+SELU_ALPHA = np.longdouble("1.6732632423543772848170429916717")
 TRUTH = {
     "identity": lambda x: x,
     "relu": lambda x: np.where(x < 0, 0, x),
@@ -341,6 +343,8 @@ TRUTH = {
     "hard_sigmoid": lambda x: np.clip((x + 3) / 6, 0, 1),
     "elliot": lambda x: np.where(x < 0, 1 / (1 - x), 2 - 1 / (1 + x)) / 2,
     "log_sigmoid": lambda x: np.where(x < 0, x, 0) - np.log1p(np.exp(-np.abs(x))),
+    "silu": lambda x: np.where(x == -np.inf, 0, x * _sigmoid(x)),
+    "selu": lambda x: (SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x))).astype(x.dtype),
 }
 
 
@@ -360,6 +364,9 @@ def softmax(z):
 # --- Networks -------------------------------------------------------------------------------------
 
 
+PARAMETERS = {"leaky_relu": 0.01, "elu": 1.0}
+
+
 def lower(n_in, *layers, bias=True, lead=0):
     """Return (steps, n_params) of dense layers given as (n_out, activation).
 
@@ -369,7 +376,8 @@ def lower(n_in, *layers, bias=True, lead=0):
     for n_out, activation in layers:
         w, b = n_params, n_params + n_in * n_out
         n_params = b + n_out * bias
-        steps.append(Step("dense", n_in, n_out, activation, 0.0, w, b if bias else -1))
+        a = PARAMETERS.get(activation, 0.0)
+        steps.append(Step("dense", n_in, n_out, activation, a, w, b if bias else -1))
         n_in = n_out
     return steps, n_params
 

@@ -74,10 +74,11 @@ def slope(kernels, name, kept, dy=None):
 
 
 @NAMES
-def test_values(kernels, name):
+def test_values(kernels, fused, name):
     exact = name in ("identity", "relu", "hardtanh", "relu6")
     got = apply(kernels, name, sample(kernels.dtype))
-    assert_ulps(got, true_values(name, kernels.dtype), 0 if exact else 2)
+    most = 3 if name == "selu" and not fused else 2
+    assert_ulps(got, true_values(name, kernels.dtype), 0 if exact else most)
 
 
 # At -inf, 0 and +inf; sigmoid, tanh and softsign reach their limits, and none leaves them.
@@ -95,6 +96,8 @@ LIMITS = {
     "hard_sigmoid": (0, 0.5, 1),
     "elliot": (0, 0.5, 1),
     "log_sigmoid": (-np.inf, -np.log(2), 0),
+    "silu": (0, 0, np.inf),
+    "selu": (-1.7580993408473768, 0, np.inf),
 }
 
 
@@ -102,14 +105,15 @@ LIMITS = {
 def test_special_values(kernels, name):
     dtype, (low, middle, high) = kernels.dtype, LIMITS[name]
     y = apply(kernels, name, np.array([-np.inf, 0, np.inf, -np.nan, np.nan], dtype))
-    assert y[[0, 2]].tolist() == [low, high]
+    assert y[[0, 2]].tolist() == [dtype.type(low), dtype.type(high)]
     assert np.isnan(y[3:]).all()
     if name in ("softplus", "log_sigmoid"):
         assert_ulps(y[1:2], np.array([middle], wide(dtype)), 2)
     else:
         assert y[1] == middle
     values = apply(kernels, name, sample(dtype))
-    assert values.min() >= low
+    least = -0.2784646 if name == "silu" else dtype.type(low)
+    assert values.min() >= least
     assert values.max() <= high
 
 
@@ -192,6 +196,15 @@ def test_inputs_are_only_read(kernels, name):
 
 # Written in what is kept, in a form that is accurate in a wider type, with the error of computing
 # it: roundings, each at most u relative, of terms of these sizes. The last is that of dy * slope.
+SELU_SCALE, SELU_LEFT = np.longdouble("1.0507009873554804935"), np.longdouble("1.75809934084737686")
+
+
+def silu_slope(x):
+    s = 1 / (1 + np.exp(-np.abs(x)))
+    left = (1 - np.abs(x) * s) * np.exp(-np.abs(x)) * s
+    return np.where(x < 0, left, 1 - left)
+
+
 SLOPES = {
     "identity": (np.ones_like, lambda y, s: 0 * s),
     "relu": (lambda y: (y > 0).astype(y.dtype), lambda y, s: 0 * s),
@@ -207,6 +220,9 @@ SLOPES = {
     "hard_sigmoid": (lambda x: (np.abs(x) < 3) / x.dtype.type(6), lambda x, s: s),
     "elliot": (lambda x: 0.5 / (1 + np.abs(x)) ** 2, lambda x, s: 5 * s),
     "log_sigmoid": (lambda y: -np.expm1(y), lambda y, s: 4 * s),
+    "silu": (silu_slope, lambda x, s: 8 * np.abs(s) + 0.5),
+    "selu": (lambda y: np.where(y > 0, SELU_SCALE, y + SELU_LEFT).astype(y.dtype),
+             lambda y, s: s + 2),
 }
 
 
@@ -257,7 +273,7 @@ def test_slope_after_the_function(kernels, name):
     y = apply(kernels, name, x)
     got = slope(kernels, name, y if KEEPS[name] == "y" else x)
     want = true_slopes(name, dtype)
-    largest = wide(dtype).type(0.25 if name == "sigmoid" else 1)
+    largest = wide(dtype).type({"sigmoid": 0.25, "selu": 2}.get(name, 1))
     if name == "identity":
         assert (got == 1).all()
     else:

@@ -505,8 +505,8 @@ def test_init_that_would_lose_something(init):
 
 ALL_ACTIVATIONS = (
     "Known: elliot, elliotsig, elu, hard_sigmoid, hardtanh, identity, leaky_relu, linear, "
-    "log_sigmoid, logistic, logsig, poslin, purelin, relu, relu6, satlins, sigmoid, softmax, "
-    "softplus, softsign, tanh, tansig."
+    "log_sigmoid, logistic, logsig, poslin, purelin, relu, relu6, satlins, selu, sigmoid, "
+    "silu, softmax, softplus, softsign, swish, tanh, tansig."
 )
 
 

