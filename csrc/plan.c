@@ -324,7 +324,12 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
         update->rule(w->n, w->theta, w->gradient, w->state, coef);
         ++optimizer->updates;
         ++*steps_done;
-        if (wants_stop(r, 10.0 * (double)plan->n_params)) return NNC_STOPPED;
+        /* Who is polled may look at the parameters, and change them. */
+        const double operations = 10.0 * (double)plan->n_params;
+        const int seen = will_poll(r, operations);
+        if (seen) copy_all_wide(plan, w, update, 1);
+        if (wants_stop(r, operations)) return NNC_STOPPED;
+        if (seen) copy_all_wide(plan, w, update, 0);
     }
     return NNC_OK;
 }

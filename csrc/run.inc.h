@@ -168,6 +168,11 @@ typedef struct {
 
 enum { WORK_PER_POLL = 4000000, WORK_PER_CALL = 4000 }; /* operations: about 50 us, and 50 ns */
 
+/* Whether wants_stop, called with as many operations, polls. */
+static int will_poll(const run *r, double operations) {
+    return r->poll != NULL && r->work_left <= operations + WORK_PER_CALL;
+}
+
 static int wants_stop(run *r, double operations) {
     if ((r->work_left -= operations + WORK_PER_CALL) <= 0) {
         r->work_left = WORK_PER_POLL;

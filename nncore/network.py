@@ -286,7 +286,8 @@ class Network(_core.Predictor):
             When a batch's loss is NaN or infinite; its update is not applied. Also when the very
             last update made parameters infinite.
         KeyboardInterrupt
-            On Ctrl-C, within 0.1 s; the network is as after the last whole step.
+            On Ctrl-C, within 0.1 s (or one shuffle of the rows, if they are millions); the
+            network is as after the last whole step.
 
         Notes
         -----
@@ -416,8 +417,8 @@ class Network(_core.Predictor):
         y = as_targets(y, len(X), self, y_name, x_name)
         if len(X) == 0:
             raise ValueError(f"{x_name} has no rows; at least one is needed.")
-        if np.may_share_memory(X, self.theta):  # a step changes theta while it still reads X
-            X = X.copy()
+        # A step changes theta while it still reads X and y.
+        X, y = (a.copy() if np.may_share_memory(a, self.theta) else a for a in (X, y))
         return X, y
 
     def _batch_size(self, batch_size, rows):

@@ -260,6 +260,7 @@ def test_choose(monkeypatch):
         (["--case", "3-1:tanh:mse"], "a case is layers:activation:loss:batch"),
         (["--only", "sleep"], "invalid choice: 'sleep'"),
         (["--json", "no/where.json"], "cannot write no/where.json: there is no folder no"),
+        (["--json", "."], "cannot write .: it is a folder"),
         (["--load", "nowhere.json"], "cannot read nowhere.json"),
         (["--compare", "nowhere.json"], "cannot read nowhere.json"),
     ],

@@ -206,6 +206,36 @@ def test_a_program_ends_as_programs_do(verbose, tmp_path, record_property):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer of the system")
+def test_a_handler_sees_the_network_as_it_is_and_may_change_it():
+    """Also where it learns online, in a form of its own: a checkpoint, and a value set by hand."""
+    X = np.random.default_rng(0).standard_normal((400_000, 4)).astype("float32")
+    network = Network(4, Dense(8, "tanh"), Dense(1), seed=1, optimizer=SGD(1e-3))
+    twin, copies = network.copy(), []
+
+    def handler(*_):
+        if not copies:
+            copies.append(network.copy())
+            network.layers[1].b[:] = 1000
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        network.fit(X, X.sum(1), batch_size=1, shuffle=False, verbose=False)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    [seen] = copies
+    steps = seen._engine.n_updates
+    assert 0 < steps < len(X)
+    for part in (slice(0, steps), slice(steps, None)):
+        twin.fit(X[part], X[part].sum(1), batch_size=1, shuffle=False, verbose=False)
+        if part.start == 0:
+            assert (seen.theta == twin.theta).all()
+            twin.layers[1].b[:] = 1000
+    assert (network.theta == twin.theta).all()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer of the system")
 @pytest.mark.parametrize("call", ["partial_fit", "fit"])
 def test_wherever_it_strikes_the_network_is_not_left_locked(call):
     """Signals are answered between any two bytecodes too, for example next to the lock."""

@@ -1286,3 +1286,12 @@ def test_a_score_of_minus_infinity_costs_nothing_where_the_target_is_zero():
     one_hot = np.tile(np.eye(3, dtype=np.float32)[1], (4, 1))
     for y in ([1] * 4, one_hot):
         assert net.evaluate(X, y)["loss"] == 0 and net.evaluate(X[:1], y[:1])["loss"] == 0
+
+
+def test_targets_that_are_parameters_are_read_as_they_were():
+    X = np.random.default_rng(0).standard_normal((8, 400))
+    a = Network(400, Dense(4), seed=1, optimizer=SGD(0.1), dtype="float64")
+    b, y = a.copy(), np.broadcast_to(a.layers[0].W[0], (8, 4))
+    b.fit(X, y.copy(), batch_size=2, shuffle=False, verbose=False)
+    a.fit(X, y, batch_size=2, shuffle=False, verbose=False)
+    assert (a.theta == b.theta).all()

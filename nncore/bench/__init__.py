@@ -73,6 +73,8 @@ def _check_outputs(options):
     for path in (options.json, options.chart):
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+        if path and path.is_dir():
+            raise ValueError(f"cannot write {path}: it is a folder")
     if options.chart and find_spec("matplotlib") is None:
         raise ValueError('--chart needs matplotlib: pip install matplotlib, or ".[bench]"')
 

@@ -39,6 +39,56 @@ static int is_step(const history *h, ptrdiff_t step, const void *theta, const nn
     return same;
 }
 
+/* Looks, whenever it is polled, whether it sees a whole step. */
+typedef struct {
+    const history *h;
+    const void *theta;
+    const nnc_optimizer *o;
+    int looks, torn;
+} onlooker;
+
+static int look(void *context) {
+    onlooker *l = context;
+    l->looks++;
+    l->torn += !is_step(l->h, (ptrdiff_t)l->o->updates, l->theta, l->o);
+    return 0;
+}
+
+/* What a poll does with the parameters of a small network, learning online, is seen and is kept. */
+static void check_seen(const nnc_kernels *k) {
+    enum { OPT = NNC_OPT_momentum, ROWS = 3000 };
+    const net_shape shape = {{4, 6, 1}, {NNC_ACT_tanh, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0};
+    const int start = mark();
+    net n = make_net(k, shape);
+    link_net(&n);
+    const size_t bytes = (size_t)n.plan.n_params * k->size;
+    const nnc_samples s = fresh_samples(&n, ROWS, 3);
+    void *theta = fresh_theta(&n, 1), *gradient = fresh(bytes), *first = fresh(bytes),
+         *work = fresh_work(&n, 1, NNC_TRAIN);
+    double *losses = fresh(ROWS * sizeof *losses);
+    nnc_optimizer o = fresh_optimizer(&n, OPT);
+    history h = {bytes, 1, zeroed((ROWS + 1) * 2, bytes)};
+    ptrdiff_t done;
+    memcpy(first, theta, bytes);
+    save_step(&h, 0, theta, &o);
+    for (ptrdiff_t i = 0; i < ROWS; i++) {
+        const nnc_samples part = part_of(&n, &s, i, 1);
+        nnc_train(&n.plan, theta, gradient, &o, &part, 1, losses, &done, work, NULL, NULL);
+        save_step(&h, i + 1, theta, &o);
+    }
+    memcpy(theta, first, bytes);
+    memset(o.state[0], 0, bytes);
+    o.updates = 0;
+    onlooker l = {&h, theta, &o, 0, 0};
+    where("%s %s, watched", k->isa, n.name);
+    nnc_train(&n.plan, theta, gradient, &o, &s, 1, losses, &done, work, look, &l);
+    check(l.looks >= 2, "polled %d times", l.looks);
+    check(l.torn == 0, "%d of %d times not as after the steps that were counted", l.torn, l.looks);
+    check(done == ROWS && is_step(&h, ROWS, theta, &o), "watching changed the result");
+    free(h.saved);
+    release(start);
+}
+
 static void check_stopping(const nnc_kernels *k, net_shape shape, ptrdiff_t n_rows, ptrdiff_t batch,
                            int wanted_inside) {
     enum { OPT = NNC_OPT_adam, MOST = 500 };
@@ -150,6 +200,7 @@ void test_poll(void) {
         for (int i = 0; i < isas; i++) {
             check_stopping(list[i], deep, 700, 300, 3);
             check_stopping(list[i], flat, 24, 1, 0);
+            check_seen(list[i]);
             check_not_finite(list[i], NAN);
             check_not_finite(list[i], INFINITY);
             check_not_finite(list[i], type == NNC_F32 ? 1e30 : 1e300);
