@@ -464,7 +464,7 @@ LIES = [
     *[(("config", "layers", 0), value) for value in (None, [], {}, "x", 3, {"type": "dense"})],
     *[(("config", "layers", 1, "type"), value) for value in ("conv", "Dense", "", None, 3, [], {})],
     *[(("config", "layers", 1, "activation"), value) for value in
-      ("swish", "softmax", "", None, 3, [], {}, "relu ", "__class__")],
+      ("maxout", "softmax", "", None, 3, [], {}, "relu ", "__class__")],
     *[(("config", "layers", 1, "init"), value) for value in ("zeros", None, [[1e9]])],
     *[(("config", "layers", 1, "extra"), value) for value in (1, None)],
     *[(("config", "layers", 1, "bias"), value) for value in (True, 1, "no", [0])],
