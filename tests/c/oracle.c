@@ -26,8 +26,10 @@ static inline wide v_softsign_curve(wide x) {
     const wide r = 1 / (1 + W(fabs)(x));
     return x == 0 ? 0 : (x > 0 ? -2 : 2) * r * r * r;
 }
+/* In two factors, so that it does not underflow before its time where `wide` is double. */
 static inline wide v_silu(wide x) {
-    return x == 0 ? 0 : isinf(x) ? (x > 0 ? x : 0) : x * v_sigmoid(x);
+    const wide y = isinf(x) ? 1e6 : W(fabs)(x), h = W(exp)(-y / 2), m = y * h / (1 + h * h) * h;
+    return x < 0 ? -m : x - m;
 }
 static inline wide v_silu_slope(wide x) {
     if (isinf(x)) return x > 0;
