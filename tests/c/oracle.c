@@ -39,11 +39,9 @@ static inline wide v_silu_curve(wide x) {
     if (isinf(x)) return 0;
     return v_sigmoid(x) * v_sigmoid(-x) * (2 - x * W(tanh)(x / 2));
 }
-#define VM_SELU_SCALE 1.0507009873554804934193349852946L
-#define VM_SELU_LEFT (VM_SELU_SCALE * 1.6732632423543772848170429916717L)
-static inline wide v_selu(wide x) {
-    return x > 0 ? (wide)VM_SELU_SCALE * x : (wide)VM_SELU_LEFT * W(expm1)(x);
-}
+#define VM_SELU_SCALE ((wide)1.0507009873554804934193349852946L)
+#define VM_SELU_LEFT ((wide)1.7580993408473768599402175208123L)
+static inline wide v_selu(wide x) { return x > 0 ? VM_SELU_SCALE * x : VM_SELU_LEFT * W(expm1)(x); }
 static inline wide v_elliot(wide x) {
     const wide r = 1 / (1 + W(fabs)(x)) / 2;
     return x < 0 ? r : 1 - r;
