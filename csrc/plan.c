@@ -282,11 +282,10 @@ static void start_wide(const run *r, const wide_vectors *w) {
     ptrdiff_t at = 0;
     for (int s = 0; s < plan->n_steps; s++) {
         const nnc_step *from = &plan->steps[s];
-        const ptrdiff_t rows = wide_rows(from);
         nnc_step *to = &w->steps[s];
         *to = *from;
         to->w = at;
-        at += rows * whole_vectors(plan, from->n_in * from->n_out / rows);
+        at += wide_weights(plan, from);
         if (from->b >= 0) to->b = at, at += whole_vectors(plan, from->n_out);
         memset(r->f.slots[s].dz, 0, (size_t)r->f.slots[s].ld * plan->kernels->size);
     }

@@ -43,13 +43,16 @@ static ptrdiff_t whole_vectors(const nnc_plan *plan, ptrdiff_t n) {
 /* The rows in which nnc_row wants the weights of a step. */
 static ptrdiff_t wide_rows(const nnc_step *s) { return s->n_out == 1 ? 1 : s->n_in; }
 
+static ptrdiff_t wide_weights(const nnc_plan *plan, const nnc_step *s) {
+    const ptrdiff_t rows = wide_rows(s);
+    return rows * whole_vectors(plan, s->n_in * s->n_out / rows);
+}
+
 static ptrdiff_t wide_size(const nnc_plan *plan) {
     ptrdiff_t size = 0;
     for (int s = 0; s < plan->n_steps; s++) {
-        const nnc_step *step = &plan->steps[s];
-        const ptrdiff_t rows = wide_rows(step);
-        size += rows * whole_vectors(plan, step->n_in * step->n_out / rows);
-        if (step->b >= 0) size += whole_vectors(plan, step->n_out);
+        size += wide_weights(plan, &plan->steps[s]);
+        if (plan->steps[s].b >= 0) size += whole_vectors(plan, plan->steps[s].n_out);
     }
     return size;
 }

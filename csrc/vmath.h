@@ -144,7 +144,8 @@ static inline real vm_times_expm1(real factor, real x) {
 }
 static inline real v_expm1(real x) { return vm_times_expm1(R(1.0), x); }
 
-/* Klambauer et al. 2017: lambda, and lambda alpha on the left.  f32 1.6 ulp, f64 1.8 ulp. */
+/* Klambauer et al. 2017: lambda, and lambda alpha on the left.  f32 1.13
+ * ulp, f64 1.03 ulp over 14 million random arguments. */
 #define VM_SELU_SCALE R(1.0507009873554804934193349852946)
 #define VM_SELU_LEFT R(1.7580993408473768599402175208123)
 static inline real v_selu(real x) {
@@ -258,7 +259,7 @@ static inline real vm_times_sigmoid(real factor, real y) {
     return (product + FMA(product, residual, error)) * s * VM_TWO_TO_MINUS_TIMES_DEEP;
 }
 
-/* x s(x): with m = |x| s(-|x|), -m on the left and x - m on the right. */
+/* x s(x), f32 1.19 ulp, f64 1.10 ulp over 14 million random arguments: with m = |x| s(-|x|), -m on the left and x - m on the right. */
 static inline real v_silu(real x) {
     real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
     real m = vm_times_sigmoid(capped, capped);

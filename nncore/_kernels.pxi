@@ -18,7 +18,6 @@ cdef class Kernels:
         self.isa, self.dtype = isa or ISA, np.dtype(dtype)
         self.k = _kernels(self.isa, self.dtype)
         self.work = _Work()
-        self.work.reserve(self.k.gemm_work + self.k.gemm_rows_work)
 
     @property
     def lanes(self):
@@ -42,6 +41,7 @@ cdef class Kernels:
             padded[...] = b
             b = padded
         memset(&g, 0, sizeof(g))
+        self.work.reserve(self.k.gemm_work + self.k.gemm_rows_work)
         _matrix(a, self.k.size, False, &ma)
         _matrix(b, self.k.size, False, &mb)
         _matrix(c, self.k.size, True, &mc)

@@ -318,9 +318,16 @@ def canonical_update(name, fused, theta, g, state, hyper, t):
 # --- Activations in a wider type ------------------------------------------------------------------
 
 
-def _sigmoid(x):
+def sigmoid(x):
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, 1) / (1 + e)
+
+
+def silu_slope(x):
+    """On the left a product, on the right 1 minus that of -x."""
+    y = np.minimum(np.abs(x), 1e4)
+    left = (1 - y * sigmoid(y)) * sigmoid(-y)
+    return np.where(x < 0, left, 1 - left)
 
 
 def _softsign(x):
@@ -329,10 +336,11 @@ def _softsign(x):
 
 SELU_SCALE = np.longdouble("1.0507009873554804934193349852946")
 SELU_ALPHA = np.longdouble("1.6732632423543772848170429916717")
+SELU_LEFT = SELU_SCALE * SELU_ALPHA
 TRUTH = {
     "identity": lambda x: x,
     "relu": lambda x: np.where(x < 0, 0, x),
-    "sigmoid": _sigmoid,
+    "sigmoid": sigmoid,
     "tanh": np.tanh,
     "softplus": lambda x: np.where(x < 0, 0, x) + np.log1p(np.exp(-np.abs(x))),
     "softsign": _softsign,
@@ -343,7 +351,7 @@ TRUTH = {
     "hard_sigmoid": lambda x: np.clip((x + 3) / 6, 0, 1),
     "elliot": lambda x: np.where(x < 0, 1 / (1 - x), 2 - 1 / (1 + x)) / 2,
     "log_sigmoid": lambda x: np.where(x < 0, x, 0) - np.log1p(np.exp(-np.abs(x))),
-    "silu": lambda x: np.where(x == -np.inf, 0, x * _sigmoid(x)),
+    "silu": lambda x: np.where(x == -np.inf, 0, x * sigmoid(x)),
     "selu": lambda x: (SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x))).astype(x.dtype),
 }
 

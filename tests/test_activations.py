@@ -9,6 +9,8 @@ from nncore import _core
 from nncore.reference import ACTIVATIONS
 
 from .checks import (
+    SELU_LEFT,
+    SELU_SCALE,
     TRUTH,
     assert_close,
     assert_same_bits,
@@ -17,6 +19,7 @@ from .checks import (
     guarded,
     noise,
     placed,
+    silu_slope,
     tiny,
     truth,
     ulp,
@@ -196,15 +199,6 @@ def test_inputs_are_only_read(kernels, name):
 
 # Written in what is kept, in a form that is accurate in a wider type, with the error of computing
 # it: roundings, each at most u relative, of terms of these sizes. The last is that of dy * slope.
-SELU_SCALE, SELU_LEFT = np.longdouble("1.0507009873554804935"), np.longdouble("1.75809934084737686")
-
-
-def silu_slope(x):
-    s = 1 / (1 + np.exp(-np.abs(x)))
-    left = (1 - np.abs(x) * s) * np.exp(-np.abs(x)) * s
-    return np.where(x < 0, left, 1 - left)
-
-
 SLOPES = {
     "identity": (np.ones_like, lambda y, s: 0 * s),
     "relu": (lambda y: (y > 0).astype(y.dtype), lambda y, s: 0 * s),

@@ -24,6 +24,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+needs_timer = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"),
+    reason="Windows cannot send a signal after a while: it has no signal.setitimer",
+)
+
+
 class Interrupt:
     """Sends Ctrl-C a while after `ready()`, and measures how long it takes to be noticed."""
 
@@ -205,7 +211,7 @@ def test_a_program_ends_as_programs_do(verbose, tmp_path, record_property):
     assert int(n_updates) > 0 and finite == "True"
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer of the system")
+@needs_timer
 def test_a_handler_sees_the_network_as_it_is_and_may_change_it():
     """Also where it learns online, in a form of its own: a checkpoint, and a value set by hand."""
     X = np.random.default_rng(0).standard_normal((400_000, 4)).astype("float32")
@@ -235,7 +241,7 @@ def test_a_handler_sees_the_network_as_it_is_and_may_change_it():
     assert (network.theta == twin.theta).all()
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer of the system")
+@needs_timer
 @pytest.mark.parametrize("call", ["partial_fit", "fit"])
 def test_wherever_it_strikes_the_network_is_not_left_locked(call):
     """Signals are answered between any two bytecodes too, for example next to the lock."""

@@ -10,20 +10,20 @@
 ALWAYS_INLINE void row_forward(const nnc_step *s, const nnc_slot *at, const real *theta,
                                const real *x, int raw) {
     const ptrdiff_t n = whole_vectors(s->n_out);
-    const real *w = theta + s->w, *b = theta + s->b;
+    const real *w = theta + s->w;
     real *z = at->z;
     if (s->n_out == 1) {
         real sum = 0;
         for (ptrdiff_t k = 0; k < s->n_in; k++) sum = FMA(x[k], w[k], sum);
         vec first = VZERO;
-        first[0] = s->b >= 0 ? sum + b[0] : sum;
+        first[0] = s->b >= 0 ? sum + theta[s->b] : sum;
         VSTORE(z, first);
     } else {
         for (ptrdiff_t j = 0; j < n; j += LANES) {
             vec sum = VZERO;
             for (ptrdiff_t k = 0; k < s->n_in; k++)
                 sum = VFMA(VSPLAT(x[k]), VLOAD(w + k * n + j), sum);
-            VSTORE(z + j, s->b >= 0 ? sum + VLOAD(b + j) : sum);
+            VSTORE(z + j, s->b >= 0 ? sum + VLOAD(theta + s->b + j) : sum);
         }
     }
     if (!raw && s->act != NNC_ACT_identity) kernels.act[s->act](n, z, at->y, s->act_a);
