@@ -68,12 +68,20 @@ enum {
 typedef void nnc_rule(ptrdiff_t n, void *theta, const void *gradient, void *const *state,
                       const double *coef);
 
+/* What is done to a gradient g of parameters p, and to them, before the rule: l1 sign(p) + l2 p is
+ * added to g, which is then limited to +-limit and multiplied by `scale`; p is multiplied by `keep`,
+ * after that. */
+typedef struct {
+    double l1, l2, limit, scale, keep;
+} nnc_shaping;
+
 /* What becomes of a gradient that is used up where it is computed. */
 typedef struct {
     nnc_rule *rule; /* NULL: nothing, it is kept */
     void *theta;    /* the parameters, laid out like c */
     void *state[NNC_MAX_VECTORS];
     const double *coef;
+    const nnc_shaping *shaping; /* or NULL */
 } nnc_update;
 
 /* C[m,n] (+)= A[m,k] B[k,n], then + bias, then the epilogue. Strides count elements, and one of
@@ -149,7 +157,8 @@ typedef struct {
     int n_steps;
     const void *theta, *x;
     void *gradient;
-    int raw; /* the loss starts from the raw scores */
+    int raw;    /* the loss starts from the raw scores */
+    int lowest; /* the gradient of the steps below is not needed */
     int loss;
     const nnc_loss_args *target; /* of one row, with y and dy in the last slot */
 } nnc_row;
@@ -185,6 +194,14 @@ typedef struct {
     /* whether none of n numbers is infinite or NaN */
     int (*finite)(ptrdiff_t n, const void *x);
     nnc_rule *update[NNC_N_OPTS];
+    /* p and its gradient before the rule; `decay` only multiplies by `keep` and settles */
+    void (*shape)(ptrdiff_t n, const void *theta, void *gradient, const nnc_shaping *);
+    void (*decay)(ptrdiff_t n, void *theta, double keep);
+    /* sums[2] = the sums of |x| and of x^2, in double */
+    void (*norms)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, double *sums);
+    /* columns of w whose 2-norm is above `limit` are scaled to it */
+    void (*limit_columns)(ptrdiff_t rows, ptrdiff_t n, void *w, ptrdiff_t ldw, double limit);
+    nnc_rule *average; /* theta is the average, gradient what goes in with the weight coef[0] */
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
@@ -245,6 +262,15 @@ void nnc_run_parts(nnc_part *run, void *context, int parts, int spin);
 
 typedef enum { NNC_STEP_dense, NNC_N_STEPS } nnc_step_kind;
 
+/* How the parameters of one step are trained. The penalty l1 sum |w| + l2 / 2 sum w^2 of its W is
+ * part of the loss. */
+typedef struct {
+    int frozen;      /* neither they nor the optimizer's state of them change */
+    double rate;     /* multiplies the learning rate */
+    double l1, l2;   /* of W, not of b */
+    double max_norm; /* the largest 2-norm of a column of W after an update; 0: any */
+} nnc_tuning;
+
 typedef struct {
     const nnc_kernels *kernels;
     const nnc_step *steps; /* each feeds the next */
@@ -254,6 +280,7 @@ typedef struct {
     double longest; /* operations that run without a poll; 0: about 50 ms of them */
     int threads;    /* that may work at once, 1 .. NNC_MAX_THREADS */
     int spin;       /* they may spin: see nnc_run_parts */
+    const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
 } nnc_plan;
 
 /* Samples: X[., n_in of the first step], and targets as in nnc_loss_args; index: which rows, in
@@ -276,6 +303,13 @@ typedef struct {
     const double *hyper;
     void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each; NULL beyond the rule's */
     int64_t updates;              /* done so far; counted up with each step */
+    const double *rates;          /* of each step of the run, in place of hyper[0]; or NULL */
+    double decay;                 /* W *= 1 - rate decay before each update, decoupled from it */
+    double clip_norm, clip_value; /* of the gradient with the penalties', 0: none. The norm is of
+                                     all parameters that are trained */
+    void *average;     /* NULL, or a vector like state[]: average += weight (theta - average) */
+    double weight;     /* after each update; 1 after the first */
+    int64_t averaged;  /* how often that was done; counted up */
 } nnc_optimizer;
 
 nnc_status nnc_plan_check(const nnc_plan *plan);
@@ -291,7 +325,8 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
                        ptrdiff_t rows, void *out, ptrdiff_t ldo, void *work, nnc_poll poll,
                        void *context);
 
-/* *loss = the mean loss over the samples; gradient[n_params] unless NULL. */
+/* *loss = the mean loss over the samples plus the penalties; gradient[n_params] unless NULL, of all
+ * parameters, frozen or not. */
 nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context);
 

@@ -12,6 +12,7 @@
 
 #include "nnc.h"
 #include "run.inc.h"
+#include "update.inc.h"
 
 /* ---- is it a network? ---------------------------------------------------------------------- */
 
@@ -158,14 +159,14 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
                    .c = gradient + (size_t)step->w * k->size,
                    .ldc = step->n_out,
                    .accumulate = accumulate};
-    if (update) dw.update = update_at(r, update, step->w);
+    if (update) dw.update = update_of(r, update, s, 0, step->w);
     if (run_gemm(r, &dw)) return 1;
     if (step->b < 0) return 0;
     void *db = gradient + (size_t)step->b * k->size;
     k->column_sums(rows, step->n_out, here->dz, here->ld, db, accumulate);
     if (update) {
-        const nnc_update u = update_at(r, update, step->b);
-        u.rule(step->n_out, u.theta, db, u.state, u.coef);
+        const nnc_update u = update_of(r, update, s, 1, step->b);
+        apply_update(r, &u, step->n_out, db);
     }
     return 0;
 }
@@ -174,11 +175,12 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
 static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *gradient,
                     int accumulate, const nnc_update *update) {
     const int last = r->plan->n_steps - 1;
-    for (int s = last - 1; s >= 0; s--)
+    for (int s = last - 1; s >= r->lowest; s--)
         if (backward_dz(r, rows, s)) return 1;
     r->committed = update != NULL;
-    for (int s = last; s >= 0; s--)
-        if (backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update)) return 1;
+    for (int s = last; s >= r->lowest; s--)
+        if (!is_frozen(r, s) &&
+            backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update)) return 1;
     r->committed = 0;
     return 0;
 }
@@ -222,13 +224,16 @@ static int updates_at_once(const run *r, ptrdiff_t rows) {
            2 * n * (double)rows < (double)PART_WORK * lanes;
 }
 
-/* The mean loss over samples first .. first + rows, its gradient unless NULL, and the update unless
- * NULL or the loss is not finite. */
+/* The mean loss over samples first .. first + rows and the penalties, its gradient unless NULL, and
+ * the update unless NULL or the loss is not finite. clip_norm: of the gradient, 0: none. */
 static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
-                                    double *loss, char *gradient, const nnc_update *update) {
+                                    double *loss, char *gradient, const nnc_update *update,
+                                    double clip_norm) {
     const nnc_plan *plan = r->plan;
     const double count = (double)rows * averaged_per_row(plan);
-    const int at_once = update && updates_at_once(r, rows);
+    const int at_once = update && updates_at_once(r, rows) && clip_norm == 0;
+    const int penalised = is_penalised(plan);
+    const double extra = penalised ? penalty(r, flat(plan), r->theta) : 0;
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
         const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
@@ -236,13 +241,18 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
         sum += loss_of_block(r, size, b.t, b.ldt, b.labels, 1 / count, gradient != NULL);
-        *loss = sum / count;
+        *loss = sum / count + extra;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
         if (gradient &&
             backward(r, size, b.x, b.ldx, gradient, i > 0, at_end && at_once ? update : NULL))
             return NNC_STOPPED;
     }
-    if (update && !at_once) update_all(r, update, gradient);
+    if (update && clip_norm > 0) clip_by_norm(r, flat(plan), update, gradient, clip_norm);
+    if (update && !at_once && r->each)
+        update_steps(r, flat(plan), update, gradient);
+    else if (update && !at_once)
+        update_range(r, update, plan->n_params, gradient);
+    if (!update && gradient && penalised) add_penalty_gradient(r, flat(plan), r->theta, gradient);
     return NNC_OK;
 }
 
@@ -270,8 +280,9 @@ static void copy_wide(const nnc_plan *plan, const wide_vectors *w, char *flat, c
 }
 
 static void copy_all_wide(const nnc_plan *plan, const wide_vectors *w, const nnc_update *update,
-                          int back) {
+                          const nnc_optimizer *optimizer, int back) {
     copy_wide(plan, w, update->theta, w->theta, back);
+    if (optimizer->average) copy_wide(plan, w, optimizer->average, w->average, back);
     for (int v = 0; v < NNC_MAX_VECTORS; v++)
         if (update->state[v]) copy_wide(plan, w, update->state[v], w->state[v], back);
 }
@@ -299,6 +310,11 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
     const nnc_kernels *k = plan->kernels;
     const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
     const double count = averaged_per_row(plan);
+    const placing place = {w->steps, 1};
+    const int penalised = is_penalised(plan);
+    nnc_update in_place = *update;
+    in_place.theta = w->theta;
+    memcpy(in_place.state, w->state, sizeof in_place.state);
     nnc_loss_args target = {.rows = 1,
                             .n = last_step(plan)->n_out,
                             .y = fused(plan) ? top->z : top->y,
@@ -310,6 +326,7 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
                    .theta = w->theta,
                    .gradient = w->gradient,
                    .raw = fused(plan),
+                   .lowest = r->lowest,
                    .loss = plan->loss,
                    .target = &target};
     for (ptrdiff_t step = 0; step < samples->rows; step++) {
@@ -317,18 +334,24 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
         row.x = row_of(samples->x, samples->ldx, i, k->size);
         target.t = row_of(samples->t, samples->ldt, i, k->size);
         target.labels = samples->labels ? samples->labels + i : NULL;
-        nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
+        prepare_update(r, optimizer, step, coef);
         losses[step] = k->row(&row) / count;
+        if (penalised) losses[step] += penalty(r, place, w->theta);
         if (!isfinite(losses[step])) return NNC_NOT_FINITE;
-        update->rule(w->n, w->theta, w->gradient, w->state, coef);
-        ++optimizer->updates;
+        if (optimizer->clip_norm > 0)
+            clip_by_norm(r, place, &in_place, w->gradient, optimizer->clip_norm);
+        if (r->each)
+            update_steps(r, place, &in_place, w->gradient);
+        else
+            update->rule(w->n, w->theta, w->gradient, w->state, coef);
+        finish_update(r, place, optimizer, w->theta, optimizer->average ? w->average : NULL, w->n);
         ++*steps_done;
         /* Who is polled may look at the parameters, and change them. */
         const double operations = 10.0 * (double)plan->n_params;
         const int seen = will_poll(r, operations);
-        if (seen) copy_all_wide(plan, w, update, 1);
+        if (seen) copy_all_wide(plan, w, update, optimizer, 1);
         if (wants_stop(r, operations)) return NNC_STOPPED;
-        if (seen) copy_all_wide(plan, w, update, 0);
+        if (seen) copy_all_wide(plan, w, update, optimizer, 0);
     }
     return NNC_OK;
 }
@@ -339,10 +362,10 @@ static nnc_status train_wide(run *r, nnc_optimizer *optimizer, const nnc_update 
                              ptrdiff_t *steps_done) {
     const wide_vectors *w = &r->f.wide;
     start_wide(r, w);
-    copy_all_wide(r->plan, w, update, 0);
+    copy_all_wide(r->plan, w, update, optimizer, 0);
     const nnc_status status =
         rows_of_wide(r, w, optimizer, update, coef, samples, losses, steps_done);
-    copy_all_wide(r->plan, w, update, 1);
+    copy_all_wide(r->plan, w, update, optimizer, 1);
     return status;
 }
 
@@ -450,7 +473,7 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
     atomic_int stop = 0;
     run r = start(plan, theta, samples->rows, gradient ? NNC_TRAIN : NNC_EVALUATE, plan->threads,
                   work, poll, context, &stop);
-    return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient, NULL);
+    return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient, NULL, 0);
 }
 
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
@@ -458,20 +481,23 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context) {
     const ptrdiff_t largest = samples->rows < batch_size ? samples->rows : batch_size;
     double coef[NNC_MAX_COEF];
-    nnc_update update = {plan->kernels->update[optimizer->opt], theta, {NULL}, coef};
+    nnc_update update = {plan->kernels->update[optimizer->opt], theta, {NULL}, coef, NULL};
     memcpy(update.state, optimizer->state, sizeof update.state);
     atomic_int stop = 0;
     run r = start(plan, theta, largest, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     *steps_done = 0;
+    if (is_tuned(plan, optimizer)) r.each = r.f.each;
+    r.lowest = lowest_trained(&r);
     if (r.f.wide.n > 0)
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
-        nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
+        prepare_update(&r, optimizer, *steps_done, coef);
         const nnc_status status =
-            loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update);
+            loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update,
+                              optimizer->clip_norm);
         if (status != NNC_OK) return status;
-        ++optimizer->updates;
+        finish_update(&r, flat(plan), optimizer, theta, optimizer->average, plan->n_params);
         ++*steps_done;
         if (wants_stop(&r, 10.0 * (double)plan->n_params)) return NNC_STOPPED;
     }

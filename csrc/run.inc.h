@@ -81,8 +81,14 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
 typedef struct {
     nnc_step *steps; /* the plan's, with w and b as offsets there */
     ptrdiff_t n;
-    void *theta, *gradient, *state[NNC_MAX_VECTORS];
+    void *theta, *gradient, *state[NNC_MAX_VECTORS], *average;
 } wide_vectors;
+
+/* The next update of one step's parameters. */
+typedef struct {
+    double coef[NNC_MAX_COEF];
+    nnc_shaping weights, biases;
+} step_update;
 
 /* The workspace of one block of rows. */
 typedef struct {
@@ -93,6 +99,7 @@ typedef struct {
     int64_t *labels;
     ptrdiff_t ldx, ldt;
     wide_vectors wide; /* to train a small network on one row at a time */
+    step_update *each;
     size_t used;
 } frame;
 
@@ -143,6 +150,7 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         if (!apart) at.z = at.y;
         if (work) f.slots[s] = at;
     }
+    if (use == NNC_TRAIN) f.each = take(&f, work, (size_t)plan->n_steps * sizeof(step_update));
     if (use == NNC_TRAIN && rows == 1 && is_small(plan)) {
         wide_vectors *w = &f.wide;
         w->n = wide_size(plan);
@@ -151,6 +159,7 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         w->theta = take(&f, work, bytes);
         w->gradient = take(&f, work, bytes);
         for (int v = 0; v < NNC_MAX_VECTORS; v++) w->state[v] = take(&f, work, bytes);
+        w->average = take(&f, work, bytes);
     }
     return f;
 }
@@ -167,6 +176,9 @@ typedef struct {
     double work_left; /* operations until the next poll */
     atomic_int *stop; /* the poll has asked for it */
     int committed;    /* parameters have changed: the step is finished first */
+    /* Training: the updates of the steps, where one is not for all; the first that is not frozen. */
+    step_update *each;
+    int lowest;
 } run;
 
 enum { WORK_PER_POLL = 4000000, WORK_PER_CALL = 4000 }; /* operations: about 50 us, and 50 ns */
@@ -333,23 +345,41 @@ static void gather(const run *r, ptrdiff_t rows, ptrdiff_t n, const int64_t *ind
     nnc_run_parts(gather_part, &job, parts, r->plan->spin);
 }
 
+/* One update of n parameters: a piece at a time, while it is in cache, where it has two passes. */
+static void apply_update(const run *r, const nnc_update *u, ptrdiff_t n, void *gradient) {
+    enum { PIECE = 4096 };
+    const nnc_kernels *k = r->plan->kernels;
+    if (u->shaping == NULL) {
+        u->rule(n, u->theta, gradient, u->state, u->coef);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i += PIECE) {
+        const ptrdiff_t size = n - i < PIECE ? n - i : PIECE;
+        const nnc_update at = update_at(r, u, i);
+        void *g = (void *)element(r, gradient, i);
+        k->shape(size, at.theta, g, u->shaping);
+        k->decay(size, at.theta, u->shaping->keep);
+        u->rule(size, at.theta, g, at.state, u->coef);
+    }
+}
+
 typedef struct {
     const run *r;
     const nnc_update *update;
-    const void *gradient;
+    ptrdiff_t n;
+    void *gradient;
 } update_job;
 
 static void update_part(void *context, int part, int parts) {
     const update_job *job = context;
-    const ptrdiff_t n = job->r->plan->n_params, unit = 4096;
-    const ptrdiff_t from = part_start(n, unit, part, parts);
+    const ptrdiff_t unit = 4096, from = part_start(job->n, unit, part, parts);
     const nnc_update u = update_at(job->r, job->update, from);
-    u.rule(part_start(n, unit, part + 1, parts) - from, u.theta,
-           element(job->r, job->gradient, from), u.state, u.coef);
+    apply_update(job->r, &u, part_start(job->n, unit, part + 1, parts) - from,
+                 (void *)element(job->r, job->gradient, from));
 }
 
-static void update_all(const run *r, const nnc_update *update, const void *gradient) {
-    update_job job = {r, update, gradient};
-    const int parts = parts_for(r, (double)WORK_PER_UPDATED * (double)r->plan->n_params);
+static void update_range(const run *r, const nnc_update *update, ptrdiff_t n, void *gradient) {
+    update_job job = {r, update, n, gradient};
+    const int parts = parts_for(r, (double)WORK_PER_UPDATED * (double)n);
     nnc_run_parts(update_part, &job, parts, r->plan->spin);
 }

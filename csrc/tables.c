@@ -26,12 +26,41 @@ const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
 #undef NNC_OPT
 };
 
+/* NAdam's momentum at step t, and the product of those of the steps 1 .. t (Dozat 2016). The product
+ * is needed as 1 minus it, so it need not be told from zero once it is far below the last digit. */
+static double nadam_momentum(double beta, double decay, int64_t t) {
+    return beta * (1 - 0.5 * pow(0.96, (double)t * decay));
+}
+
+static double nadam_product(double beta, double decay, int64_t t) {
+    const double q = pow(0.96, decay);
+    double product = 1, power = 1;
+    for (int64_t i = 1; i <= t && product > 1e-20; i++) {
+        power *= q;
+        product *= beta * (1 - 0.5 * power);
+    }
+    return product;
+}
+
+/* RAdam's rectification times sqrt(1 - beta^t); 0 while the variance of the rate has no closed form
+ * (Liu and others 2020, algorithm 2; 5 and not 4, as PyTorch has it). */
+static double radam_rectification(double beta, int64_t t) {
+    const double power = pow(beta, (double)t), most = 2 / (1 - beta) - 1;
+    const double length = most - 2 * (double)t * power / (1 - power);
+    if (length <= 5) return 0;
+    return sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length) *
+                (1 - power));
+}
+
 void nnc_opt_coefficients(nnc_opt opt, const double *h, int64_t t, double *c) {
     (void)t;
     for (int i = 0; i < NNC_MAX_COEF; i++) c[i] = 0;
     switch (opt) {
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
-    case NNC_OPT_##name: coefficients; break;
+    case NNC_OPT_##name: { \
+        coefficients; \
+        break; \
+    }
 #include "tables/optimizers.def"
 #undef NNC_OPT
     default: break;

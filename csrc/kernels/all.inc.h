@@ -61,6 +61,11 @@ static const nnc_kernels kernels = {
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"
 #undef NNC_OPT
+    .shape = shape,
+    .decay = decay,
+    .norms = norms,
+    .limit_columns = limit_columns,
+    .average = average,
     .row = row,
     .fma_probe = fma_probe,
 };

@@ -340,7 +340,7 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdif
 
 /* Updates the parameters of rows i .. i + rows and columns j .. j + n by their gradient c. */
 static void update_parameters(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j,
-                              ptrdiff_t n, const real *c, ptrdiff_t ld) {
+                              ptrdiff_t n, real *c, ptrdiff_t ld) {
     const nnc_update *u = &g->update;
     const int one_run = n == g->ldc && n == ld;
     const ptrdiff_t runs = one_run ? 1 : rows, length = one_run ? rows * n : n;
@@ -349,7 +349,12 @@ static void update_parameters(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, pt
         void *state[NNC_MAX_VECTORS];
         for (int v = 0; v < NNC_MAX_VECTORS; v++)
             state[v] = u->state[v] ? (real *)u->state[v] + at : NULL;
-        u->rule(length, (real *)u->theta + at, c + r * ld, state, u->coef);
+        real *theta = (real *)u->theta + at;
+        if (u->shaping) {
+            kernels.shape(length, theta, c + r * ld, u->shaping);
+            kernels.decay(length, theta, u->shaping->keep);
+        }
+        u->rule(length, theta, c + r * ld, state, u->coef);
     }
 }
 

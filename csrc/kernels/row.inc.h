@@ -83,9 +83,9 @@ static double row(const nnc_row *r) {
     if (!r->raw && top->act != NNC_ACT_identity)
         kernels.act_slope[top->act](whole_vectors(top->n_out), r->slots[last].z, dz, dz,
                                     top->act_a);
-    for (int s = last; s > 0; s--) row_backward(&r->steps[s], &r->slots[s], theta);
-    x = r->x;
-    for (int s = 0; s <= last; s++) {
+    for (int s = last; s > r->lowest; s--) row_backward(&r->steps[s], &r->slots[s], theta);
+    x = r->lowest > 0 ? r->slots[r->lowest - 1].y : r->x;
+    for (int s = r->lowest; s <= last; s++) {
         row_gradient(&r->steps[s], &r->slots[s], x, r->gradient);
         x = r->slots[s].y;
     }

@@ -103,17 +103,21 @@ wide expected_loss_slope(int loss, wide y, wide t) {
     }
 }
 
+static inline wide larger(wide a, wide b) { return a < b || b != b ? b : a; }
+static inline wide not_below_zero(wide x) { return x < 0 ? 0 : x; }
+static inline wide sign(wide x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 static wide settle_f32(wide s) { return W(fabs)(s) < FLT_MIN ? 0 : s; }
 static wide settle_f64(wide s) { return W(fabs)(s) < DBL_MIN ? 0 : s; }
 
 wide_parameter expected_update(int opt, nnc_dtype type, wide_parameter from, wide g,
                                const double *coef) {
     wide (*settle)(wide) = type == NNC_F32 ? settle_f32 : settle_f64;
-    wide c[NNC_MAX_COEF], p = from.p, s0 = from.s[0], s1 = from.s[1];
+    wide c[NNC_MAX_COEF], p = from.p, s0 = from.s[0], s1 = from.s[1], s2 = from.s[2], s3 = from.s[3];
     for (int i = 0; i < NNC_MAX_COEF; i++)
         c[i] = type == NNC_F32 ? (wide)(float)coef[i] : (wide)coef[i];
-    const wide c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5], c6 = c[6];
-    (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)settle;
+    const wide c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5], c6 = c[6],
+               c7 = c[7];
+    (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7, (void)settle;
     switch (opt) {
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     case NNC_OPT_##name: rule; break;
@@ -121,7 +125,7 @@ wide_parameter expected_update(int opt, nnc_dtype type, wide_parameter from, wid
 #undef NNC_OPT
     default: abort();
     }
-    from.p = p, from.s[0] = s0, from.s[1] = s1;
+    from.p = p, from.s[0] = s0, from.s[1] = s1, from.s[2] = s2, from.s[3] = s3;
     return from;
 }
 

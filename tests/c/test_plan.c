@@ -209,6 +209,134 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
     release(start);
 }
 
+/* ---- training that is more than one rule ---------------------------------------------------- */
+
+typedef struct {
+    nnc_tuning tuning[MAX_STEPS];
+    double rates[700];
+} tuned;
+
+/* Every setting at once, but for the two ways to clip. One step of several is frozen. */
+static nnc_optimizer tune(net *n, tuned *t, int opt, ptrdiff_t rows, ptrdiff_t steps) {
+    nnc_optimizer o = fresh_optimizer(n, opt);
+    const size_t bytes = (size_t)n->plan.n_params * n->plan.kernels->size;
+    for (int s = 0; s < n->plan.n_steps; s++)
+        t->tuning[s] = (nnc_tuning){.frozen = n->plan.n_steps > 1 && s == (rows + 1) % n->plan.n_steps,
+                                    .rate = 0.5 + s,
+                                    .l1 = s % 2 ? 0.002 : 0,
+                                    .l2 = s % 3 ? 0 : 0.01,
+                                    .max_norm = s % 2 ? 0 : 0.9};
+    for (ptrdiff_t i = 0; i < steps; i++) t->rates[i] = 0.02 / (double)(1 + i);
+    n->plan.tuning = t->tuning, o.rates = t->rates;
+    o.decay = 0.3, o.weight = 0.25;
+    *(rows % 2 ? &o.clip_norm : &o.clip_value) = rows % 2 ? 0.05 : 1e-3;
+    o.average = memset(fresh_aligned((bytes + NNC_ALIGN - 1) / NNC_ALIGN * NNC_ALIGN), 0, bytes);
+    return o;
+}
+
+/* One tuned update of flat vectors, from the gradient that nnc_evaluate gives. */
+static void update_by_hand(const net *n, nnc_optimizer *o, double rate, void *theta,
+                           char *gradient) {
+    const nnc_kernels *k = n->plan.kernels;
+    double square = 0, sums[2], scale = 1;
+    for (int s = 0; s < n->plan.n_steps; s++) {
+        const nnc_step *step = &n->steps[s];
+        const ptrdiff_t rows = step->n_out == 1 ? 1 : step->n_in;
+        if (n->plan.tuning[s].frozen) continue;
+        for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
+            const ptrdiff_t some = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
+            const ptrdiff_t width = step->n_out == 1 ? step->n_in : step->n_out;
+            k->norms(some, width, at(k->dtype, gradient, step->w + i * width), width, sums);
+            square += sums[1];
+        }
+        if (step->b < 0) continue;
+        k->norms(1, step->n_out, at(k->dtype, gradient, step->b), step->n_out, sums);
+        square += sums[1];
+    }
+    if (o->clip_norm > 0 && sqrt(square) > o->clip_norm) scale = o->clip_norm / sqrt(square);
+    ++o->updates;
+    for (int s = 0; s < n->plan.n_steps; s++) {
+        const nnc_step *step = &n->steps[s];
+        const nnc_tuning *t = &n->plan.tuning[s];
+        if (t->frozen) continue;
+        double hyper[NNC_MAX_COEF], coef[NNC_MAX_COEF];
+        memcpy(hyper, o->hyper, (size_t)nnc_opts[o->opt].n_hyper * sizeof *hyper);
+        hyper[0] = rate * t->rate;
+        nnc_opt_coefficients((nnc_opt)o->opt, hyper, o->updates, coef);
+        const nnc_shaping shaping = {0, 0, o->clip_value > 0 ? o->clip_value : INFINITY, scale, 1};
+        for (int biases = 0; biases < 1 + (step->b >= 0); biases++) {
+            const ptrdiff_t from = biases ? step->b : step->w;
+            const ptrdiff_t count = biases ? step->n_out : step->n_in * step->n_out;
+            void *p = at(k->dtype, theta, from), *g = at(k->dtype, gradient, from);
+            void *state[NNC_MAX_VECTORS] = {NULL};
+            for (int v = 0; v < nnc_opts[o->opt].vectors; v++)
+                state[v] = at(k->dtype, o->state[v], from);
+            k->shape(count, p, g, &shaping);
+            k->decay(count, p, biases ? 1 : 1 - hyper[0] * o->decay);
+            k->update[o->opt](count, p, g, state, coef);
+        }
+        if (t->max_norm > 0)
+            k->limit_columns(step->n_in, step->n_out, at(k->dtype, theta, step->w), step->n_out,
+                             t->max_norm);
+    }
+    k->average(n->plan.n_params, o->average, theta, NULL, o->averaged ? &o->weight : &(double){1});
+    ++o->averaged;
+}
+
+/* As check_train, with every setting of a step and of the optimizer. */
+static void check_tuned(net *n, const void *theta0, const nnc_samples *s, int opt, ptrdiff_t batch,
+                        void *bits) {
+    const ptrdiff_t n_params = n->plan.n_params, steps = (s->rows + batch - 1) / batch;
+    const size_t size = n->plan.kernels->size, bytes = (size_t)n_params * size;
+    const int start = mark();
+    tuned settings;
+    void *thetas[3], *gradient = fresh(bytes);
+    double *losses = fresh((size_t)steps * sizeof *losses);
+    nnc_optimizer o[3];
+    where("%s %s, %td rows in batches of %td%s, %s, tuned", n->plan.kernels->isa, n->name, s->rows,
+          batch, s->index ? ", index" : "", nnc_opts[opt].name);
+    for (int i = 0; i < 3; i++) {
+        thetas[i] = memcpy(fresh_with_slack(bytes), theta0, bytes);
+        o[i] = tune(n, &settings, opt, s->rows, steps);
+    }
+    const ptrdiff_t most = s->rows < batch ? s->rows : batch;
+    for (int i = 0; i < 2; i++) {
+        ptrdiff_t done = -1;
+        n->plan.threads = 1 + i;
+        const nnc_status status = nnc_train(&n->plan, thetas[i], gradient, &o[i], s, batch, losses,
+                                            &done, fresh_work(n, most, NNC_TRAIN), NULL, NULL);
+        check(status == NNC_OK && done == steps && o[i].updates == steps && o[i].averaged == steps,
+              "status %d, %td steps of %td", (int)status, done, steps);
+    }
+    n->plan.threads = 1;
+    void *work = fresh_work(n, most, NNC_TRAIN);
+    int right = 1;
+    for (ptrdiff_t i = 0; i < steps; i++) {
+        const ptrdiff_t first = i * batch, rows = s->rows - first < batch ? s->rows - first : batch;
+        const nnc_samples part = part_of(n, s, first, rows);
+        double loss;
+        nnc_evaluate(&n->plan, thetas[2], &part, &loss, gradient, work, NULL, NULL);
+        update_by_hand(n, &o[2], settings.rates[i], thetas[2], gradient);
+        right &= !memcmp(&losses[i], &loss, sizeof loss);
+    }
+    check(right, "the losses differ from steps by hand");
+    for (int i = 0; i < 2; i++) {
+        check(!memcmp(thetas[i], thetas[2], bytes), "the parameters differ, %d threads", 1 + i);
+        check(!memcmp(o[i].average, o[2].average, bytes), "the average differs, %d threads", 1 + i);
+        for (int v = 0; v < nnc_opts[opt].vectors; v++)
+            check(!memcmp(o[i].state[v], o[2].state[v], bytes), "vector %d differs", v);
+    }
+    for (int i = 0; i < n->plan.n_steps; i++) {
+        const nnc_step *step = &n->steps[i];
+        const size_t from = (size_t)step->w * size, w = (size_t)(step->n_in * step->n_out) * size;
+        const int moved = memcmp((char *)thetas[0] + from, (const char *)theta0 + from, w) != 0;
+        check(moved != n->plan.tuning[i].frozen, "step %d %s", i, moved ? "moved" : "stayed");
+    }
+    memcpy(bits, thetas[0], bytes);
+    n->plan.tuning = NULL;
+    release(start);
+}
+
 static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
     const nnc_kernels *list[MAX_ISAS];
     const int isas = runnable(type, list), start = mark();
@@ -226,9 +354,10 @@ static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
     check_sharpness(type, (ptrdiff_t)outs, e.out, "outputs");
     check_sharpness(type, (ptrdiff_t)n_params, e.gradient, "gradient");
 
-    const size_t size = size_of(type), bytes = (outs + 2 * n_params) * size + sizeof(double);
+    const size_t size = size_of(type), bytes = (outs + 3 * n_params) * size + sizeof(double);
     char *bits = zeroed(bytes, 1), *first = zeroed(bytes, 1);
-    const int opt = (int)(rows % NNC_N_OPTS);
+    static int turn; /* every rule, on nets of every kind */
+    const int opt = (int)((rows + turn++) % NNC_N_OPTS);
     const ptrdiff_t batch = rows <= 7 ? 1 + rows / 3 : rows == 256 ? 1000 : rows == 257 ? 64 : 300;
     for (int i = 0, fused = 0; i < isas; i++) {
         n.plan.kernels = list[i];
@@ -241,6 +370,13 @@ static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
                     bits + (outs + n_params) * size + sizeof(double));
         check_train(&n, theta, &samples, opt, batch,
                     bits + (outs + n_params) * size + sizeof(double));
+        check_tuned(&n, theta, rows % 2 ? &shuffled : &samples, (opt + 7) % NNC_N_OPTS, batch,
+                    bits + (outs + 2 * n_params) * size + sizeof(double));
+        if (rows == 7) { /* row by row */
+            char *own = fresh(n_params * size);
+            check_train(&n, theta, &shuffled, (opt + 3) % NNC_N_OPTS, 1, own);
+            check_tuned(&n, theta, &samples, (opt + 11) % NNC_N_OPTS, 1, own);
+        }
         release(here);
         if (!is_fused(list[i])) continue;
         if (fused++ == 0)
