@@ -25,7 +25,19 @@ from .activation import Activation, activations
 from .info import get_config, show_config
 from .layers import Dense, Layer
 from .network import History, Network, load
-from .optimizers import SGD, Adam, Optimizer
+from .optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+)
 from .threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -33,7 +45,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name):
     # What only some programs need is imported when it is first named: importing stays cheap.
-    if name in ("files", "reference"):
+    if name in ("files", "reference", "schedules"):
         import importlib
 
         return importlib.import_module(f"{__name__}.{name}")
@@ -43,12 +55,20 @@ def __getattr__(name):
 __all__ = [
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "Dense",
     "History",
     "Layer",
+    "Lion",
+    "NAdam",
     "Network",
     "Optimizer",
+    "RAdam",
+    "RMSprop",
     "activations",
     "datasets",
     "get_config",

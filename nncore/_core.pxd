@@ -26,6 +26,9 @@ cdef extern from "nnc.h" nogil:
     ctypedef int nnc_opt
     ctypedef void nnc_rule(ptrdiff_t, void *, const void *, void **, const double *) noexcept nogil
 
+    ctypedef struct nnc_shaping:
+        double l1, l2, limit, scale, keep
+
     ctypedef struct nnc_gemm:
         ptrdiff_t m, n, k
         const void *a
@@ -73,6 +76,11 @@ cdef extern from "nnc.h" nogil:
                        ptrdiff_t) noexcept nogil
         int (*finite)(ptrdiff_t, const void *) noexcept nogil
         nnc_rule **update
+        void (*shape)(ptrdiff_t, const void *, void *, const nnc_shaping *) noexcept nogil
+        void (*decay)(ptrdiff_t, void *, double) noexcept nogil
+        void (*norms)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, double *) noexcept nogil
+        void (*limit_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
+        nnc_rule *average
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 
     int nnc_isa_count()
@@ -107,6 +115,9 @@ cdef extern from "nnc.h" nogil:
         int act
         double act_a
         ptrdiff_t w, b
+    ctypedef struct nnc_tuning:
+        int frozen
+        double rate, l1, l2, max_norm
     ctypedef struct nnc_plan:
         const nnc_kernels *kernels
         const nnc_step *steps
@@ -115,6 +126,7 @@ cdef extern from "nnc.h" nogil:
         int loss
         double longest
         int threads, spin
+        const nnc_tuning *tuning
     ctypedef struct nnc_samples:
         ptrdiff_t rows
         const int64_t *index
@@ -128,6 +140,11 @@ cdef extern from "nnc.h" nogil:
         const double *hyper
         void **state
         int64_t updates
+        const double *rates
+        double decay, clip_norm, clip_value
+        void *average
+        double weight
+        int64_t averaged
     ctypedef int (*nnc_poll)(void *) noexcept nogil
 
     nnc_status nnc_plan_check(const nnc_plan *)

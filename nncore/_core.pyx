@@ -298,13 +298,15 @@ cdef class Engine:
     cdef nnc_step *steps
     cdef nnc_optimizer opt
     cdef double hyper_values[8]
+    cdef nnc_tuning *tuning
     cdef char *theta_data
     cdef char *gradient_data
     cdef _Work predict_work, train_work
     cdef readonly object theta, dtype
     cdef readonly str isa, rule
     cdef object gradient
-    cdef readonly object state
+    cdef readonly object state, average
+    cdef readonly double ema
     cdef tuple _hyper
 
     def __cinit__(self, steps, n_params, loss, dtype, isa=None):
@@ -317,7 +319,8 @@ cdef class Engine:
         self.plan.loss = _loss_code[loss]
         self.plan.n_steps = len(steps)
         self.steps = <nnc_step *>PyMem_Malloc(len(steps) * sizeof(nnc_step))
-        if self.steps == NULL:
+        self.tuning = <nnc_tuning *>PyMem_Malloc(len(steps) * sizeof(nnc_tuning))
+        if self.steps == NULL or self.tuning == NULL:
             raise MemoryError()
         self.plan.steps = self.steps
         for i, step in enumerate(steps):
@@ -336,16 +339,19 @@ cdef class Engine:
 
     def __dealloc__(self):
         PyMem_Free(self.steps)
+        PyMem_Free(self.tuning)
 
     def set_optimizer(self, name, hyper):
-        """Chooses the update rule; its state starts at zero."""
+        """Chooses the update rule; its state starts at zero, and no average is kept."""
         code = _opt_code[name]
         cdef int vectors = nnc_opts[<int>code].vectors
         state = aligned_zeros((vectors, -(-self.plan.n_params // 16) * 16), self.dtype)
         self.opt.opt = code
         self.rule = name
         self.hyper = hyper
-        self.opt.updates = 0
+        self.opt.updates = self.opt.averaged = 0
+        self.average, self.opt.average = None, NULL
+        self.set_options()
         self.state = state[:, :self.plan.n_params]
         for i in range(NNC_MAX_VECTORS):
             self.opt.state[i] = NULL if i >= vectors else _vector(
@@ -373,6 +379,41 @@ cdef class Engine:
     @n_updates.setter
     def n_updates(self, value):
         self.opt.updates = value
+
+    def set_options(self, decay=0.0, clip_norm=0.0, clip_value=0.0, ema=0.0):
+        """What goes with any rule; 0: nothing. ema: what `average` keeps of itself per update."""
+        self.opt.decay, self.opt.clip_norm, self.opt.clip_value = decay, clip_norm, clip_value
+        self.ema, self.opt.weight = ema, 1 - ema
+        if ema > 0:
+            self.keep_average()
+
+    def keep_average(self):
+        """Makes `average`, zero at first, if there is none; `averaged` counts what is in it."""
+        if self.average is None:
+            self.average = aligned_zeros(self.plan.n_params, self.dtype)
+            self.opt.averaged = 0
+
+    @property
+    def averaged(self):
+        """How many parameter vectors are in the average."""
+        return self.opt.averaged
+
+    @averaged.setter
+    def averaged(self, value):
+        self.opt.averaged = value
+
+    def set_tuning(self, tuning):
+        """How each step is trained, as `layers.Tuning`s; None: all alike, without penalties."""
+        if tuning is None:
+            self.plan.tuning = NULL
+            return
+        if len(tuning) != self.plan.n_steps:
+            raise ValueError("one for each step")
+        for i, step in enumerate(tuning):
+            self.tuning[i] = nnc_tuning(
+                frozen=not step.trainable, rate=step.lr_scale, l1=step.l1, l2=step.l2,
+                max_norm=step.max_norm)
+        self.plan.tuning = self.tuning
 
     def predict(self, X, out, n_threads=0):
         """out[...] = outputs for the rows of X. The two must not overlap."""
@@ -428,11 +469,11 @@ cdef class Engine:
         return 0
 
     def loss(self, X, y, n_threads=0):
-        """The mean loss over the rows of X."""
+        """The mean loss over the rows of X, with the penalties."""
         return self._evaluate(X, y, None, n_threads)
 
     def loss_and_gradient(self, X, y, gradient, n_threads=0):
-        """The mean loss, with its gradient, laid out as theta, written to `gradient`."""
+        """The same, with its gradient, laid out as theta, written to `gradient`."""
         return self._evaluate(X, y, gradient, n_threads)
 
     cdef double _evaluate(self, X, y, gradient, int n_threads) except? -1:
@@ -458,10 +499,11 @@ cdef class Engine:
             raise watch.error
         return loss
 
-    def train(self, X, y, order, batch_size, n_threads=0):
+    def train(self, X, y, order, batch_size, n_threads=0, rates=None):
         """Trains on batches of the rows of X, in the order of the indices `order` (or None).
 
-        Returns the loss of each step before its update. A loss that is not finite ends the run
+        rates: float64, the learning rate of each step, in place of the rule's. Returns the loss of
+        each step before its update. A loss that is not finite ends the run
         before its update and is the last one returned. Ctrl-C ends it after a whole step.
         """
         cdef nnc_samples s
@@ -478,6 +520,11 @@ cdef class Engine:
             s.index = <const int64_t *>_vector(order, s.rows, sizeof(int64_t), False)
         losses = np.zeros(-(-s.rows // batch), np.float64)
         cdef double *loss_data = <double *>_vector(losses, len(losses), sizeof(double), True)
+        self.opt.rates = self.opt.average = NULL
+        if rates is not None:
+            self.opt.rates = <const double *>_vector(rates, len(losses), sizeof(double), False)
+        if self.ema > 0:
+            self.opt.average = _vector(self.average, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
             self.train_work, nnc_plan_work(&plan, min(batch, s.rows), NNC_TRAIN))
         cdef _Watch watch = _Watch()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import _core, names  # files and the NumPy twin are imported where they are used
-from .layers import Layer
+from .layers import Layer, Tuning
 from .layers.dense import positive_int
 from .optimizers import as_optimizer
 from .progress import Progress
@@ -23,7 +23,8 @@ class History(Mapping):
 
     ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
     weighted by their rows; with validation data there is ``"val_loss"`` too, and for classes
-    ``"val_accuracy"``.
+    ``"val_accuracy"``. Where the learning rate has a schedule, ``"lr"`` is that of the epoch's last
+    update. Penalties of layers are part of all losses.
 
     Attributes
     ----------
@@ -73,7 +74,8 @@ class Network(_core.Predictor):
         By default what the last activation asks for: cross_entropy after softmax,
         binary_cross_entropy after sigmoid, otherwise mse.
     optimizer : str or Optimizer, default "adam"
-        "sgd", "momentum", "nesterov", "adam", or an object such as ``nncore.SGD(0.1)``.
+        "sgd", "momentum", "nesterov", "adam", "adamw", "amsgrad", "adagrad", "adadelta",
+        "rmsprop", "adamax", "nadam", "radam", "lion", or an object such as ``nncore.SGD(0.1)``.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all arithmetic.
     seed : int, optional
@@ -130,10 +132,12 @@ class Network(_core.Predictor):
         self._rng = _as_rng(seed)
         self._training = _core.Exclusive()  # held while parameters or optimizer change
         self._backend = check_backend(backend)
-        steps, places = [], []
+        steps, places, self._n_steps = [], [], []
         offset, width = 0, self.n_in
         for layer in layers:
-            steps += layer.lower(width, offset)
+            lowered = layer.lower(width, offset)
+            steps += lowered
+            self._n_steps.append(len(lowered))
             places.append((layer, width, offset))
             offset += layer.n_params(width)
             width = layer.n_outputs(width)
@@ -175,8 +179,13 @@ class Network(_core.Predictor):
     def optimizer(self, optimizer):
         optimizer = as_optimizer(optimizer)
         with self._training:
-            self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+            self._start_rule(optimizer)
             self._optimizer = optimizer
+
+    def _start_rule(self, optimizer):
+        self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+        self._epochs = 0  # done by `fit` since then
+        self._course = None  # a schedule that was followed, and its state
 
     @property
     def backend(self):
@@ -201,7 +210,7 @@ class Network(_core.Predictor):
         return out
 
     def evaluate(self, X, y, *, n_threads=None):
-        """Return the mean loss, and for classes the accuracy.
+        """Return the mean loss, with the penalties of layers, and for classes the accuracy.
 
         Parameters
         ----------
@@ -219,7 +228,7 @@ class Network(_core.Predictor):
         return self._evaluate(*self._samples(X, y), as_count(n_threads))
 
     def loss_and_gradient(self, X, y, *, n_threads=None):
-        """Return the mean loss over all rows, and its gradient.
+        """Return the mean loss over all rows, with the penalties of layers, and its gradient.
 
         Parameters
         ----------
@@ -233,7 +242,8 @@ class Network(_core.Predictor):
         -------
         loss : float
         gradient : numpy.ndarray, shape (n_params,)
-            Of exactly this loss, laid out as ``theta``.
+            Of exactly this loss, laid out as ``theta``: of all parameters, whether they are
+            trainable or not, and as they are before any clipping.
 
         Examples
         --------
@@ -245,6 +255,7 @@ class Network(_core.Predictor):
         """
         X, y = self._samples(X, y)
         gradient = np.empty(self.n_params, self.dtype)
+        self._tune()
         return self._engine.loss_and_gradient(X, y, gradient, as_count(n_threads)), gradient
 
     # ---- training ----
@@ -304,6 +315,7 @@ class Network(_core.Predictor):
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
                 raise ValueError("validation_data must be a tuple (X, y)")
             validation = self._samples(*validation_data, "validation X", "validation y")
+        self._check_monitor(validation is not None)
         history, progress = History(), Progress(epochs, verbose)
         with self._training:
             try:
@@ -313,6 +325,7 @@ class Network(_core.Predictor):
                     history.append(
                         loss=loss, **{f"val_{name}": value for name, value in scores.items()}
                     )
+                    self._end_epoch(history)
                     progress.update(epoch, history)
             finally:
                 progress.close()
@@ -352,9 +365,10 @@ class Network(_core.Predictor):
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
+        rates = self._rates(-(-rows // batch_size))
         order = self._rng.permutation(rows) if shuffle else None
         start = time.perf_counter()
-        losses = engine.train(X, y, order, batch_size, n_threads)
+        losses = engine.train(X, y, order, batch_size, n_threads, rates)
         history.seconds += time.perf_counter() - start
         history.n_steps += len(losses)
         if not np.isfinite(losses[-1]):
@@ -391,7 +405,94 @@ class Network(_core.Predictor):
         if optimizer.rule == self._engine.rule:
             self._engine.hyper = optimizer.hyper
         else:
-            self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+            self._start_rule(optimizer)
+        self._engine.set_options(
+            optimizer.weight_decay, optimizer.clip_norm or 0, optimizer.clip_value or 0,
+            optimizer.ema or 0,
+        )  # fmt: skip
+        self._tune()
+
+    def _tune(self):
+        """Attributes of layers may have been changed, too."""
+        layers = zip(self.layers, self._n_steps, strict=True)
+        tuning = [t for layer, n in layers for t in [layer.tuning()] * n]
+        self._engine.set_tuning(None if all(t == _PLAIN for t in tuning) else tuning)
+
+    # ---- schedules and averages ----
+
+    def _schedule_state(self):
+        """The state of the present schedule, which begins with its first use."""
+        schedule = self._optimizer.schedule
+        if self._course is None or self._course[0] != schedule:
+            self._course = (schedule, schedule.start())
+        return self._course[1]
+
+    def _rates(self, steps):
+        """The learning rates of the next steps, or None where they have none of their own."""
+        schedule = self._optimizer.schedule
+        if schedule is None:
+            return None
+        rates = schedule.rates(
+            self._schedule_state(), self._engine.n_updates, steps, self._epochs
+        )
+        if not np.isfinite(rates).all():
+            raise ValueError(f"{schedule!r} gives a rate that is not finite")
+        self._last_rate = float(rates[-1])
+        return rates
+
+    def _check_monitor(self, validated):
+        schedule = self._optimizer.schedule
+        name = schedule and schedule.monitored()
+        if not name or name == "loss":
+            return
+        if not validated:
+            raise ValueError(f"the schedule monitors {name}: fit needs validation_data")
+        if name == "val_accuracy" and self.loss not in _CLASSIFIES:
+            raise ValueError(f"the schedule monitors {name}, which {self.loss} does not have")
+
+    def _end_epoch(self, history):
+        """An epoch of `fit` is over: the schedule looks at the losses, an average is taken."""
+        self._epochs += 1
+        if self._optimizer.schedule is not None:
+            history.append(lr=self._last_rate)
+            values = {name: values[-1] for name, values in history.items()}
+            self._optimizer.schedule.end_epoch(self._schedule_state(), values)
+        if self._optimizer.swa and self._epochs >= self._optimizer.swa:
+            engine = self._engine
+            engine.keep_average()
+            engine.averaged += 1
+            engine.average += (self.theta - engine.average) / engine.averaged
+
+    def averaged(self):
+        """Return a copy of the network with the averaged parameters.
+
+        Returns
+        -------
+        Network
+            It predicts, is saved, and would go on training from there.
+
+        Raises
+        ------
+        ValueError
+            If no average is kept: that needs an optimizer with ``ema`` or ``swa``, and an update or
+            the end of an epoch.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1, ema=0.9), seed=0)
+        >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], epochs=50, verbose=False)
+        >>> net.averaged().predict([[3.0]]).shape
+        (1, 1)
+        """
+        if self._engine.average is None or self._engine.averaged == 0:
+            raise ValueError(
+                "no average of the parameters is kept: give the optimizer ema=0.999, or swa=10 for "
+                "the mean from epoch 10 on, and train"
+            )
+        network = self.copy()
+        network.theta = self._engine.average
+        return network
 
     def _settle_optimizer(self):
         """Let a changed rule count now, so that what is saved fits together."""
@@ -401,8 +502,9 @@ class Network(_core.Predictor):
                 self._refresh_optimizer()
 
     def _evaluate(self, X, y, n_threads):
+        self._tune()
         scores = {"loss": self._engine.loss(X, y, n_threads)}
-        if self.loss in ("cross_entropy", "binary_cross_entropy"):
+        if self.loss in _CLASSIFIES:
             out = np.empty((len(X), self.n_out), self.dtype)
             self._engine.predict(X, out, n_threads)
             if self.loss == "cross_entropy":
@@ -432,11 +534,14 @@ class Network(_core.Predictor):
 
     def config(self):
         """Return the arguments that make this network again (but its weights), as JSON values."""
+        return self._config_with(self._optimizer)
+
+    def _config_with(self, optimizer):
         return {
             "n_in": self.n_in,
             "layers": [layer.config() for layer in self.layers],
             "loss": self.loss,
-            "optimizer": self._optimizer.config(),
+            "optimizer": optimizer.config(),
             "dtype": self.dtype.name,
         }
 
@@ -490,7 +595,7 @@ class Network(_core.Predictor):
     def __reduce__(self):
         from . import persistence
 
-        data = persistence.to_bytes(self)
+        data = persistence.to_bytes(self, for_copy=True)
         return persistence.from_bytes, (data, self._backend, type(self)), self.__getstate__()
 
     def __getstate__(self):
@@ -504,7 +609,13 @@ class Network(_core.Predictor):
 
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
-_OWN = {*_FIXED, "_rng", "_training", "_backend", "_optimizer"}  # all that `_build` sets
+_OWN = {
+    *_FIXED, "_rng", "_training", "_backend", "_optimizer", "_n_steps", "_epochs", "_course",
+    "_last_rate",
+}  # fmt: skip  # all that `_build` and training set
+
+_PLAIN = Tuning()
+_CLASSIFIES = ("cross_entropy", "binary_cross_entropy")
 
 
 # What is left to do with parameters that are lost.

@@ -1,12 +1,14 @@
 """A network as bytes: what is in a saved file, and how one is read back without trusting it.
 
 The container is safetensors (`nncore.files`). The tensors are ``layers.<i>.<name>`` for each
-parameter and ``optimizer.<j>`` for the state vectors; the metadata entry ``nncore`` is a JSON
-object: format, config (what `Network.config` returns), updates, rng.
+parameter, ``optimizer.<j>`` for the state vectors and ``optimizer.average`` for an average of the
+parameters; the metadata entry ``nncore`` is a JSON object: format, config (what `Network.config`
+returns), updates, rng, and where they are not 0 or empty epochs, averaged, schedule (its state).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import reprlib
 
@@ -18,9 +20,13 @@ from .files import FileFormatError
 FORMAT = 1
 
 
-def to_bytes(network):
-    """Return `network` as the bytes of a safetensors file."""
-    return files.to_bytes(*_describe(network))
+def to_bytes(network, for_copy=False):
+    """Return `network` as the bytes of a safetensors file.
+
+    for_copy: its optimizer is handed on beside them, so the bytes need not hold a rate that is a
+    function.
+    """
+    return files.to_bytes(*_describe(network, for_copy))
 
 
 def save(network, path):
@@ -41,7 +47,7 @@ def load(path, backend="auto"):
     return _rebuild(*files.read(path), path, backend)
 
 
-def _describe(network):
+def _describe(network, for_copy=False):
     network._settle_optimizer()
     tensors = {
         f"layers.{i}.{name}": values
@@ -50,13 +56,33 @@ def _describe(network):
     }
     engine = network._engine
     tensors |= {f"optimizer.{j}": vector for j, vector in enumerate(engine.state)}
+    if engine.average is not None:
+        tensors["optimizer.average"] = engine.average
+    schedule = network._optimizer.schedule
     description = {
         "format": FORMAT,
-        "config": network.config(),
+        "config": _config(network, for_copy),
         "updates": int(engine.n_updates),
         "rng": network._rng.bit_generator.state,
     }
+    course = {
+        "epochs": network._epochs,
+        "averaged": int(engine.averaged),
+        "schedule": network._schedule_state() if schedule is not None else {},
+    }
+    description |= {name: value for name, value in course.items() if value}
     return tensors, {"nncore": json.dumps(description)}
+
+
+def _config(network, for_copy):
+    if not for_copy or network._optimizer.schedule is None:
+        return network.config()
+    try:
+        return network.config()
+    except ValueError:  # a function, which is handed on beside the bytes
+        plain = copy.copy(network._optimizer)
+        plain.lr = 1.0
+        return network._config_with(plain)
 
 
 def _rebuild(tensors, metadata, where, backend, kind=None):
@@ -119,6 +145,10 @@ def _make(config, backend, kind):
     check_layers(layers)
     optimizer = dict(config["optimizer"])
     rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
+    if isinstance(optimizer.get("lr"), dict):
+        from . import schedules
+
+        optimizer["lr"] = schedules.from_config(optimizer["lr"])
     optimizer = OPTIMIZERS[rule](**optimizer)
     network = Network.__new__(kind or Network)
     network._build(config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend)
@@ -137,12 +167,36 @@ def _fill(network, tensors, description):
             raise ValueError(f"optimizer.{j} is {found.dtype} {found.shape}, not like the weights")
         vector[...] = found
         left.discard(f"optimizer.{j}")
+    engine = network._engine
+    if "optimizer.average" in left:
+        found = tensors["optimizer.average"]
+        if found.shape != network.theta.shape or found.dtype != network.dtype:
+            raise ValueError("optimizer.average is not like the weights")
+        engine.keep_average()
+        engine.average[...] = found
+        left.discard("optimizer.average")
     if left:
         raise ValueError(f"{sorted(left)[0]!r} belongs to no layer")
-    updates = description["updates"]
-    if type(updates) is not int or not 0 <= updates < 1 << 62:
-        raise ValueError(f"updates is {updates!r}, not a count")
-    network._engine.n_updates = updates
+    engine.n_updates = _count(description["updates"], "updates")
+    engine.averaged = _count(description.get("averaged", 0), "averaged")
+    network._epochs = _count(description.get("epochs", 0), "epochs")
+    _resume(network, description.get("schedule", {}))
     rng = np.random.PCG64()
     rng.state = description["rng"]
     network._rng = np.random.Generator(rng)
+
+
+def _count(value, name):
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"{name} is {value!r}, not a count")
+    return value
+
+
+def _resume(network, state):
+    """Let the schedule of the rate go on where it was."""
+    schedule = network._optimizer.schedule
+    if schedule is None and state:
+        raise ValueError("a state of a schedule, but no schedule")
+    if state:
+        schedule.check_state(state)
+        network._course = (schedule, state)

@@ -431,11 +431,241 @@ def _adam(theta, g, state, move, t, lr, beta1, beta2, eps):
     theta -= move
 
 
+def _dampened(theta, g, state, move, t, lr, mu, dampening):
+    # v = mu v + (1 - dampening) g, but v = g at first;  theta -= lr v
+    (v,) = state
+    v *= mu
+    v += g if t == 1 else np.multiply(g, 1 - dampening, out=move)
+    theta -= np.multiply(v, lr, out=move)
+
+
+def _velocity(theta, g, state, move, t, lr, mu):  # v = mu v + lr g;  theta -= v
+    (v,) = state
+    v *= mu
+    v += np.multiply(g, lr, out=move)
+    theta -= v
+
+
+def _velocity_nesterov(theta, g, state, move, t, lr, mu):
+    # v = mu v + lr g;  theta -= mu v + lr g
+    (v,) = state
+    v *= mu
+    v += np.multiply(g, lr, out=move)
+    theta -= move
+    theta -= np.multiply(v, mu, out=move)
+
+
+def _moments(m, v, g, move, beta1, beta2):  # m = beta1 m + (1 - beta1) g, v likewise of g^2
+    m *= beta1
+    m += np.multiply(g, 1 - beta1, out=move)
+    v *= beta2
+    np.multiply(g, g, out=move)
+    move *= 1 - beta2
+    v += move
+
+
+def _adam_keras(theta, g, state, move, t, lr, beta1, beta2, eps):
+    # theta -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
+    m, v = state
+    _moments(m, v, g, move, beta1, beta2)
+    np.sqrt(v, out=move)
+    move += eps
+    np.divide(m, move, out=move)
+    move *= lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+    theta -= move
+
+
+def _amsgrad(theta, g, state, move, t, lr, beta1, beta2, eps):  # adam with the largest v so far
+    m, v, largest = state
+    _moments(m, v, g, move, beta1, beta2)
+    np.maximum(v, largest, out=largest)
+    root = math.sqrt(1 - beta2**t)
+    np.sqrt(largest, out=move)
+    move += eps * root
+    np.divide(m, move, out=move)
+    move *= lr * root / (1 - beta1**t)
+    theta -= move
+
+
+def _amsgrad_keras(theta, g, state, move, t, lr, beta1, beta2, eps):
+    root = math.sqrt(1 - beta2**t)
+    _amsgrad(theta, g, state, move, t, lr, beta1, beta2, eps / root)
+
+
+def _adagrad(theta, g, state, move, t, lr, lr_decay, eps, eps_root):
+    # s += g^2;  theta -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s + eps_root) + eps)
+    (s,) = state
+    s += np.multiply(g, g, out=move)
+    np.add(s, eps_root, out=move)
+    np.sqrt(move, out=move)
+    move += eps
+    np.divide(g, move, out=move)
+    move *= lr / (1 + (t - 1) * lr_decay)
+    theta -= move
+
+
+def _adadelta(theta, g, state, move, t, lr, rho, eps):
+    # s = rho s + (1 - rho) g^2;  d = sqrt((u + eps) / (s + eps)) g
+    # u = rho u + (1 - rho) d^2;  theta -= lr d
+    s, u = state
+    s *= rho
+    np.multiply(g, g, out=move)
+    move *= 1 - rho
+    s += move
+    np.divide(u + eps, s + eps, out=move)
+    np.sqrt(move, out=move)
+    move *= g
+    u *= rho
+    u += (1 - rho) * move * move
+    move *= lr
+    theta -= move
+
+
+def _rms_quotient(g, s, a, move, rho, eps, eps_root):
+    # s = rho s + (1 - rho) g^2;  move = g / (sqrt(s + eps_root) + eps); centered, with
+    # a = rho a + (1 - rho) g, the root is of s - a^2
+    s *= rho
+    np.multiply(g, g, out=move)
+    move *= 1 - rho
+    s += move
+    if a is None:
+        np.add(s, eps_root, out=move)
+    else:
+        a *= rho
+        a += np.multiply(g, 1 - rho, out=move)
+        np.subtract(s, a * a, out=move)
+        np.maximum(move, 0, out=move)
+        move += eps_root
+    np.sqrt(move, out=move)
+    move += eps
+    return np.divide(g, move, out=move)
+
+
+def _rmsprop(theta, g, state, move, t, lr, rho, eps, eps_root):  # theta -= lr quotient
+    (s,) = state
+    theta -= np.multiply(_rms_quotient(g, s, None, move, rho, eps, eps_root), lr, out=move)
+
+
+def _rmsprop_centered(theta, g, state, move, t, lr, rho, eps, eps_root):
+    s, a = state
+    theta -= np.multiply(_rms_quotient(g, s, a, move, rho, eps, eps_root), lr, out=move)
+
+
+def _rms_velocity(theta, v, move, lr, mu, early):
+    # v = mu v + quotient;  theta -= lr v;  early: v = mu v + lr quotient;  theta -= v
+    v *= mu
+    if early:
+        v += np.multiply(move, lr, out=move)
+        theta -= v
+    else:
+        v += move
+        theta -= np.multiply(v, lr, out=move)
+
+
+def _rmsprop_momentum(theta, g, state, move, t, lr, rho, eps, eps_root, mu, early):
+    s, v = state
+    _rms_velocity(theta, v, _rms_quotient(g, s, None, move, rho, eps, eps_root), lr, mu, early)
+
+
+def _rmsprop_centered_momentum(theta, g, state, move, t, lr, rho, eps, eps_root, mu, early):
+    s, a, v = state
+    _rms_velocity(theta, v, _rms_quotient(g, s, a, move, rho, eps, eps_root), lr, mu, early)
+
+
+def _adamax(theta, g, state, move, t, lr, beta1, beta2, eps, eps_max):
+    # m = beta1 m + (1 - beta1) g;  u = max(beta2 u, |g| + eps_max)
+    # theta -= lr / (1 - beta1^t) m / (u + eps)
+    m, u = state
+    m *= beta1
+    m += np.multiply(g, 1 - beta1, out=move)
+    u *= beta2
+    np.abs(g, out=move)
+    move += eps_max
+    np.maximum(u, move, out=u)
+    np.add(u, eps, out=move)
+    np.divide(m, move, out=move)
+    move *= lr / (1 - beta1**t)
+    theta -= move
+
+
+def _nadam(theta, g, state, move, t, lr, beta1, beta2, eps, momentum_decay):
+    # mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2);  theta -= lr ((1 - mu_t) / (1 - product) g +
+    # mu_(t+1) / (1 - product mu_(t+1)) m) / (sqrt(v / (1 - beta2^t)) + eps); product = mu_1 ... mu_t
+    m, v = state
+    _moments(m, v, g, move, beta1, beta2)
+    some = min(t, 4000 if beta1 < 0.99 else t)  # the product of more is 0
+    mu = beta1 * (1 - 0.5 * 0.96 ** (momentum_decay * np.arange(1, some + 1)))
+    now, following = (beta1 * (1 - 0.5 * 0.96 ** (momentum_decay * i)) for i in (t, t + 1))
+    product = float(np.prod(mu))
+    np.sqrt(v, out=move)
+    move *= 1 / math.sqrt(1 - beta2**t)
+    move += eps
+    numerator = g * (lr * (1 - now) / (1 - product))
+    numerator += m * (lr * following / (1 - product * following))
+    theta -= np.divide(numerator, move, out=move)
+
+
+def _radam(theta, g, state, move, t, lr, beta1, beta2, eps):
+    # n = 2 / (1 - beta2) - 1;  n_t = n - 2 t beta2^t / (1 - beta2^t);  rate = lr / (1 - beta1^t)
+    # n_t <= 5: theta -= rate m;  else theta -= rate r sqrt(1 - beta2^t) m / (sqrt(v) + eps), where
+    # r^2 = (n_t - 4) (n_t - 2) n / ((n - 4) (n - 2) n_t)
+    m, v = state
+    _moments(m, v, g, move, beta1, beta2)
+    rate, n = lr / (1 - beta1**t), 2 / (1 - beta2) - 1
+    n_t = n - 2 * t * beta2**t / (1 - beta2**t)
+    if n_t <= 5:
+        theta -= np.multiply(m, rate, out=move)
+        return
+    r = math.sqrt((n_t - 4) * (n_t - 2) * n / ((n - 4) * (n - 2) * n_t))
+    np.sqrt(v, out=move)
+    move += eps
+    np.divide(m, move, out=move)
+    move *= rate * r * math.sqrt(1 - beta2**t)
+    theta -= move
+
+
+def _lion(theta, g, state, move, t, lr, beta1, beta2):
+    # theta -= lr sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g
+    (m,) = state
+    np.multiply(m, beta1, out=move)
+    move += g * (1 - beta1)
+    np.sign(move, out=move)
+    move *= lr
+    theta -= move
+    m *= beta2
+    m += np.multiply(g, 1 - beta2, out=move)
+
+
+_BETAS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999}
+_RMS = {"lr": 0.01, "rho": 0.99, "eps": 1e-8, "eps_root": 0.0}
+
 OPTIMIZERS = {
     "sgd": Optimizer(0, {"lr": 0.01}, _sgd),
     "momentum": Optimizer(1, {"lr": 0.01, "mu": 0.9}, _momentum),
     "nesterov": Optimizer(1, {"lr": 0.01, "mu": 0.9}, _nesterov),
     "adam": Optimizer(2, {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}, _adam),
+    "dampened": Optimizer(1, {"lr": 0.01, "mu": 0.9, "dampening": 0.9}, _dampened),
+    "velocity": Optimizer(1, {"lr": 0.01, "mu": 0.9}, _velocity),
+    "velocity_nesterov": Optimizer(1, {"lr": 0.01, "mu": 0.9}, _velocity_nesterov),
+    "adam_keras": Optimizer(2, {**_BETAS, "eps": 1e-7}, _adam_keras),
+    "amsgrad": Optimizer(3, {**_BETAS, "eps": 1e-8}, _amsgrad),
+    "amsgrad_keras": Optimizer(3, {**_BETAS, "eps": 1e-7}, _amsgrad_keras),
+    "adagrad": Optimizer(
+        1, {"lr": 0.01, "lr_decay": 0.0, "eps": 1e-10, "eps_root": 0.0}, _adagrad
+    ),
+    "adadelta": Optimizer(2, {"lr": 1.0, "rho": 0.9, "eps": 1e-6}, _adadelta),
+    "rmsprop": Optimizer(1, _RMS, _rmsprop),
+    "rmsprop_momentum": Optimizer(2, {**_RMS, "mu": 0.9, "early": 0.0}, _rmsprop_momentum),
+    "rmsprop_centered": Optimizer(2, _RMS, _rmsprop_centered),
+    "rmsprop_centered_momentum": Optimizer(
+        3, {**_RMS, "mu": 0.9, "early": 0.0}, _rmsprop_centered_momentum
+    ),
+    "adamax": Optimizer(2, {**_BETAS, "lr": 0.002, "eps": 0.0, "eps_max": 1e-8}, _adamax),
+    "nadam": Optimizer(
+        2, {**_BETAS, "lr": 0.002, "eps": 1e-8, "momentum_decay": 0.004}, _nadam
+    ),
+    "radam": Optimizer(2, {**_BETAS, "eps": 1e-8}, _radam),
+    "lion": Optimizer(1, {"lr": 0.0001, "beta1": 0.9, "beta2": 0.99}, _lion),
 }
 
 # --- The engine -----------------------------------------------------------------------------------
@@ -462,6 +692,8 @@ class ReferenceEngine:
         All parameters, zero at the start. Write into it; do not replace it.
     state : ndarray, (n_vectors, n_params)
         What the optimizer remembers.
+    average : ndarray, (n_params,), or None
+        An average of theta, of `averaged` of them.
     rule : str
         Name of the update rule.
     hyper : tuple of float
@@ -492,13 +724,42 @@ class ReferenceEngine:
         self._move = np.empty_like(self.theta)
         self._buffers, self._capacity, self._passes = None, 0, {}
         self.set_optimizer("sgd", tuple(OPTIMIZERS["sgd"].hyper.values()))
+        self.set_tuning(None)
 
     def set_optimizer(self, name, hyper):
         """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
         n_vectors, _, self._update = OPTIMIZERS[name]
         self.rule, self.hyper = name, tuple(hyper)
         self.state = np.zeros((n_vectors, self.theta.size), self.theta.dtype)
-        self.n_updates = 0
+        self.n_updates = self.averaged = 0
+        self.average = None
+        self.set_options()
+
+    def set_options(self, decay=0.0, clip_norm=0.0, clip_value=0.0, ema=0.0):
+        """Set what goes with any rule, 0 is nothing.
+
+        decay       W -= lr decay W before each update, lr being that of the step
+        clip_norm   a gradient with a larger norm, of all that is trained, is scaled to it
+        clip_value  elements of the gradient are limited to +- this
+        ema         average = ema average + (1 - ema) theta after each update, theta after the first
+        """
+        self.decay, self.clip_norm, self.clip_value, self.ema = decay, clip_norm, clip_value, ema
+        if ema > 0:
+            self.keep_average()
+
+    def keep_average(self):
+        """Make `average`, zero at first, if there is none; `averaged` counts what is in it."""
+        if self.average is None:
+            self.average, self.averaged = np.zeros_like(self.theta), 0
+
+    def set_tuning(self, tuning):
+        """Train each step in its own way, or all alike if it is None.
+
+        Each has `trainable`; `lr_scale`, which multiplies lr; `l1` and `l2`, for the penalty
+        l1 sum |w| + l2 / 2 sum w^2 of W in the loss; and `max_norm`, if not 0 the largest norm of a
+        column of W after an update.
+        """
+        self._tuning = tuning
 
     @np.errstate(all="ignore")
     def predict(self, X, out, n_threads=0):
@@ -508,27 +769,30 @@ class ReferenceEngine:
 
     @np.errstate(all="ignore")
     def loss(self, X, y, n_threads=0):
-        """Return the mean loss over all rows."""
-        return sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
+        """Return the mean loss over all rows, with the penalties."""
+        value = sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
+        return value + self._penalty()
 
     @np.errstate(all="ignore")
     def loss_and_gradient(self, X, y, gradient, n_threads=0):
-        """Return the mean loss over all rows; write its gradient to gradient, (n_params,)."""
+        """Return the same; write its gradient, of all parameters, to gradient, (n_params,)."""
         value = 0.0
         gradient[:] = 0
         for rows, work in self._blocks(len(X)):
             value += work.loss(X[rows], y[rows], len(X))
             work.backward(X[rows])
             gradient += self._gradient
-        return value
+        self._add_penalty_gradient(gradient)
+        return value + self._penalty()
 
     @np.errstate(all="ignore")
-    def train(self, X, y, order, batch_size, n_threads=0):
+    def train(self, X, y, order, batch_size, n_threads=0, rates=None):
         """Update theta once per batch; return the loss of each batch before its update.
 
         Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it
         is None; the last may be shorter. If a loss is not finite, training stops before the update
-        and this loss is the last one returned.
+        and this loss is the last one returned. `rates` are the learning rates of the steps, in
+        place of the first hyper-parameter.
         """
         n_rows = len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
@@ -536,15 +800,62 @@ class ReferenceEngine:
             rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
             work = self._pass(rows.stop - rows.start)
             x, t = (X[rows], y[rows]) if order is None else work.gather(X, y, order[rows])
-            losses[i] = loss = work.loss(x, t, len(x))
+            losses[i] = loss = work.loss(x, t, len(x)) + self._penalty()
             if not math.isfinite(loss):
                 return losses[: i + 1]
             work.backward(x)
             self.n_updates += 1
-            self._update(
-                self.theta, self._gradient, self.state, self._move, self.n_updates, *self.hyper
-            )
+            self._step(self.hyper[0] if rates is None else float(rates[i]))
+            if self.ema > 0:
+                keep = self.ema if self.averaged else 0.0
+                self.average += (1 - keep) * (self.theta - self.average)
+                self.averaged += 1
         return losses
+
+    def _step(self, lr):
+        """Update theta by the gradient: all at once, or each step in its own way."""
+        theta, g, hyper = self.theta, self._gradient, self.hyper[1:]
+        if not (self._tuning or self.decay or self.clip_norm or self.clip_value):
+            self._update(theta, g, self.state, self._move, self.n_updates, lr, *hyper)
+            return
+        self._add_penalty_gradient(g)
+        trained = [(step, how) for step, how in self._tuned() if how is None or how.trainable]
+        if self.clip_value:
+            np.clip(g, -self.clip_value, self.clip_value, out=g)
+        if self.clip_norm:
+            parts = [g[part] for step, _ in trained for part in _places(step)]
+            norm = math.sqrt(sum(float(np.sum(np.square(p, dtype=np.float64))) for p in parts))
+            if norm > self.clip_norm:
+                g *= self.clip_norm / norm
+        for step, how in trained:
+            rate = lr if how is None else lr * how.lr_scale
+            W, _ = _parameters(step, theta)
+            W *= 1 - rate * self.decay
+            for part in _places(step):
+                self._update(
+                    theta[part], g[part], self.state[:, part], self._move[part], self.n_updates,
+                    rate, *hyper,
+                )  # fmt: skip
+            if how is not None and how.max_norm:
+                norms = np.sqrt(np.sum(np.square(W, dtype=np.float64), axis=0))
+                W *= how.max_norm / np.maximum(norms, how.max_norm)
+
+    def _tuned(self):
+        return zip(self._steps, self._tuning or [None] * len(self._steps), strict=True)
+
+    def _penalty(self):
+        value = 0.0
+        for step, how in self._tuned():
+            if how is not None and (how.l1 or how.l2):
+                W = _parameters(step, self.theta)[0].astype(np.float64)
+                value += how.l1 * np.abs(W).sum() + how.l2 / 2 * np.square(W).sum()
+        return float(value)
+
+    def _add_penalty_gradient(self, gradient):
+        for step, how in self._tuned():
+            if how is not None and (how.l1 or how.l2):
+                W, dW = _parameters(step, self.theta)[0], _parameters(step, gradient)[0]
+                dW += how.l1 * np.sign(W) + how.l2 * W
 
     def _blocks(self, n_rows):
         for start in range(0, n_rows, BLOCK):
@@ -640,6 +951,12 @@ class _Pass:
 
 def _activation(step):
     return SOFTMAX if step.activation == "softmax" else ACTIVATIONS[step.activation]
+
+
+def _places(step):
+    """Return where the parameters of a step are in a flat vector."""
+    places = [slice(step.w, step.w + step.n_in * step.n_out)]
+    return places if step.b < 0 else [*places, slice(step.b, step.b + step.n_out)]
 
 
 def _parameters(step, flat):

@@ -20,7 +20,7 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h"],
+    "plan": ["plan.c", "run.inc.h", "update.inc.h"],
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
@@ -34,11 +34,12 @@ C_SYSTEM = {
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
-    ["_core", "_kernels", "reference", "files", "datasets", "progress"],
+    ["_core", "_kernels", "reference", "files", "datasets", "progress", "described"],
     ["names", "initializers", "info", "threads"],
     ["activation"],
     ["validation"],
-    ["layers", "optimizers"],
+    ["layers", "schedules"],
+    ["optimizers"],
     ["persistence"],
     ["network"],
     ["__init__"],

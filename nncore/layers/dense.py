@@ -35,8 +35,21 @@ class Dense(Layer):
         and softplus, ``"lecun_uniform"`` under selu, and ``"glorot_uniform"`` under every other
         activation.
 
+    l1, l2 : float, default 0.0
+        Penalties: ``l1 * sum(abs(W)) + l2 / 2 * sum(W**2)`` is part of the loss, of weights and
+        not of biases. ``l2`` is PyTorch's weight_decay of SGD and Adam, twice Keras' ``L2(...)``,
+        and scikit-learn's ``alpha / n_samples``.
+    max_norm : float, optional
+        The largest 2-norm of the weights into one unit, a column of W, after an update.
+    trainable : bool, default True
+        Whether training changes W and b.
+    lr_scale : float, default 1.0
+        Multiplies the learning rate of this layer.
+
     Attributes
     ----------
+    l1, l2, max_norm, trainable, lr_scale
+        As above; they may be changed in ``net.layers`` at any time.
     W : numpy.ndarray, shape (n_in, n_out)
         Weights, a writable view of ``net.theta``; only in ``net.layers``.
     b : numpy.ndarray, shape (n_out,), or None
@@ -53,7 +66,10 @@ class Dense(Layer):
     0.5
     """
 
-    def __init__(self, n_out, activation="identity", *, bias=True, init=None):
+    def __init__(
+        self, n_out, activation="identity", *, bias=True, init=None, l1=0.0, l2=0.0, max_norm=None,
+        trainable=True, lr_scale=1.0,
+    ):  # fmt: skip
         self.n_out = positive_int(n_out, "n_out of Dense")
         if isinstance(activation, Activation):
             activation = activation.name
@@ -68,9 +84,13 @@ class Dense(Layer):
         else:
             init = _as_weights(init)
         self.init = init
+        self.l1, self.l2, self.max_norm = l1, l2, max_norm
+        self.trainable, self.lr_scale = trainable, lr_scale
 
     def __repr__(self):
-        return f"Dense({self.n_out}, {self.activation!r}{'' if self.bias else ', bias=False'})"
+        options = ({} if self.bias else {"bias": False}) | self.settings()
+        shown = "".join(f", {name}={value!r}" for name, value in options.items())
+        return f"Dense({self.n_out}, {self.activation!r}{shown})"
 
     def n_outputs(self, n_in):
         return self.n_out
@@ -89,6 +109,7 @@ class Dense(Layer):
             "n_out": self.n_out,
             "activation": self.activation,
             "bias": self.bias,
+            **self.settings(),
         }
 
     @property

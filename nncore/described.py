@@ -1,0 +1,187 @@
+"""Small objects that are what their arguments say: optimizers and schedules."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+
+class _Signature:
+    """The arguments as `inspect.signature` and `help` show them, made when they are asked for."""
+
+    def __get__(self, instance, kind):
+        by_name = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature(
+            inspect.Parameter(
+                name,
+                by_name if name in kind._by_name else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if default is ... else default,
+            )
+            for name, default in kind._ordered()
+        )
+
+
+class Described:
+    """Base of classes whose annotated attributes are their arguments.
+
+    An attribute ``name: type = default`` of a class is an argument; ``...`` as the default means
+    that it must be given. Those of a subclass come after its parent's. Each is checked when it is
+    set, by `check`; other attributes must be declared in the subclass that has them, or begin with
+    an underscore.
+    """
+
+    _arguments: dict = {}
+    _by_name = frozenset()  # arguments that are given by name only
+    _quiet = frozenset()  # those that `repr` and `config` leave out where they are the default
+    _styles: dict = {}  # style -> other defaults
+    __signature__ = _Signature()
+    __hash__ = None
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        own = inspect.get_annotations(cls)
+        named = {n: vars(cls)[n] for n in own if n in vars(cls) and not n.startswith("_")}
+        cls._arguments = cls._arguments | named
+        for name, default in named.items():
+            if default is ...:
+                delattr(cls, name)
+
+    @classmethod
+    def _ordered(cls):
+        """The arguments with their defaults, those given by name last."""
+        items = cls._arguments.items()
+        return sorted(items, key=lambda item: item[0] in cls._by_name)
+
+    def __init__(self, *values, **named):
+        kind = type(self)
+        order = [name for name, _ in self._ordered()]
+        places = [name for name in order if name not in self._by_name]
+        if len(values) > len(places):
+            raise TypeError(
+                f"{kind.__name__} takes at most {len(places)} arguments without a name "
+                f"({', '.join(places)}), got {len(values)}"
+            )
+        given = dict(zip(places, values, strict=False))
+        for name, value in named.items():
+            if name in given:
+                raise TypeError(f"{kind.__name__} got two values for {name}")
+            if name not in self._arguments:
+                raise TypeError(
+                    f"{kind.__name__} has no argument {name!r}. Known: {', '.join(order)}"
+                )
+            given[name] = value
+        style = given.get("style")
+        defaults = self._styles.get(style, {}) if isinstance(style, str) else {}
+        for name, default in self._arguments.items():
+            value = given.get(name, defaults.get(name, default))
+            if value is ...:
+                raise TypeError(f"{kind.__name__} needs {name}")
+            object.__setattr__(self, name, value)
+        self.check()
+
+    def __setattr__(self, name, value):
+        """Refuse names that nothing reads, and changes that `check` refuses."""
+        known = self._arguments
+        if name not in known and not name.startswith("_") and not _declares(type(self), name):
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r} to set. Known: "
+                f"{', '.join(n for n, _ in self._ordered())}. A subclass must declare its own."
+            )
+        before = dict(vars(self))
+        super().__setattr__(name, value)
+        if name in known:
+            try:
+                self.check()
+            except BaseException:
+                vars(self).clear()
+                vars(self).update(before)
+                raise
+
+    def check(self):
+        """Raise ValueError if an attribute has no meaning."""
+        raise NotImplementedError
+
+    def _shown(self, kind):
+        """The arguments of `kind` that say what this is."""
+        values = {name: getattr(self, name) for name, _ in kind._ordered()}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in kind._quiet or value != kind._arguments[name]
+        }
+
+    def __repr__(self):
+        shown = self._shown(type(self)).items()
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
+
+    def __eq__(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self._arguments)
+
+    # ---- for `check` ----
+
+    def _to_floats(self, *names):
+        for name in names:
+            value = getattr(self, name)
+            if type(value) is not float:
+                vars(self)[name] = self._as_float(name, value)
+
+    def _as_float(self, name, value, wanted="a number"):
+        try:
+            if isinstance(value, (bool, str, bytes)):
+                raise TypeError
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(
+                f"{name} of {type(self).__name__} must be {wanted}, got {value!r}"
+            ) from None
+
+    def _check_positive(self, *names):
+        for name in names:
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise self._refusal(name, "positive and finite")
+
+    def _check_not_negative(self, *names):
+        for name in names:
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise self._refusal(name, "at least 0 and finite")
+
+    def _check_fractions(self, *names):
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise self._refusal(name, "at least 0 and below 1")
+
+    def _check_bools(self, *names):
+        for name in names:
+            if not isinstance(getattr(self, name), bool):
+                raise self._refusal(name, "True or False")
+
+    def _check_counts(self, *names, least=1):
+        for name in names:
+            value = getattr(self, name)
+            try:
+                vars(self)[name] = value.__index__()
+            except AttributeError:
+                raise self._refusal(name, f"an integer of at least {least}") from None
+            if isinstance(value, bool) or not least <= vars(self)[name] < 1 << 62:
+                raise self._refusal(name, f"an integer of at least {least}")
+
+    def _check_choice(self, name, known):
+        if getattr(self, name) not in known:
+            options = ", ".join(f'"{k}"' for k in known if k is not None)
+            none = " or None" if None in known else ""
+            raise self._refusal(name, f"one of {options}{none}")
+
+    def _refusal(self, name, wanted):
+        value = getattr(self, name)
+        return ValueError(f"{name} of {type(self).__name__} must be {wanted}, got {value!r}")
+
+
+def _declares(kind, name):
+    """Whether a class beyond those of this package has an attribute or annotation of this name."""
+    package = __name__.partition(".")[0]
+    others = (k for k in kind.__mro__ if k.__module__.partition(".")[0] not in (package, "builtins"))
+    return any(name in vars(k) or name in inspect.get_annotations(k) for k in others)
