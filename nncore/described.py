@@ -182,6 +182,6 @@ class Described:
 
 def _declares(kind, name):
     """Whether a class beyond those of this package has an attribute or annotation of this name."""
-    package = __name__.partition(".")[0]
-    others = (k for k in kind.__mro__ if k.__module__.partition(".")[0] not in (package, "builtins"))
+    own = (__name__.partition(".")[0], "builtins")
+    others = (k for k in kind.__mro__ if k.__module__.partition(".")[0] not in own)
     return any(name in vars(k) or name in inspect.get_annotations(k) for k in others)

@@ -432,9 +432,7 @@ class Network(_core.Predictor):
         schedule = self._optimizer.schedule
         if schedule is None:
             return None
-        rates = schedule.rates(
-            self._schedule_state(), self._engine.n_updates, steps, self._epochs
-        )
+        rates = schedule.rates(self._schedule_state(), self._engine.n_updates, steps, self._epochs)
         if not np.isfinite(rates).all():
             raise ValueError(f"{schedule!r} gives a rate that is not finite")
         self._last_rate = float(rates[-1])

@@ -7,7 +7,6 @@ the number of updates done.
 
 from __future__ import annotations
 
-
 from . import _core, names
 from .described import Described
 
@@ -82,7 +81,7 @@ class Optimizer(Described):
 
     def _check_rate(self):
         """lr: a number, a schedule, or a function."""
-        lr = vars(self)["lr"]
+        lr = vars(self).get("lr", 1.0)  # the base alone has none
         if type(lr) is not float:
             if callable(lr):
                 from . import schedules
@@ -91,7 +90,8 @@ class Optimizer(Described):
                 return
             wanted = "a number, a schedule or a function of the updates done"
             vars(self)["lr"] = self._as_float("lr", lr, wanted)
-        self._check_positive("lr")
+        if "lr" in self._arguments:
+            self._check_positive("lr")
 
     @property
     def schedule(self):

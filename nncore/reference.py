@@ -589,8 +589,9 @@ def _adamax(theta, g, state, move, t, lr, beta1, beta2, eps, eps_max):
 
 
 def _nadam(theta, g, state, move, t, lr, beta1, beta2, eps, momentum_decay):
-    # mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2);  theta -= lr ((1 - mu_t) / (1 - product) g +
-    # mu_(t+1) / (1 - product mu_(t+1)) m) / (sqrt(v / (1 - beta2^t)) + eps); product = mu_1 ... mu_t
+    # mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2);  product = mu_1 ... mu_t
+    # theta -= lr ((1 - mu_t) / (1 - product) g + mu_(t+1) / (1 - product mu_(t+1)) m)
+    #          / (sqrt(v / (1 - beta2^t)) + eps)
     m, v = state
     _moments(m, v, g, move, beta1, beta2)
     some = min(t, 4000 if beta1 < 0.99 else t)  # the product of more is 0
@@ -650,9 +651,7 @@ OPTIMIZERS = {
     "adam_keras": Optimizer(2, {**_BETAS, "eps": 1e-7}, _adam_keras),
     "amsgrad": Optimizer(3, {**_BETAS, "eps": 1e-8}, _amsgrad),
     "amsgrad_keras": Optimizer(3, {**_BETAS, "eps": 1e-7}, _amsgrad_keras),
-    "adagrad": Optimizer(
-        1, {"lr": 0.01, "lr_decay": 0.0, "eps": 1e-10, "eps_root": 0.0}, _adagrad
-    ),
+    "adagrad": Optimizer(1, {"lr": 0.01, "lr_decay": 0.0, "eps": 1e-10, "eps_root": 0.0}, _adagrad),
     "adadelta": Optimizer(2, {"lr": 1.0, "rho": 0.9, "eps": 1e-6}, _adadelta),
     "rmsprop": Optimizer(1, _RMS, _rmsprop),
     "rmsprop_momentum": Optimizer(2, {**_RMS, "mu": 0.9, "early": 0.0}, _rmsprop_momentum),
@@ -661,9 +660,7 @@ OPTIMIZERS = {
         3, {**_RMS, "mu": 0.9, "early": 0.0}, _rmsprop_centered_momentum
     ),
     "adamax": Optimizer(2, {**_BETAS, "lr": 0.002, "eps": 0.0, "eps_max": 1e-8}, _adamax),
-    "nadam": Optimizer(
-        2, {**_BETAS, "lr": 0.002, "eps": 1e-8, "momentum_decay": 0.004}, _nadam
-    ),
+    "nadam": Optimizer(2, {**_BETAS, "lr": 0.002, "eps": 1e-8, "momentum_decay": 0.004}, _nadam),
     "radam": Optimizer(2, {**_BETAS, "eps": 1e-8}, _radam),
     "lion": Optimizer(1, {"lr": 0.0001, "beta1": 0.9, "beta2": 0.99}, _lion),
 }

@@ -8,10 +8,10 @@
 [0.001, 0.0505, 0.1, 0.05, 0.0]
 
 Time ``t`` is counted in updates since the optimizer was given to the network, so the first one has
-``t = 0``; with ``per="epoch"`` in epochs of `nncore.Network.fit`. Names, formulas and defaults are
-those of ``torch.optim.lr_scheduler`` where it has them, in the closed form; its schedulers are mostly
-stepped once an epoch, which is ``per="epoch"`` here. Saved with the network, a schedule goes on where
-it was.
+``t = 0``; with ``per="epoch"`` in epochs of `nncore.Network.fit`. Formulas and defaults are those
+of ``torch.optim.lr_scheduler`` where it has them, in the closed form; its schedulers are mostly
+stepped once an epoch, which is ``per="epoch"`` here. Saved with the network, a schedule goes on
+where it was.
 
 A function of ``t`` is a schedule too, ``SGD(lambda t: 0.1 / (1 + t))``, but no file can hold it.
 """
@@ -596,9 +596,7 @@ class WarmUp(Schedule):
 
     def _rise(self, t, first, later):
         start = 1 / self.steps if self.start_factor is None else self.start_factor
-        return np.where(
-            t < self.steps, first * (start + (1 - start) * (t / self.steps)), later
-        )
+        return np.where(t < self.steps, first * (start + (1 - start) * (t / self.steps)), later)
 
     def check_state(self, state):
         self.after.check_state(state)
@@ -644,8 +642,8 @@ class Function(Schedule):
 
     def config(self):
         raise ValueError(
-            f"the learning rate is a function, {self.function!r}, which a file cannot hold; use one "
-            "of nncore.schedules, or set optimizer.lr to a number before saving"
+            f"the learning rate is a function, {self.function!r}, which a file cannot hold; use "
+            "one of nncore.schedules, or set optimizer.lr to a number before saving"
         )
 
 

@@ -8,7 +8,7 @@ Where a model says "products" it counts the rounding of a product on its own, wh
 instruction sets without fused multiply-add make.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 
 import numpy as np
@@ -308,11 +308,109 @@ def canonical_update(name, fused, theta, g, state, hyper, t):
         lr, mu = map(real, hyper)
         v = fma(mu, state[0], g)
         return fma(-lr, fma(mu, v, g) if name == "nesterov" else v, theta), [v]
-    lr, b1, b2, eps = hyper
+    return _CANONICAL[name](real, fma, theta, g, state, t, *hyper)
+
+
+def _moments(real, fma, g, state, b1, b2):
     m = fma(real(b1), state[0], real(1 - b1) * g)
-    v = fma(real(b2), state[1], real(1 - b2) * (g * g))
+    return m, fma(real(b2), state[1], real(1 - b2) * (g * g))
+
+
+def _adam(real, fma, theta, g, state, t, lr, b1, b2, eps, *, largest=False, keras=False):
+    m, v = _moments(real, fma, g, state, b1, b2)
+    top = np.maximum(v, state[2]) if largest else v
+    root = 1 / np.sqrt(1 - b2**t)
+    below = fma(np.sqrt(top), real(root), real(eps * root if keras else eps))
+    theta = fma(-real(lr / (1 - b1**t)), m / below, theta)
+    return theta, [m, v, top] if largest else [m, v]
+
+
+def _dampened(real, fma, theta, g, state, t, lr, mu, dampening):
+    v = fma(real(mu), state[0], real(1 if t == 1 else 1 - dampening) * g)
+    return fma(real(-lr), v, theta), [v]
+
+
+def _velocity(real, fma, theta, g, state, t, lr, mu, *, nesterov=False):
+    v = fma(real(mu), state[0], real(lr) * g)
+    return theta - (fma(real(mu), v, real(lr) * g) if nesterov else v), [v]
+
+
+def _adagrad(real, fma, theta, g, state, t, lr, lr_decay, eps, eps_root):
+    s = fma(g, g, state[0])
+    below = np.sqrt(s + real(eps_root)) + real(eps)
+    return fma(-real(lr / (1 + (t - 1) * lr_decay)), g / below, theta), [s]
+
+
+def _adadelta(real, fma, theta, g, state, t, lr, rho, eps):
+    s = fma(real(rho), state[0], real(1 - rho) * (g * g))
+    d = g * (np.sqrt(state[1] + real(eps)) / np.sqrt(s + real(eps)))
+    return fma(-real(lr), d, theta), [s, fma(real(rho), state[1], real(1 - rho) * (d * d))]
+
+
+def _rmsprop(real, fma, theta, g, state, t, lr, rho, eps, eps_root, mu=None, early=0, *,
+             centered=False):  # fmt: skip
+    s = fma(real(rho), state[0], real(1 - rho) * (g * g))
+    state, under = [s, *state[1:]], s
+    if centered:
+        state[1] = fma(real(rho), state[1], real(1 - rho) * g)
+        under = np.maximum(fma(-state[1], state[1], s), real(0))
+    move = g / (np.sqrt(under + real(eps_root)) + real(eps))
+    if mu is not None:
+        state[-1] = move = fma(real(mu), state[-1], real(lr if early else 1) * move)
+    return fma(-real(1 if early else lr), move, theta), state
+
+
+def _adamax(real, fma, theta, g, state, t, lr, b1, b2, eps, eps_max):
+    m = fma(real(b1), state[0], real(1 - b1) * g)
+    u = np.maximum(np.abs(g) + real(eps_max), real(b2) * state[1])
+    return fma(-real(lr / (1 - b1**t)), m / (u + real(eps)), theta), [m, u]
+
+
+def _nadam(real, fma, theta, g, state, t, lr, b1, b2, eps, decay):
+    m, v = _moments(real, fma, g, state, b1, b2)
+    mu = [b1 * (1 - 0.5 * 0.96 ** (i * decay)) for i in range(1, t + 2)]
+    product = np.prod(mu[:-1])
+    c0, c1 = lr * (1 - mu[-2]) / (1 - product), lr * mu[-1] / (1 - product * mu[-1])
     below = fma(np.sqrt(v), real(1 / np.sqrt(1 - b2**t)), real(eps))
-    return fma(-real(lr / (1 - b1**t)), m / below, theta), [m, v]
+    return theta - fma(real(c0), g, real(c1) * m) / below, [m, v]
+
+
+def _radam(real, fma, theta, g, state, t, lr, b1, b2, eps):
+    m, v = _moments(real, fma, g, state, b1, b2)
+    n = 2 / (1 - b2) - 1
+    length = n - 2 * t * b2**t / (1 - b2**t)
+    rate = lr / (1 - b1**t)
+    if length <= 5:
+        return fma(-real(rate), m, theta), [m, v]
+    r = (length - 4) * (length - 2) * n / ((n - 4) * (n - 2) * length) * (1 - b2**t)
+    return fma(-real(rate * np.sqrt(r)), m / (np.sqrt(v) + real(eps)), theta), [m, v]
+
+
+def _lion(real, fma, theta, g, state, t, lr, b1, b2):
+    (m,) = state
+    theta = fma(-real(lr), np.sign(fma(real(b1), m, real(1 - b1) * g)), theta)
+    return theta, [fma(real(b2), m, real(1 - b2) * g)]
+
+
+_CANONICAL = {
+    "adam": _adam,
+    "adam_keras": partial(_adam, keras=True),
+    "amsgrad": partial(_adam, largest=True),
+    "amsgrad_keras": partial(_adam, largest=True, keras=True),
+    "dampened": _dampened,
+    "velocity": _velocity,
+    "velocity_nesterov": partial(_velocity, nesterov=True),
+    "adagrad": _adagrad,
+    "adadelta": _adadelta,
+    "rmsprop": _rmsprop,
+    "rmsprop_momentum": _rmsprop,
+    "rmsprop_centered": partial(_rmsprop, centered=True),
+    "rmsprop_centered_momentum": partial(_rmsprop, centered=True),
+    "adamax": _adamax,
+    "nadam": _nadam,
+    "radam": _radam,
+    "lion": _lion,
+}
 
 
 # --- Activations in a wider type ------------------------------------------------------------------

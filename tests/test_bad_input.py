@@ -1,7 +1,6 @@
 """Bad input: the message says what was expected and what came, and the network stays as it was."""
 
 import contextlib
-import dataclasses
 import re
 import warnings
 
@@ -545,14 +544,14 @@ ALL_ACTIVATIONS = (
         (lambda: Network(2, Dense(2), loss=["mse"]), ["Unknown loss ['mse']. "]),
         (
             lambda: Network(2, Dense(2), optimizer="adm"),
-            ["Unknown optimizer 'adm'. Did you mean \"adam\"? Known: adam, momentum, ", "sgd."],
+            ["Unknown optimizer 'adm'. Did you mean \"adam\"? Known: adadelta, adagrad, ", "sgd."],
         ),
-        (lambda: Network(2, Dense(2), optimizer=None), ["Unknown optimizer None. Known: adam, mo"]),
+        (lambda: Network(2, Dense(2), optimizer=None), ["Unknown optimizer None. Known: adadelta"]),
         (
             lambda: Network(2, Dense(2), optimizer=nncore.Optimizer()),
-            ["Unknown optimizer <nncore.optimizers.Optimizer object", "Known: adam, momentum, "],
+            ["Unknown optimizer Optimizer(). Known: adadelta, "],
         ),
-        (lambda: Network(2, Dense(2), optimizer=0.1), ["Unknown optimizer 0.1. Known: adam, mom"]),
+        (lambda: Network(2, Dense(2), optimizer=0.1), ["Unknown optimizer 0.1. Known: adadelta"]),
         (
             lambda: Network(2, Dense(2), optimizer=SGD),
             ["optimizer is a class; write SGD() with brackets"],
@@ -566,8 +565,8 @@ def test_unknown_names(make, parts):
 
 def test_a_wrong_optimizer_leaves_the_old_one():
     network = regressor()
-    with refused(ValueError, "Unknown optimizer 'adagrad'. ", network=network):
-        network.optimizer = "adagrad"
+    with refused(ValueError, "Unknown optimizer 'rprop'. ", network=network):
+        network.optimizer = "rprop"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", ">f4", ">f8", "c8", "floot32", 32, object])
@@ -733,24 +732,24 @@ def test_changes_that_need_each_other():
 
 @pytest.mark.parametrize("name", ["learning_rate", "Lr", "rule", "state"])
 @pytest.mark.parametrize(
-    ("kind", "known"), [(SGD, "lr, momentum, nesterov"), (Adam, "lr, beta1, beta2, eps")]
+    ("kind", "known"),
+    [(SGD, "lr, momentum, nesterov, dampening"), (Adam, "lr, beta1, beta2, eps, amsgrad")],
 )
 def test_an_attribute_that_an_optimizer_does_not_have(kind, known, name):
     optimizer = kind()
-    with refused(AttributeError, f"{kind.__name__} has no attribute {name!r}", f"{known}."):
+    with refused(AttributeError, f"{kind.__name__} has no attribute {name!r}", f"Known: {known}, "):
         setattr(optimizer, name, 1)
     assert vars(optimizer) == vars(kind())
 
 
 def test_attributes_that_a_subclass_of_an_optimizer_has():
-    @dataclasses.dataclass
     class Decaying(Adam):
         decay: float = 0.5
         peak: "int" = 0
 
-        def __post_init__(self):
+        def __init__(self, *values, **named):
             self._seen = []
-            super().__post_init__()
+            super().__init__(*values, **named)
 
     class Plain(SGD):
         epoch: int
@@ -765,7 +764,7 @@ def test_attributes_that_a_subclass_of_an_optimizer_has():
     assert optimizer.decay == 1.0 and plain.epoch == 3 and plain.note == "mine"
     with refused(ValueError, "decay of Decaying must be a number"):
         optimizer.decay = "fast"
-    with refused(AttributeError, "Known: lr, momentum, nesterov. A subclass must declare its own"):
+    with refused(AttributeError, "Known: lr, momentum, nesterov, ", "must declare its own"):
         plain.other = 1
 
 

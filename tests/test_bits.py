@@ -26,6 +26,22 @@ HYPER = {
     "momentum": (0.05, 0.8),
     "nesterov": (0.05, 0.8),
     "adam": (0.02, 0.8, 0.95, 1e-6),
+    "dampened": (0.05, 0.8, 0.3),
+    "velocity": (0.05, 0.8),
+    "velocity_nesterov": (0.05, 0.8),
+    "adam_keras": (0.02, 0.8, 0.95, 1e-6),
+    "amsgrad": (0.02, 0.8, 0.95, 1e-6),
+    "amsgrad_keras": (0.02, 0.8, 0.95, 1e-6),
+    "adagrad": (0.02, 0.01, 1e-6, 1e-5),
+    "adadelta": (0.5, 0.8, 1e-4),
+    "rmsprop": (0.01, 0.8, 1e-4, 1e-5),
+    "rmsprop_momentum": (0.01, 0.8, 1e-4, 1e-5, 0.7, 1.0),
+    "rmsprop_centered": (0.01, 0.8, 1e-4, 1e-5),
+    "rmsprop_centered_momentum": (0.01, 0.8, 1e-4, 1e-5, 0.7, 0.0),
+    "adamax": (0.02, 0.8, 0.95, 1e-6, 1e-5),
+    "nadam": (0.02, 0.8, 0.95, 1e-6, 0.01),
+    "radam": (0.02, 0.8, 0.95, 1e-6),
+    "lion": (0.005, 0.8, 0.95),
 }
 
 

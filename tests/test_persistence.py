@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import dataclasses
 import itertools
 import json
 import multiprocessing
@@ -312,7 +311,6 @@ def test_a_file_holds_a_plain_network(tmp_path):
     assert b"Named" not in (tmp_path / "m.safetensors").read_bytes()
 
 
-@dataclasses.dataclass
 class Halving(SGD):
     """A rule of the engine with something beside it."""
 

