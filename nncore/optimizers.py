@@ -100,7 +100,8 @@ class Optimizer(Described):
 
     @property
     def _rate(self):
-        return self.lr if type(self.lr) is float else self.lr.lr
+        """The rate in `hyper`; a schedule's rates are given to the engine beside it."""
+        return self.lr if type(self.lr) is float else 1.0
 
     def config(self):
         """Return the arguments that make this optimizer again, as JSON values.

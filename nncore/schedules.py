@@ -60,6 +60,7 @@ class Schedule(Described):
         """Return the state to begin with: JSON values, for those that look at the losses."""
         return {}
 
+    @np.errstate(over="ignore", under="ignore")
     def rates(self, state, updates, steps, epochs):
         """Return the rates of the next `steps` updates, after so many updates and epochs."""
         if self.per == "step":
@@ -461,8 +462,8 @@ class OnPlateau(Schedule):
         In (0, 1).
     patience : int, default 10
     threshold : float, default 1e-4
-        Better is below ``best * (1 - threshold)``, or ``best - threshold`` where
-        ``threshold_mode="abs"``; of an accuracy, above ``best * (1 + threshold)``.
+        Better is below ``best - threshold * abs(best)``, or below ``best - threshold`` where
+        ``threshold_mode="abs"``; of an accuracy, above the best by as much.
     threshold_mode : {"rel", "abs"}, default "rel"
     cooldown : int, default 0
         Epochs after a reduction in which none counts as bad.
@@ -556,8 +557,8 @@ class WarmUp(Schedule):
 
     Examples
     --------
-    >>> [WarmUp(0.5, steps=5)(t) for t in range(7)]
-    [0.1, 0.18, 0.26, 0.34, 0.42000000000000004, 0.5, 0.5]
+    >>> [round(WarmUp(0.5, steps=5)(t), 4) for t in range(7)]
+    [0.1, 0.18, 0.26, 0.34, 0.42, 0.5, 0.5]
     """
 
     after: Schedule = ...
@@ -573,10 +574,6 @@ class WarmUp(Schedule):
         if self.start_factor is not None:
             self._to_floats("start_factor")
             self._check_not_negative("start_factor")
-
-    @property
-    def lr(self):
-        return self.after.lr
 
     def config(self):
         return super().config() | {"after": self.after.config()}
@@ -617,10 +614,6 @@ class Function(Schedule):
         super().check()
         if not callable(self.function):
             raise self._refusal("function", "callable")
-
-    @property
-    def lr(self):
-        return self(0)
 
     def at(self, t):
         name = getattr(self.function, "__name__", repr(self.function))

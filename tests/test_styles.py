@@ -337,8 +337,12 @@ OF_TORCH = [
 
 
 @pytest.mark.parametrize("case", OF_TORCH, ids=[IDS[i] for i in OF_TORCH])
-def test_torch_itself(case):
+def test_torch_itself(case, request):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    # It keeps NAdam's product of momenta in the default type.
+    before = torch.get_default_dtype()
+    request.addfinalizer(lambda: torch.set_default_dtype(before))
+    torch.set_default_dtype(torch.float64)
     make, grads = CASES[case][0], gradients(1.0)
     p = torch.tensor(STARTS, dtype=torch.float64, requires_grad=True)
     optimizer = in_torch(torch, make(1.0))(p)
