@@ -459,7 +459,8 @@ class Network(_core.Predictor):
             engine = self._engine
             engine.keep_average()
             engine.averaged += 1
-            engine.average += (self.theta - engine.average) / engine.averaged
+            average = engine.average
+            average += (self.theta - average) / engine.averaged
 
     def averaged(self):
         """Return a copy of the network with the averaged parameters.
