@@ -69,8 +69,8 @@ typedef void nnc_rule(ptrdiff_t n, void *theta, const void *gradient, void *cons
                       const double *coef);
 
 /* What is done to a gradient g of parameters p, and to them, before the rule: l1 sign(p) + l2 p is
- * added to g, which is then limited to +-limit and multiplied by `scale`; p is multiplied by `keep`,
- * after that. */
+ * added to g, which is then limited to +-limit and multiplied by `scale`; p is multiplied by
+ * `keep`, after that. */
 typedef struct {
     double l1, l2, limit, scale, keep;
 } nnc_shaping;
@@ -277,9 +277,9 @@ typedef struct {
     int n_steps;
     ptrdiff_t n_params;
     int loss;
-    double longest; /* operations that run without a poll; 0: about 50 ms of them */
-    int threads;    /* that may work at once, 1 .. NNC_MAX_THREADS */
-    int spin;       /* they may spin: see nnc_run_parts */
+    double longest;           /* operations that run without a poll; 0: about 50 ms of them */
+    int threads;              /* that may work at once, 1 .. NNC_MAX_THREADS */
+    int spin;                 /* they may spin: see nnc_run_parts */
     const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
 } nnc_plan;
 
@@ -307,9 +307,9 @@ typedef struct {
     double decay;                 /* W *= 1 - rate decay before each update, decoupled from it */
     double clip_norm, clip_value; /* of the gradient with the penalties', 0: none. The norm is of
                                      all parameters that are trained */
-    void *average;     /* NULL, or a vector like state[]: average += weight (theta - average) */
-    double weight;     /* after each update; 1 after the first */
-    int64_t averaged;  /* how often that was done; counted up */
+    void *average;    /* NULL, or a vector like state[]: average += weight (theta - average) */
+    double weight;    /* after each update; 1 after the first */
+    int64_t averaged; /* how often that was done; counted up */
 } nnc_optimizer;
 
 nnc_status nnc_plan_check(const nnc_plan *plan);

@@ -180,7 +180,8 @@ static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *
     r->committed = update != NULL;
     for (int s = last; s >= r->lowest; s--)
         if (!is_frozen(r, s) &&
-            backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update)) return 1;
+            backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update))
+            return 1;
     r->committed = 0;
     return 0;
 }
@@ -493,9 +494,8 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
         prepare_update(&r, optimizer, *steps_done, coef);
-        const nnc_status status =
-            loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update,
-                              optimizer->clip_norm);
+        const nnc_status status = loss_and_gradient(&r, samples, i, rows, losses + *steps_done,
+                                                    gradient, &update, optimizer->clip_norm);
         if (status != NNC_OK) return status;
         finish_update(&r, flat(plan), optimizer, theta, optimizer->average, plan->n_params);
         ++*steps_done;

@@ -176,7 +176,8 @@ typedef struct {
     double work_left; /* operations until the next poll */
     atomic_int *stop; /* the poll has asked for it */
     int committed;    /* parameters have changed: the step is finished first */
-    /* Training: the updates of the steps, where one is not for all; the first that is not frozen. */
+    /* Training: the updates of the steps, where one is not for all; the first that is not frozen.
+     */
     step_update *each;
     int lowest;
 } run;

@@ -26,8 +26,9 @@ const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
 #undef NNC_OPT
 };
 
-/* NAdam's momentum at step t, and the product of those of the steps 1 .. t (Dozat 2016). The product
- * is needed as 1 minus it, so it need not be told from zero once it is far below the last digit. */
+/* NAdam's momentum at step t, and the product of those of the steps 1 .. t (Dozat 2016). The
+ * product is needed as 1 minus it, so it need not be told from zero once it is far below the last
+ * digit. */
 static double nadam_momentum(double beta, double decay, int64_t t) {
     return beta * (1 - 0.5 * pow(0.96, (double)t * decay));
 }

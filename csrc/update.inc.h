@@ -173,8 +173,9 @@ static void limit_part(void *context, int part, int parts) {
     const limit_job *job = context;
     const ptrdiff_t unit = NNC_ALIGN / (ptrdiff_t)job->r->plan->kernels->size;
     const ptrdiff_t from = part_start(job->n, unit, part, parts);
-    job->r->plan->kernels->limit_columns(job->rows, part_start(job->n, unit, part + 1, parts) - from,
-                                         (void *)element(job->r, job->w, from), job->ld, job->limit);
+    job->r->plan->kernels->limit_columns(
+        job->rows, part_start(job->n, unit, part + 1, parts) - from,
+        (void *)element(job->r, job->w, from), job->ld, job->limit);
 }
 
 static void limit_norms(run *r, placing p, void *theta) {

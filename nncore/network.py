@@ -255,7 +255,7 @@ class Network(_core.Predictor):
         """
         X, y = self._samples(X, y)
         gradient = np.empty(self.n_params, self.dtype)
-        self._tune()
+        self._tune_if_idle()
         return self._engine.loss_and_gradient(X, y, gradient, as_count(n_threads)), gradient
 
     # ---- training ----
@@ -418,6 +418,10 @@ class Network(_core.Predictor):
         tuning = [t for layer, n in layers for t in [layer.tuning()] * n]
         self._engine.set_tuning(None if all(t == _PLAIN for t in tuning) else tuning)
 
+    def _tune_if_idle(self):
+        if not self._training.locked():  # else an epoch goes on as it began
+            self._tune()
+
     # ---- schedules and averages ----
 
     def _schedule_state(self):
@@ -501,7 +505,7 @@ class Network(_core.Predictor):
                 self._refresh_optimizer()
 
     def _evaluate(self, X, y, n_threads):
-        self._tune()
+        self._tune_if_idle()
         scores = {"loss": self._engine.loss(X, y, n_threads)}
         if self.loss in _CLASSIFIES:
             out = np.empty((len(X), self.n_out), self.dtype)

@@ -2,7 +2,8 @@
 
 What all of them take by name: ``weight_decay``, ``clip_norm``, ``clip_value``, ``ema``, ``swa``,
 as `Optimizer` says. The learning rate may be a number, one of `nncore.schedules`, or a function of
-the number of updates done.
+the number of updates done. All numbers are rounded to the network's dtype where they are used: a
+rate below 1.2e-38 is zero in float32.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ static wide settle_f64(wide s) { return W(fabs)(s) < DBL_MIN ? 0 : s; }
 wide_parameter expected_update(int opt, nnc_dtype type, wide_parameter from, wide g,
                                const double *coef) {
     wide (*settle)(wide) = type == NNC_F32 ? settle_f32 : settle_f64;
-    wide c[NNC_MAX_COEF], p = from.p, s0 = from.s[0], s1 = from.s[1], s2 = from.s[2], s3 = from.s[3];
+    wide c[NNC_MAX_COEF], p = from.p, s0 = from.s[0], s1 = from.s[1], s2 = from.s[2],
+                          s3 = from.s[3];
     for (int i = 0; i < NNC_MAX_COEF; i++)
         c[i] = type == NNC_F32 ? (wide)(float)coef[i] : (wide)coef[i];
     const wide c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5], c6 = c[6],

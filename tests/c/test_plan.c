@@ -221,11 +221,12 @@ static nnc_optimizer tune(net *n, tuned *t, int opt, ptrdiff_t rows, ptrdiff_t s
     nnc_optimizer o = fresh_optimizer(n, opt);
     const size_t bytes = (size_t)n->plan.n_params * n->plan.kernels->size;
     for (int s = 0; s < n->plan.n_steps; s++)
-        t->tuning[s] = (nnc_tuning){.frozen = n->plan.n_steps > 1 && s == (rows + 1) % n->plan.n_steps,
-                                    .rate = 0.5 + s,
-                                    .l1 = s % 2 ? 0.002 : 0,
-                                    .l2 = s % 3 ? 0 : 0.01,
-                                    .max_norm = s % 2 ? 0 : 0.9};
+        t->tuning[s] =
+            (nnc_tuning){.frozen = n->plan.n_steps > 1 && s == (rows + 1) % n->plan.n_steps,
+                         .rate = 0.5 + s,
+                         .l1 = s % 2 ? 0.002 : 0,
+                         .l2 = s % 3 ? 0 : 0.01,
+                         .max_norm = s % 2 ? 0 : 0.9};
     for (ptrdiff_t i = 0; i < steps; i++) t->rates[i] = 0.02 / (double)(1 + i);
     n->plan.tuning = t->tuning, o.rates = t->rates;
     o.decay = 0.3, o.weight = 0.25;
