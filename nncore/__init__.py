@@ -23,6 +23,7 @@ except ModuleNotFoundError as _error:
 from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
+from .initializer import Initializer, initializers
 from .layers import Dense, Layer
 from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
@@ -46,6 +47,7 @@ __all__ = [
     "Adam",
     "Dense",
     "History",
+    "Initializer",
     "Layer",
     "Network",
     "Optimizer",
@@ -53,6 +55,7 @@ __all__ = [
     "datasets",
     "get_config",
     "get_num_threads",
+    "initializers",
     "load",
     "set_num_threads",
     "show_config",

@@ -35,11 +35,11 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
-    ["names", "initializers", "info", "threads"],
-    ["activation"],
+    ["names", "info", "threads"],
+    ["activation", "initializer"],
     ["validation"],
     ["layers", "optimizers"],
-    ["persistence"],
+    ["persistence", "lsuv"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],
