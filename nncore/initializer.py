@@ -498,6 +498,8 @@ class Initializer:
 class Initializers(Mapping):
     """All initializers by name, with default parameters; an alias finds its own too.
 
+    What each draws is in the table of `nncore.initializer`.
+
     Examples
     --------
     >>> import nncore
