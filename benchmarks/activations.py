@@ -7,7 +7,7 @@ import numpy as np
 from nncore import _core, reference
 from nncore.bench.timing import print_header, take_turns
 
-N = 32_768  # elements: x, y and dy stay in an L2, and what a call costs hardly counts
+N = 32_768  # so many that what a call costs hardly counts, so few that they stay in the cache
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}  # of the value or, where that is below 1, of 1
 
 

@@ -436,7 +436,7 @@ class Initializer:
         raise AttributeError(f"an Initializer is fixed when it is made: {name} cannot be set")
 
     def __repr__(self):
-        values = "".join(f", {name}={value!r}" for name, value in self._parameters.items())
+        values = "".join(f", {name}={_shown(value)}" for name, value in self._parameters.items())
         return f"Initializer({self.name!r}{values})"
 
     @property
@@ -493,6 +493,12 @@ class Initializer:
         """Raise ValueError if this initializer cannot start biases."""
         if RULES[self.name].matrix:
             raise ValueError(f"{self.name} starts a matrix of weights, and not biases alone")
+
+
+def _shown(value):
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return f"<{value.size} values>" if isinstance(value, np.ndarray) else repr(value)
 
 
 class Initializers(Mapping):
