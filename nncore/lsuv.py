@@ -7,8 +7,6 @@ use, whatever its activation does to the variance.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from .layers import Dense
@@ -41,7 +39,7 @@ def _scale(network, i, X):
     layer = network.layers[i]
     if layer.bias:
         layer.b = 0
-    z = _outputs(network, layer, X, linear=True)
+    z = _outputs(network, layer, X, Dense(layer.n_out, bias=layer.bias))
     with np.errstate(all="ignore"):
         variance = float(z.var(dtype=np.float64))
         W = (layer.W / np.sqrt(variance)).astype(network.dtype)
@@ -54,11 +52,9 @@ def _scale(network, i, X):
     return variance
 
 
-def _outputs(network, layer, X, linear=False):
-    """What one layer gives for its inputs X; `linear`: before its activation."""
-    steps = layer.lower(layer._n_in, 0)
-    if linear:
-        steps = [*steps[:-1], replace(steps[-1], activation="identity", parameter=0.0)]
+def _outputs(network, layer, X, like=None):
+    """What a layer gives for its inputs X; or what `like`, another one, does with its parameters."""
+    steps = (like or layer).lower(layer._n_in, 0)
     engine = network._engine_for(steps, layer._theta.size)
     engine.theta[:] = layer._theta
     out = np.empty((len(X), steps[-1].n_out), network.dtype)
