@@ -53,7 +53,7 @@ def _scale(network, i, X):
 
 
 def _outputs(network, layer, X, like=None):
-    """What a layer gives for its inputs X; or what `like`, another one, does with its parameters."""
+    """What a layer gives for its inputs X; or what another one `like` it would give."""
     steps = (like or layer).lower(layer._n_in, 0)
     engine = network._engine_for(steps, layer._theta.size)
     engine.theta[:] = layer._theta
