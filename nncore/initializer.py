@@ -201,6 +201,11 @@ def _orthogonal(rng, shape, site, gain):
     return q if shape[0] >= shape[1] else q.T
 
 
+# Of inputs that hardly vary W is too large: the layer says so.
+_MAY_OVERFLOW = {"over": "ignore", "invalid": "ignore"}
+
+
+@np.errstate(**_MAY_OVERFLOW)
 def _nguyen_widrow(rng, shape, site, inputs, active):
     _, half = _middle(*_active(active, site))
     low, high = _input_range(inputs, site)
@@ -208,11 +213,11 @@ def _nguyen_widrow(rng, shape, site, inputs, active):
     W = rng.standard_normal(shape)
     W[~varies] = 0
     W *= half * _length(site, varies) / np.sqrt(np.sum(np.square(W), axis=0))
-    with np.errstate(over="ignore"):  # of inputs that hardly vary
-        W[varies] /= _middle(low, high)[1][varies, None]
+    W[varies] /= _middle(low, high)[1][varies, None]
     return W
 
 
+@np.errstate(**_MAY_OVERFLOW)
 def _nguyen_widrow_biases(rng, W, site, inputs, active):
     centre, half = _middle(*_active(active, site))
     low, high = _input_range(inputs, site)

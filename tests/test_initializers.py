@@ -381,9 +381,10 @@ def test_what_only_the_layer_tells():
     init = Initializer("nguyen_widrow", inputs=([0, 0], [1, 1]))
     with pytest.raises(ValueError, match="are the ranges of 2 inputs, but the layer has 3"):
         Network(3, Dense(2, "tanh", init=init))
-    tiny = Initializer("nguyen_widrow", inputs=(0, 1e-300))
-    with pytest.raises(ValueError, match=r"init of Dense\(2, 'tanh'\) has values that are not fin"):
-        Network(3, Dense(2, "tanh", init=tiny), dtype="float32")
+    for width, dtype in (1e-300, "float32"), (1e-320, "float64"):
+        tiny = Initializer("nguyen_widrow", inputs=(0, width))
+        with pytest.raises(ValueError, match=r"init of Dense\(2, 'tanh'\) has values that are not"):
+            Network(3, Dense(2, "tanh", init=tiny), dtype=dtype)
     for name in "glorot_uniform", "he_normal", "lecun_truncated_normal", "orthogonal", "uniform":
         value = {"he_normal": {"slope": 1e300}, "uniform": {"low": -1e300, "high": 1e300}}
         layer = started(Initializer(name, **value.get(name, {"gain": 1e300})))
