@@ -34,7 +34,7 @@ typedef enum {
 } nnc_act;
 
 typedef enum {
-#define NNC_LOSS(name, output, mean, value, slope) NNC_LOSS_##name,
+#define NNC_LOSS(name, output, mean, value, slope, curve) NNC_LOSS_##name,
 #include "tables/losses.def"
 #undef NNC_LOSS
     NNC_N_ELEMENTWISE_LOSSES,
@@ -176,6 +176,8 @@ typedef struct {
                           ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
     /* returns the sum over rows and columns of the value, not averaged; fills dy */
     double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
+    /* dy = scale times the Hessian of the loss, with respect to y, times r; no alias with r */
+    void (*loss_curve[NNC_N_LOSSES])(const nnc_loss_args *, const void *r, ptrdiff_t ldr);
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
                         int accumulate);

@@ -68,6 +68,7 @@ cdef extern from "nnc.h" nogil:
         void (*softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
                               ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         double (**loss)(const nnc_loss_args *) noexcept nogil
+        void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil

@@ -52,10 +52,12 @@ static const nnc_kernels kernels = {
 #undef NNC_ACT
     .softmax = softmax,
     .softmax_slope = softmax_slope,
-#define NNC_LOSS(name, output, mean, value, slope) .loss[NNC_LOSS_##name] = loss_##name,
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
+    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
 #include "../tables/losses.def"
 #undef NNC_LOSS
     .loss[NNC_LOSS_cross_entropy] = loss_cross_entropy,
+    .loss_curve[NNC_LOSS_cross_entropy] = curve_cross_entropy,
     .column_sums = column_sums,
     .gather = gather,
     .multiply = multiply,
