@@ -23,7 +23,6 @@ static int down_from_loss(run *r, const nnc_samples *block, double scale, double
 static int down_from_output(run *r, ptrdiff_t rows, ptrdiff_t output) {
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
-    const nnc_step *step = last_step(plan);
     const nnc_slot *at = &r->f.slots[plan->n_steps - 1];
     memset(at->dz, 0, (size_t)(rows * at->ld) * k->size);
     for (ptrdiff_t i = 0; i < rows; i++) {
@@ -193,7 +192,7 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
     const int act = step_act(plan, s, raw), bends = act != NNC_ACT_identity;
     const void *c = step->b < 0 ? NULL : element(r, v, step->b);
     const ptrdiff_t n = rows * to->ld;
-    void *z = !bends ? to->y : act == NNC_ACT_softmax ? to->z : at->d2f;
+    void *z = bends && act != NNC_ACT_softmax ? at->d2f : to->z;
     nnc_gemm g = {.m = rows,
                   .n = step->n_out,
                   .k = step->n_in,
@@ -232,8 +231,10 @@ static void loss_along(run *r, const nnc_samples *block, double scale, double *s
     const nnc_step *step = last_step(plan);
     const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
     const nnc_loss_args g = loss_args(r, block, 0, block->rows, scale);
-    k->loss_curve[plan->loss](&g, at->ry, top->ld, at->rdz, top->ld);
+    nnc_loss_args along = g;
+    along.dy = at->rdz;
     *sum += k->loss[plan->loss](&g);
+    k->loss_curve[plan->loss](&along, at->ry, top->ld);
     if (fused(plan)) return;
     if (step->act == NNC_ACT_softmax)
         k->softmax_along(block->rows, step->n_out, top->ld, top->y, at->ry, top->dz, at->rdz);
@@ -322,8 +323,7 @@ nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nn
     double sum = 0;
     for (ptrdiff_t i = 0; i < samples->rows; i += NNC_BLOCK) {
         const nnc_samples b = block_of(&r, samples, i, rows_of_block(samples->rows - i));
-        if (product_of_block(&r, &b, 1 / count, v, slots, i > 0, &sum, product))
-            return NNC_STOPPED;
+        if (product_of_block(&r, &b, 1 / count, v, slots, i > 0, &sum, product)) return NNC_STOPPED;
     }
     *loss = sum / count;
     return NNC_OK;

@@ -334,8 +334,8 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
                         ptrdiff_t rows, nnc_by by, void *jacobian, void *work, nnc_poll poll,
                         void *context);
 
-/* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. At a kink f'' is
- * what the activation's row says, as if it were none. NNC_SLACK must be readable behind v. */
+/* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. At a kink f''
+ * is what the activation's row says, as if it were none. NNC_SLACK must be readable behind v. */
 nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                const void *v, double *loss, void *product, void *work,
                                nnc_poll poll, void *context);

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 
 from .validation import as_inputs
@@ -133,17 +131,15 @@ def check_gradients(
 
 def _in_float64(network):
     """A network of the same layers, loss and parameters that computes in float64."""
-    wide = copy.copy(type(network).__new__(type(network)))
-    wide._build(
-        network.n_in, network.layers, network.loss, "sgd", "float64", 0, network._backend
-    )
+    wide = type(network).__new__(type(network))
+    wide._build(network.n_in, network.layers, network.loss, "sgd", "float64", 0, network._backend)
     wide.theta = network.theta
     return wide
 
 
 def _check_parameters(network, wide, X, y, n_checks, rng, report):
     _, gradient = network.loss_and_gradient(X, y)
-    scale = float(np.abs(gradient).max(initial=0))
+    scale = _largest(gradient)
     theta = wide.theta.copy()
     tensors = [
         (f"layers[{i}].{name}", values.shape, _offset(network, values), values.size)
@@ -167,7 +163,7 @@ def _check_parameters(network, wide, X, y, n_checks, rng, report):
 
 def _check_inputs(network, wide, X, y, n_checks, rng, report):
     gradient = network.input_gradient(X, y)
-    scale = float(np.abs(gradient).max(initial=0))
+    scale = _largest(gradient)
     flat, values = X.reshape(-1), gradient.reshape(-1)
 
     def loss(i, step):
@@ -187,7 +183,7 @@ def _check_second(network, wide, X, y, number, rng, report):
     v = rng.standard_normal(network.n_params)
     v = v.astype(network.dtype).astype(np.float64)
     product = network.hessian_vector_product(X, y, v).astype(np.float64)
-    scale = float(np.abs(product).max(initial=0))
+    scale = _largest(product)
     numeric, best = np.zeros(network.n_params), np.full(network.n_params, np.inf)
     for step in _STEPS:
         found = sum(
@@ -196,7 +192,7 @@ def _check_second(network, wide, X, y, number, rng, report):
         ) / (12 * step)
         error = np.abs(found - product)
         numeric = np.where(error < best, found, numeric)
-        best = np.minimum(error, best)
+        best = np.fmin(error, best)
         if best.max(initial=0) <= 1e-9 * scale:
             break
     places = [f"(H v)[{i}], direction {number}" for i in range(len(v))]
@@ -213,6 +209,10 @@ def _difference(loss, i, analytic, scale):
         if abs(best - analytic) <= 1e-10 * scale:
             break
     return best
+
+
+def _largest(values):
+    return float(np.fmax.reduce(np.abs(values), axis=None, initial=0))  # NaN apart
 
 
 def _choose(size, n, rng):

@@ -186,9 +186,7 @@ class Derivatives:
         X, y = self._samples(X, y)
         v = self._vector(v, "v")
         product = np.empty(self.n_params, self.dtype)
-        self._engine.hessian_product(
-            X, y, v, product, as_count(n_threads), self._parameters(theta)
-        )
+        self._engine.hessian_product(X, y, v, product, as_count(n_threads), self._parameters(theta))
         return product
 
     def hessian(self, X, y, *, theta=None, n_threads=None):

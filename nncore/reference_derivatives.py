@@ -49,7 +49,7 @@ class Derivatives:
         engine = self.again(dtype=np.float64)
         X = X.astype(np.float64)
         y = y if y.ndim == 1 else y.astype(np.float64)
-        h = 1e-3 / max(float(np.abs(v).max(initial=0)), 1e-300)
+        h = 1e-5 / max(float(np.abs(v).max(initial=0)), 1e-300)
         gradient, total = np.empty(theta.size), np.zeros(theta.size)
         for steps, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
             engine.theta[:] = theta
