@@ -172,7 +172,7 @@ def test_curve_is_the_central_difference(isa, name, n):
 
 @NAMES
 def test_curve_in_both_types(kernels, widths, name):
-    """Against float64, of the same numbers; labels, strides and rows of their own change nothing."""
+    """Against float64, of the same numbers; labels and strides change nothing."""
     for n in widths:
         y, t = draw(name, (5, n), kernels.dtype)
         r, got, wanted = noise((5, n), kernels.dtype, 9), np.empty_like(y), np.empty((5, n))
