@@ -8,6 +8,7 @@ from nncore import bench
 
 BENCHMARKS = {
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
+    "derivatives": "per-sample gradients and Hessian-vector products",
     "importing": "what importing nncore adds to importing NumPy",
 }
 
