@@ -9,6 +9,7 @@ from nncore import bench
 BENCHMARKS = {
     "activations": "each activation and its slope per element, beside NumPy and PyTorch",
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
+    "derivatives": "per-sample gradients and Hessian-vector products",
     "importing": "what importing nncore adds to importing NumPy",
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import _core, names  # files and the NumPy twin are imported where they are used
+from .gradients import Derivatives
 from .initializer import as_initializer
 from .layers import Layer
 from .layers.dense import positive_int
@@ -59,7 +60,7 @@ class History(Mapping):
             self._values.setdefault(name, []).append(value)
 
 
-class Network(_core.Predictor):
+class Network(Derivatives, _core.Predictor):
     """A feed-forward network that trains in C.
 
     Parameters
@@ -270,35 +271,6 @@ class Network(_core.Predictor):
             "loss", and with a cross-entropy "accuracy".
         """
         return self._evaluate(*self._samples(X, y), as_count(n_threads))
-
-    def loss_and_gradient(self, X, y, *, n_threads=None):
-        """Return the mean loss over all rows, and its gradient.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_rows, n_in)
-        y : array_like
-            As in `fit`.
-        n_threads : int, optional
-            As in `fit`.
-
-        Returns
-        -------
-        loss : float
-        gradient : numpy.ndarray, shape (n_params,)
-            Of exactly this loss, laid out as ``theta``.
-
-        Examples
-        --------
-        >>> import nncore
-        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
-        >>> loss, gradient = net.loss_and_gradient([[2.0]], [[3.0]])
-        >>> loss, gradient
-        (4.5, array([-6., -3.], dtype=float32))
-        """
-        X, y = self._samples(X, y)
-        gradient = np.empty(self.n_params, self.dtype)
-        return self._engine.loss_and_gradient(X, y, gradient, as_count(n_threads)), gradient
 
     # ---- training ----
 
