@@ -150,6 +150,12 @@ def torch_functions(torch):
         ),
         "celu": (F.celu, lambda dy, x, y: aten.elu_backward(dy, 1, 1, 1, True, y)),
         "hardtanh": (F.hardtanh, lambda dy, x, y: aten.hardtanh_backward(dy, x, -1, 1)),
+        "satlin": (
+            lambda x: F.hardtanh(x, 0, 1), lambda dy, x, y: aten.hardtanh_backward(dy, x, 0, 1)
+        ),
+        "threshold": (
+            lambda x: F.threshold(x, 1, 0), lambda dy, x, y: aten.threshold_backward(dy, x, 1)
+        ),
         "relu6": (F.relu6, lambda dy, x, y: aten.hardtanh_backward(dy, x, 0, 6)),
         "hard_sigmoid": (F.hardsigmoid, lambda dy, x, y: aten.hardsigmoid_backward(dy, x)),
         "hard_swish": (F.hardswish, lambda dy, x, y: aten.hardswish_backward(dy, x)),

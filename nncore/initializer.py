@@ -85,7 +85,7 @@ DEFAULTS = {
     **dict.fromkeys(
         ("identity", "sigmoid", "tanh", "softsign", "hardtanh", "hard_sigmoid", "elliot",
          "log_sigmoid", "softmax", "log_softmax", "tanhshrink", "hard_shrink", "softshrink",
-         "exponential", "sin", "gaussian"),
+         "exponential", "sin", "gaussian", "satlin", "tribas"),
         "glorot_uniform",
     ),
     **dict.fromkeys(
@@ -117,6 +117,8 @@ ACTIVE_RANGES = {
     "hardtanh": (-1.0, 1.0),
     "hard_sigmoid": (-3.0, 3.0),
     "relu6": (0.0, 6.0),
+    "satlin": (0.0, 1.0),
+    "tribas": (-1.0, 1.0),
     "gaussian": (-2.0, 2.0),
     "sin": (-math.pi / 2, math.pi / 2),
 }
