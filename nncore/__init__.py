@@ -23,6 +23,7 @@ except ModuleNotFoundError as _error:
 from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
+from .initializer import Initializer, initializers
 from .layers import Dense, Layer
 from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
@@ -49,6 +50,7 @@ __all__ = [
     "Dense",
     "GradientReport",
     "History",
+    "Initializer",
     "Layer",
     "Network",
     "Optimizer",
@@ -57,6 +59,7 @@ __all__ = [
     "datasets",
     "get_config",
     "get_num_threads",
+    "initializers",
     "load",
     "set_num_threads",
     "show_config",
