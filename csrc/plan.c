@@ -90,29 +90,41 @@ static double averaged_per_row(const nnc_plan *plan) {
     return nnc_losses[plan->loss].mean == NNC_MEAN_ROWS ? 1.0 : (double)last_step(plan)->n_out;
 }
 
-static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt,
-                            const int64_t *labels, double scale, int with_gradient) {
-    const nnc_plan *plan = r->plan;
-    const nnc_kernels *k = plan->kernels;
-    const nnc_step *step = last_step(plan);
-    const nnc_slot at = r->f.slots[plan->n_steps - 1];
-    nnc_loss_args g = {.rows = rows,
-                       .n = step->n_out,
-                       .y = fused(plan) ? at.z : at.y,
-                       .ldy = at.ld,
-                       .t = t,
-                       .ldt = ldt,
-                       .labels = labels,
-                       .dy = at.dz,
-                       .lddy = at.ld,
-                       .scale = scale};
-    const double sum = k->loss[plan->loss](&g);
-    if (!with_gradient || fused(plan)) return sum;
+/* The loss of rows first .. first + rows of a block that has been forward; scale: of its gradient.
+ */
+static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t first,
+                               ptrdiff_t rows, double scale) {
+    const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
+    return (nnc_loss_args){.rows = rows,
+                           .n = last_step(r->plan)->n_out,
+                           .y = (void *)element(r, fused(r->plan) ? at->z : at->y, first * at->ld),
+                           .ldy = at->ld,
+                           .t = element(r, block->t, first * block->ldt),
+                           .ldt = block->ldt,
+                           .labels = block->labels ? block->labels + first : NULL,
+                           .dy = (void *)element(r, at->dz, first * at->ld),
+                           .lddy = at->ld,
+                           .scale = scale};
+}
+
+/* dz of the last step from its dy: nothing where the loss starts from z. */
+static void output_slope(const run *r, ptrdiff_t rows) {
+    const nnc_kernels *k = r->plan->kernels;
+    const nnc_step *step = last_step(r->plan);
+    const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
     if (step->act == NNC_ACT_softmax)
-        k->softmax_slope(rows, step->n_out, at.y, at.ld, g.dy, at.ld, g.dy, at.ld);
+        k->softmax_slope(rows, step->n_out, at->y, at->ld, at->dz, at->ld, at->dz, at->ld);
     else if (step->act != NNC_ACT_identity)
-        k->act_slope[step->act](rows * at.ld, keeps_x(step->act) ? at.z : at.y, g.dy, g.dy,
+        k->act_slope[step->act](rows * at->ld, keeps_x(step->act) ? at->z : at->y, at->dz, at->dz,
                                 step->act_a);
+}
+
+/* The summed loss of a block, and dz of the last step if there is a gradient to come. */
+static double loss_of_block(const run *r, const nnc_samples *block, double scale,
+                            int with_gradient) {
+    const nnc_loss_args g = loss_args(r, block, 0, block->rows, scale);
+    const double sum = r->plan->kernels->loss[r->plan->loss](&g);
+    if (with_gradient && !fused(r->plan)) output_slope(r, block->rows);
     return sum;
 }
 
@@ -234,14 +246,14 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     const double count = (double)rows * averaged_per_row(plan);
     const int at_once = update && updates_at_once(r, rows) && clip_norm == 0;
     const int penalised = is_penalised(plan);
-    const double extra = penalised ? penalty(r, flat(plan), r->theta) : 0;
+    const double extra = penalties(r);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
-        const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
+        const ptrdiff_t size = rows_of_block(rows - i);
         const int at_end = i + size == rows;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
-        sum += loss_of_block(r, size, b.t, b.ldt, b.labels, 1 / count, gradient != NULL);
+        sum += loss_of_block(r, &b, 1 / count, gradient != NULL);
         *loss = sum / count + extra;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
         if (gradient &&
@@ -379,10 +391,9 @@ static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
 
 static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
                  void *work, nnc_poll poll, void *context, atomic_int *stop) {
-    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
     return (run){.plan = plan,
                  .theta = theta,
-                 .f = lay_out(plan, block, use, threads, work),
+                 .f = lay_out(plan, rows_of_block(rows), use, threads, work),
                  .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
                  .poll = poll,
                  .context = context,
@@ -403,8 +414,11 @@ static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
 
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
-    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
-    return (size_t)parts * lay_out(plan, block, use, parts > 1 ? 1 : plan->threads, NULL).used;
+    const ptrdiff_t block = rows_of_block(rows);
+    const nnc_use keeps = use == NNC_HESSIAN ? NNC_TRAIN : use;
+    frame f = lay_out(plan, block, keeps, parts > 1 ? 1 : plan->threads, NULL);
+    if (use == NNC_HESSIAN) lay_out_along(plan, block, &f, NULL);
+    return (size_t)parts * f.used;
 }
 
 typedef struct {
@@ -503,3 +517,5 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     }
     return NNC_OK;
 }
+
+#include "derive.inc.h"

@@ -55,6 +55,7 @@ static void add_norms(run *r, placing p, stored m, const void *vector, double *s
 static double penalty(run *r, placing p, const void *theta) {
     const nnc_plan *plan = r->plan;
     double sum = 0;
+    if (!is_penalised(plan)) return 0;
     for (int s = 0; s < plan->n_steps; s++) {
         const nnc_tuning *t = &plan->tuning[s];
         if (t->l1 == 0 && t->l2 == 0) continue;
@@ -64,6 +65,8 @@ static double penalty(run *r, placing p, const void *theta) {
     }
     return sum;
 }
+
+static double penalties(run *r) { return penalty(r, flat(r->plan), r->theta); }
 
 static void add_penalty_gradient(const run *r, placing p, const void *theta, void *gradient) {
     const nnc_plan *plan = r->plan;

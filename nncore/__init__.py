@@ -23,6 +23,7 @@ except ModuleNotFoundError as _error:
 from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
+from .initializer import Initializer, initializers
 from .layers import Dense, Layer
 from .network import History, Network, load
 from .optimizers import (
@@ -45,10 +46,12 @@ __version__ = "0.1.0"
 
 def __getattr__(name):
     # What only some programs need is imported when it is first named: importing stays cheap.
-    if name in ("files", "reference", "schedules"):
-        import importlib
+    import importlib
 
+    if name in ("files", "reference", "schedules"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name in ("GradientReport", "check_gradients"):
+        return getattr(importlib.import_module(f"{__name__}.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -61,7 +64,9 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Dense",
+    "GradientReport",
     "History",
+    "Initializer",
     "Layer",
     "Lion",
     "NAdam",
@@ -70,9 +75,11 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "activations",
+    "check_gradients",
     "datasets",
     "get_config",
     "get_num_threads",
+    "initializers",
     "load",
     "set_num_threads",
     "show_config",

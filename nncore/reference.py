@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .reference_derivatives import Derivatives
+
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
 BLOCK = 512
 
@@ -668,7 +670,7 @@ OPTIMIZERS = {
 # --- The engine -----------------------------------------------------------------------------------
 
 
-class ReferenceEngine:
+class ReferenceEngine(Derivatives):
     """Predicts with and trains a lowered network.
 
     Parameters
@@ -711,7 +713,7 @@ class ReferenceEngine:
     isa = "reference"
 
     def __init__(self, steps, n_params, loss, dtype):
-        self._steps, self._loss = list(steps), LOSSES[loss]
+        self._steps, self._loss, self._loss_name = list(steps), LOSSES[loss], loss
         if any(step.kind != "dense" for step in self._steps):
             raise ValueError("the only kind of step is 'dense'")
         if self._loss.link not in (None, self._steps[-1].activation):
@@ -722,6 +724,15 @@ class ReferenceEngine:
         self._buffers, self._capacity, self._passes = None, 0, {}
         self.set_optimizer("sgd", tuple(OPTIMIZERS["sgd"].hyper.values()))
         self.set_tuning(None)
+
+    def again(self, loss=None, dtype=None, theta=None):
+        """Return an engine of the same steps, with a copy of these parameters or of `theta`."""
+        engine = ReferenceEngine(
+            self._steps, self.theta.size, loss or self._loss_name, dtype or self.theta.dtype
+        )
+        engine.theta[:] = self.theta if theta is None else theta
+        engine.set_tuning(self._tuning)
+        return engine
 
     def set_optimizer(self, name, hyper):
         """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
@@ -765,14 +776,18 @@ class ReferenceEngine:
             out[rows] = work.predict(X[rows])
 
     @np.errstate(all="ignore")
-    def loss(self, X, y, n_threads=0):
-        """Return the mean loss over all rows, with the penalties."""
+    def loss(self, X, y, n_threads=0, theta=None):
+        """Return the mean loss over all rows, with the penalties; at theta, if given."""
+        if theta is not None:
+            return self.again(theta=theta).loss(X, y)
         value = sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
         return value + self._penalty()
 
     @np.errstate(all="ignore")
-    def loss_and_gradient(self, X, y, gradient, n_threads=0):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None):
         """Return the same; write its gradient, of all parameters, to gradient, (n_params,)."""
+        if theta is not None:
+            return self.again(theta=theta).loss_and_gradient(X, y, gradient)
         value = 0.0
         gradient[:] = 0
         for rows, work in self._blocks(len(X)):
@@ -780,6 +795,18 @@ class ReferenceEngine:
             work.backward(X[rows])
             gradient += self._gradient
         self._add_penalty_gradient(gradient)
+        return value + self._penalty()
+
+    @np.errstate(all="ignore")
+    def input_gradient(self, X, y, dx, n_threads=0, theta=None):
+        """Return the mean loss over all rows; write its gradient by X to dx, (M, n_in)."""
+        if theta is not None:
+            return self.again(theta=theta).input_gradient(X, y, dx)
+        value = 0.0
+        for rows, work in self._blocks(len(X)):
+            value += work.loss(X[rows], y[rows], len(X))
+            work.backward(X[rows])
+            work.input_gradient(dx[rows])
         return value + self._penalty()
 
     @np.errstate(all="ignore")
@@ -944,6 +971,12 @@ class _Pass:
                 np.dot(self._ones, delta, out=db)
             if delta_below is not None:
                 np.dot(delta, W_T, out=delta_below)
+
+
+    def input_gradient(self, dx):
+        """Write to dx, (n_rows, n_in), what `backward` has found for the inputs."""
+        _, _, delta, _, _, _, W_T, _ = self._backward[-1]
+        np.dot(delta, W_T, out=dx)
 
 
 def _activation(step):

@@ -233,6 +233,34 @@ def test_the_gradient_is_of_exactly_this_loss(backend, rows):
 
 
 @backends
+def test_derivatives_beyond_the_gradient(backend, dtype):
+    """Those of the loss have the penalties; those of rows and outputs do not."""
+    atol = max(64 * EPS[dtype], 1e-9 if backend == "reference" else 0)  # which takes differences
+    net, plain = (network(dtype=dtype, backend=backend, **p) for p in (PENALISED, {}))
+    report = nncore.check_gradients(net, X[:5], LABELS[:5], second=True)
+    assert report, report
+    v = noise(net.n_params, dtype)
+    extra = np.zeros(net.n_params)
+    extra[:35], extra[42:84] = 0.2, 0.5
+    a, b = (one.hessian_vector_product(X, LABELS, v) for one in (net, plain))
+    np.testing.assert_allclose(a, b + extra * v, rtol=0, atol=atol)
+    a, b = (np.diag(one.hessian(X, LABELS)) for one in (net, plain))
+    np.testing.assert_allclose(a, b + extra, rtol=0, atol=atol)
+    for use in (
+        lambda one: one.sample_gradients(X, LABELS)[1],
+        lambda one: one.input_gradient(X, LABELS),
+        lambda one: one.jacobian(X, "parameters"),
+    ):
+        np.testing.assert_array_equal(use(net), use(plain))
+    elsewhere = net.theta * 0.5
+    value, gradient = net.loss_and_gradient(X, LABELS, theta=elsewhere)
+    net.theta = elsewhere
+    want, its = net.loss_and_gradient(X, LABELS)
+    assert value == want
+    np.testing.assert_array_equal(gradient, its)
+
+
+@backends
 def test_a_step_along_it(backend):
     """So l2 is what PyTorch calls weight_decay of SGD, on weights."""
     net = network(SGD(0.1), backend=backend, **PENALISED)
