@@ -199,10 +199,8 @@ typedef struct {
     double work_left; /* operations until the next poll */
     atomic_int *stop; /* the poll has asked for it */
     int committed;    /* parameters have changed: the step is finished first */
-    /* Training: the updates of the steps, where one is not for all; the first that is not frozen.
-     */
-    step_update *each;
-    int lowest;
+    step_update *each; /* training: of each step, where one update is not for all */
+    int lowest;        /* training: the first step that is not frozen */
 } run;
 
 enum { WORK_PER_POLL = 4000000, WORK_PER_CALL = 4000 }; /* operations: about 50 us, and 50 ns */
