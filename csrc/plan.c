@@ -35,7 +35,8 @@ nnc_status nnc_plan_check(const nnc_plan *plan) {
     }
     if (width * 8 * NNC_BLOCK * (double)plan->kernels->size > (double)PTRDIFF_MAX)
         return NNC_BAD_PLAN;
-    const nnc_output output = nnc_losses[plan->loss].output;
+    const nnc_output output = loss_info(plan)->output;
+    if (last_step(plan)->n_out % loss_info(plan)->per_target) return NNC_BAD_PLAN;
     const int act = last_step(plan)->act;
     if (output == NNC_OUTPUT_sigmoid && act != NNC_ACT_sigmoid) return NNC_BAD_PLAN;
     if (output == NNC_OUTPUT_softmax && act != NNC_ACT_softmax) return NNC_BAD_PLAN;
@@ -84,14 +85,11 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
 
 /* ---- the loss: its sum, and dz of the last step -------------------------------------------- */
 
-/* The numbers of each row that the mean loss is over. */
-static double averaged_per_row(const nnc_plan *plan) {
-    return nnc_losses[plan->loss].mean == NNC_MEAN_ROWS ? 1.0 : (double)last_step(plan)->n_out;
-}
-
-static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt,
-                            const int64_t *labels, double scale, int with_gradient) {
+/* Returns whether to stop. */
+static int loss_of_block(run *r, const nnc_samples *b, double scale, int with_gradient,
+                         double *sum) {
     const nnc_plan *plan = r->plan;
+    const ptrdiff_t rows = b->rows;
     const nnc_kernels *k = plan->kernels;
     const nnc_step *step = last_step(plan);
     const nnc_slot at = r->f.slots[plan->n_steps - 1];
@@ -99,20 +97,26 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
                        .n = step->n_out,
                        .y = fused(plan) ? at.z : at.y,
                        .ldy = at.ld,
-                       .t = t,
-                       .ldt = ldt,
-                       .labels = labels,
+                       .t = b->t,
+                       .ldt = b->ldt,
+                       .labels = b->labels,
                        .dy = at.dz,
                        .lddy = at.ld,
-                       .scale = scale};
-    const double sum = k->loss[plan->loss](&g);
-    if (!with_gradient || fused(plan)) return sum;
+                       .scale = scale,
+                       .a = plan->loss_a,
+                       .b = plan->loss_b,
+                       .weights = b->weights};
+    if (plan->loss_call == NULL)
+        *sum = k->loss[plan->loss](&g);
+    else if (plan->loss_call(plan->loss_context, &g, sum))
+        return 1;
+    if (!with_gradient || fused(plan)) return 0;
     if (step->act == NNC_ACT_softmax)
         k->softmax_slope(rows, step->n_out, at.y, at.ld, g.dy, at.ld, g.dy, at.ld);
     else if (step->act != NNC_ACT_identity)
         k->act_slope[step->act](rows * at.ld, keeps_x(step->act) ? at.z : at.y, g.dy, g.dy,
                                 step->act_a);
-    return sum;
+    return 0;
 }
 
 /* ---- down: dz of each step, then dW = x' dz and db = sum of dz ----------------------------- */
@@ -192,12 +196,13 @@ static const void *row_of(const void *x, ptrdiff_t ld, ptrdiff_t i, size_t size)
 /* The samples first .. first + rows as one contiguous block: gathered, or where they lie. */
 static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
     const nnc_kernels *k = r->plan->kernels;
-    const ptrdiff_t n_in = r->plan->steps[0].n_in, n_out = last_step(r->plan)->n_out;
+    const ptrdiff_t n_in = r->plan->steps[0].n_in;
     nnc_samples b = {.rows = rows};
     if (all->index == NULL) {
         b.x = row_of(all->x, all->ldx, first, k->size), b.ldx = all->ldx;
         b.t = row_of(all->t, all->ldt, first, k->size), b.ldt = all->ldt;
         b.labels = all->labels ? all->labels + first : NULL;
+        b.weights = all->weights ? all->weights + first : NULL;
         return b;
     }
     const int64_t *index = all->index + first;
@@ -207,10 +212,23 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
         for (ptrdiff_t i = 0; i < rows; i++) r->f.labels[i] = all->labels[index[i]];
         b.labels = r->f.labels;
     } else {
-        gather(r, rows, n_out, index, all->t, all->ldt, r->f.t, r->f.ldt);
+        gather(r, rows, n_targets(r->plan), index, all->t, all->ldt, r->f.t, r->f.ldt);
         b.t = r->f.t, b.ldt = r->f.ldt;
     }
+    if (all->weights) {
+        for (ptrdiff_t i = 0; i < rows; i++) r->f.weights[i] = all->weights[index[i]];
+        b.weights = r->f.weights;
+    }
     return b;
+}
+
+/* The sum of the weights of samples first .. first + rows. */
+static double weight_of(const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
+    if (all->weights == NULL) return (double)rows;
+    double sum = 0;
+    for (ptrdiff_t i = first; i < first + rows; i++)
+        sum += all->weights[all->index ? all->index[i] : i];
+    return sum;
 }
 
 /* Whether parameters are updated where their gradient is computed, while it is in cache. It pays
@@ -227,7 +245,7 @@ static int updates_at_once(const run *r, ptrdiff_t rows) {
 static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
                                     double *loss, char *gradient, const nnc_update *update) {
     const nnc_plan *plan = r->plan;
-    const double count = (double)rows * averaged_per_row(plan);
+    const double count = weight_of(all, first, rows) * averaged_per_row(plan);
     const int at_once = update && updates_at_once(r, rows);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
@@ -235,7 +253,9 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
         const int at_end = i + size == rows;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
-        sum += loss_of_block(r, size, b.t, b.ldt, b.labels, 1 / count, gradient != NULL);
+        double of_block;
+        if (loss_of_block(r, &b, 1 / count, gradient != NULL, &of_block)) return NNC_STOPPED;
+        sum += of_block;
         *loss = sum / count;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
         if (gradient &&
@@ -298,12 +318,14 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
     const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
-    const double count = averaged_per_row(plan);
+    const double per_row = averaged_per_row(plan);
     nnc_loss_args target = {.rows = 1,
                             .n = last_step(plan)->n_out,
                             .y = fused(plan) ? top->z : top->y,
                             .dy = top->dz,
-                            .scale = 1 / count};
+                            .scale = 1 / per_row,
+                            .a = plan->loss_a,
+                            .b = plan->loss_b};
     nnc_row row = {.steps = w->steps,
                    .slots = r->f.slots,
                    .n_steps = plan->n_steps,
@@ -317,6 +339,16 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
         row.x = row_of(samples->x, samples->ldx, i, k->size);
         target.t = row_of(samples->t, samples->ldt, i, k->size);
         target.labels = samples->labels ? samples->labels + i : NULL;
+        double count = per_row;
+        if (samples->weights) {
+            target.weights = samples->weights + i;
+            count *= *target.weights;
+            target.scale = 1 / count;
+        }
+        if (count == 0) {
+            losses[step] = 0, ++*steps_done;
+            continue;
+        }
         nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
         losses[step] = k->row(&row) / count;
         if (!isfinite(losses[step])) return NNC_NOT_FINITE;
@@ -450,6 +482,11 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
     atomic_int stop = 0;
     run r = start(plan, theta, samples->rows, gradient ? NNC_TRAIN : NNC_EVALUATE, plan->threads,
                   work, poll, context, &stop);
+    if (samples->weights && weight_of(samples, 0, samples->rows) == 0) {
+        *loss = 0;
+        if (gradient) memset(gradient, 0, (size_t)plan->n_params * plan->kernels->size);
+        return NNC_OK;
+    }
     return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient, NULL);
 }
 
@@ -467,6 +504,10 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
+        if (samples->weights && weight_of(samples, i, rows) == 0) {
+            losses[(*steps_done)++] = 0;
+            continue;
+        }
         nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
         const nnc_status status =
             loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update);
