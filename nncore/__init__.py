@@ -24,6 +24,7 @@ from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
 from .layers import Dense, Layer
+from .loss import Loss, losses, register_loss
 from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
 from .threads import get_num_threads, set_num_threads
@@ -47,6 +48,7 @@ __all__ = [
     "Dense",
     "History",
     "Layer",
+    "Loss",
     "Network",
     "Optimizer",
     "activations",
@@ -54,6 +56,8 @@ __all__ = [
     "get_config",
     "get_num_threads",
     "load",
+    "losses",
+    "register_loss",
     "set_num_threads",
     "show_config",
 ]

@@ -10,6 +10,8 @@ class _Activation(TypedDict):
 class _Loss(TypedDict):
     output: str | None
     mean: Literal["elements", "rows"]
+    per_target: int
+    hyper: dict[str, float]
 
 class _Optimizer(TypedDict):
     vectors: int
@@ -46,13 +48,24 @@ class Engine:
     hyper: tuple[float, ...]
     n_updates: int
     def __init__(
-        self, steps: list[Any], n_params: int, loss: str, dtype: Any, isa: str | None = None
+        self, steps: list[Any], n_params: int, loss: Any, dtype: Any, isa: str | None = None
     ) -> None: ...
     def set_optimizer(self, name: str, hyper: tuple[float, ...]) -> None: ...
     def predict(self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0) -> None: ...
-    def loss(self, X: NDArray[Any], y: NDArray[Any], n_threads: int = 0) -> float: ...
+    def loss(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        n_threads: int = 0,
+        weights: NDArray[np.float64] | None = None,
+    ) -> float: ...
     def loss_and_gradient(
-        self, X: NDArray[Any], y: NDArray[Any], gradient: NDArray[Any], n_threads: int = 0
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        gradient: NDArray[Any],
+        n_threads: int = 0,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def train(
         self,
@@ -61,6 +74,7 @@ class Engine:
         order: NDArray[np.int64] | None,
         batch_size: int,
         n_threads: int = 0,
+        weights: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]: ...
 
 class Predictor:
@@ -113,8 +127,23 @@ class Kernels:
     def softmax(self, z: NDArray[Any], y: NDArray[Any]) -> None: ...
     def softmax_slope(self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any]) -> None: ...
     def loss(
-        self, name: str, y: NDArray[Any], t: NDArray[Any], dy: NDArray[Any], scale: float = 1.0
+        self,
+        name: str,
+        y: NDArray[Any],
+        t: NDArray[Any],
+        dy: NDArray[Any],
+        scale: float = 1.0,
+        parameters: tuple[float, ...] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
+    def loss_values(
+        self,
+        name: str,
+        y: NDArray[Any],
+        t: NDArray[Any],
+        values: NDArray[np.float64],
+        parameters: tuple[float, ...] | None = None,
+    ) -> None: ...
     def loss_curve(
         self,
         name: str,
@@ -123,6 +152,8 @@ class Kernels:
         r: NDArray[Any],
         dy: NDArray[Any],
         scale: float = 1.0,
+        parameters: tuple[float, ...] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None: ...
     def column_sums(self, x: NDArray[Any], s: NDArray[Any], accumulate: bool = False) -> None: ...
     def gather(self, index: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> None: ...

@@ -107,6 +107,7 @@ def _check_sizes(config, tensors):
 
 def _make(config, backend, kind):
     from .layers import Dense
+    from .loss import from_config
     from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
 
@@ -121,7 +122,8 @@ def _make(config, backend, kind):
     rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
     optimizer = OPTIMIZERS[rule](**optimizer)
     network = Network.__new__(kind or Network)
-    network._build(config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend)
+    loss = from_config(config["loss"])
+    network._build(config["n_in"], layers, loss, optimizer, config["dtype"], 0, backend)
     return network
 
 

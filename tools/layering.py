@@ -37,6 +37,7 @@ PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
     ["names", "initializers", "info", "threads"],
     ["activation"],
+    ["loss", "weights"],
     ["validation"],
     ["layers", "optimizers"],
     ["persistence"],

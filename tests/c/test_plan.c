@@ -342,3 +342,75 @@ void test_gradients(void) {
             release(start);
         }
 }
+
+/* ---- a loss that is not of the table -------------------------------------------------------- */
+
+typedef struct {
+    const nnc_kernels *kernels;
+    int calls, stop_at;
+} called;
+
+/* half_mse by its kernel, until it is told to stop. */
+static int call_half_mse(void *context, const nnc_loss_args *args, double *sum) {
+    called *c = context;
+    if (++c->calls == c->stop_at) return 1;
+    *sum = c->kernels->loss[NNC_LOSS_half_mse](args);
+    return 0;
+}
+
+void test_called_loss(void) {
+    enum { ROWS = 700, BATCH = 300, SMALL = 100 };
+    for (int type = 0; type < NNC_N_DTYPES; type++) {
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable((nnc_dtype)type, list);
+        group("called losses %s", type_names[type]);
+        for (int i = 0; i < 2 * isas; i++) {
+            const int start = mark(), small = i >= isas;
+            net own = make_net(list[i % isas], (net_shape){{4, small ? 5 : 120, 3},
+                                                           {NNC_ACT_tanh, NNC_ACT_tanh},
+                                                           NNC_LOSS_half_mse,
+                                                           0,
+                                                           0});
+            link_net(&own);
+            net table = own;
+            link_net(&table);
+            where("%s %s", list[i % isas]->isa, own.name);
+            called c = {list[i % isas], 0, 0};
+            own.plan.loss_call = call_half_mse, own.plan.loss_context = &c;
+            own.plan.loss = NNC_LOSS_mse; /* not looked at */
+            check(nnc_plan_check(&own.plan) == NNC_OK, "refused");
+            nnc_samples s = fresh_samples(&own, ROWS, 3);
+            add_weights(&s);
+            const size_t bytes = (size_t)own.plan.n_params * size_of((nnc_dtype)type);
+            void *mine = fresh_theta(&own, 2), *its = fresh_theta(&table, 2);
+            void *gradient = fresh(bytes), *before = fresh(bytes);
+            double losses[ROWS], want[ROWS];
+            ptrdiff_t done;
+            const ptrdiff_t batches[] = {BATCH, SMALL, 1};
+            for (int b = 0; b < 3; b++) {
+                nnc_optimizer a = fresh_optimizer(&own, NNC_OPT_sgd), o = a;
+                void *work = fresh_work(&table, batches[b], NNC_TRAIN);
+                check(nnc_train(&own.plan, mine, gradient, &a, &s, batches[b], losses, &done,
+                                fresh_work(&own, batches[b], NNC_TRAIN), NULL, NULL) == NNC_OK,
+                      "stopped");
+                nnc_train(&table.plan, its, gradient, &o, &s, batches[b], want, &done, work, NULL,
+                          NULL);
+                check(!memcmp(mine, its, bytes), "other parameters, batches of %td", batches[b]);
+                check(!memcmp(losses, want, (size_t)done * sizeof *losses), "other losses");
+            }
+            memcpy(before, mine, bytes);
+            c.calls = 0, c.stop_at = 2; /* the second block of the first batch */
+            nnc_optimizer a = fresh_optimizer(&own, NNC_OPT_sgd);
+            check(nnc_train(&own.plan, mine, gradient, &a, &s, BATCH, losses, &done,
+                            fresh_work(&own, BATCH, NNC_TRAIN), NULL, NULL) == NNC_STOPPED &&
+                      done == 0 && a.updates == 0,
+                  "not stopped, or %td steps done", done);
+            check(!memcmp(mine, before, bytes), "an unfinished step left a trace");
+            c.calls = 0;
+            check(nnc_evaluate(&own.plan, mine, &s, losses, NULL,
+                               fresh_work(&own, ROWS, NNC_EVALUATE), NULL, NULL) == NNC_STOPPED,
+                  "evaluate was not stopped");
+            release(start);
+        }
+    }
+}
