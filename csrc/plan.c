@@ -85,37 +85,57 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
 
 /* ---- the loss: its sum, and dz of the last step -------------------------------------------- */
 
-/* Returns whether to stop. */
-static int loss_of_block(run *r, const nnc_samples *b, double scale, int with_gradient,
-                         double *sum) {
+/* The loss of rows first .. first + rows of a block that has been forward; scale: of its gradient.
+ */
+static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t first,
+                               ptrdiff_t rows, double scale) {
+    const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
+    return (nnc_loss_args){.rows = rows,
+                           .n = last_step(r->plan)->n_out,
+                           .y = (void *)element(r, fused(r->plan) ? at->z : at->y, first * at->ld),
+                           .ldy = at->ld,
+                           .t = element(r, block->t, first * block->ldt),
+                           .ldt = block->ldt,
+                           .labels = block->labels ? block->labels + first : NULL,
+                           .dy = (void *)element(r, at->dz, first * at->ld),
+                           .lddy = at->ld,
+                           .scale = scale,
+                           .a = r->plan->loss_a,
+                           .b = r->plan->loss_b,
+                           .weights = block->weights ? block->weights + first : NULL};
+}
+
+/* Adds the value to *sum, fills dy; returns whether to stop. */
+static int add_loss(const run *r, const nnc_loss_args *g, double *sum) {
     const nnc_plan *plan = r->plan;
-    const ptrdiff_t rows = b->rows;
-    const nnc_kernels *k = plan->kernels;
-    const nnc_step *step = last_step(plan);
-    const nnc_slot at = r->f.slots[plan->n_steps - 1];
-    nnc_loss_args g = {.rows = rows,
-                       .n = step->n_out,
-                       .y = fused(plan) ? at.z : at.y,
-                       .ldy = at.ld,
-                       .t = b->t,
-                       .ldt = b->ldt,
-                       .labels = b->labels,
-                       .dy = at.dz,
-                       .lddy = at.ld,
-                       .scale = scale,
-                       .a = plan->loss_a,
-                       .b = plan->loss_b,
-                       .weights = b->weights};
+    double value = 0;
     if (plan->loss_call == NULL)
-        *sum = k->loss[plan->loss](&g);
-    else if (plan->loss_call(plan->loss_context, &g, sum))
+        value = plan->kernels->loss[plan->loss](g);
+    else if (plan->loss_call(plan->loss_context, g, &value))
         return 1;
-    if (!with_gradient || fused(plan)) return 0;
+    *sum += value;
+    return 0;
+}
+
+/* dz of the last step from its dy: nothing where the loss starts from z. */
+static void output_slope(const run *r, ptrdiff_t rows) {
+    const nnc_kernels *k = r->plan->kernels;
+    const nnc_step *step = last_step(r->plan);
+    const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
     if (step->act == NNC_ACT_softmax)
-        k->softmax_slope(rows, step->n_out, at.y, at.ld, g.dy, at.ld, g.dy, at.ld);
+        k->softmax_slope(rows, step->n_out, at->y, at->ld, at->dz, at->ld, at->dz, at->ld);
     else if (step->act != NNC_ACT_identity)
-        k->act_slope[step->act](rows * at.ld, keeps_x(step->act) ? at.z : at.y, g.dy, g.dy,
+        k->act_slope[step->act](rows * at->ld, keeps_x(step->act) ? at->z : at->y, at->dz, at->dz,
                                 step->act_a);
+}
+
+/* Adds the loss of a block to *sum; and dz of the last step if there is a gradient to come. Returns
+ * whether to stop. */
+static int loss_of_block(const run *r, const nnc_samples *block, double scale, int with_gradient,
+                         double *sum) {
+    const nnc_loss_args g = loss_args(r, block, 0, block->rows, scale);
+    if (add_loss(r, &g, sum)) return 1;
+    if (with_gradient && !fused(r->plan)) output_slope(r, block->rows);
     return 0;
 }
 
@@ -249,13 +269,11 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     const int at_once = update && updates_at_once(r, rows);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
-        const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
+        const ptrdiff_t size = rows_of_block(rows - i);
         const int at_end = i + size == rows;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
-        double of_block;
-        if (loss_of_block(r, &b, 1 / count, gradient != NULL, &of_block)) return NNC_STOPPED;
-        sum += of_block;
+        if (loss_of_block(r, &b, 1 / count, gradient != NULL, &sum)) return NNC_STOPPED;
         *loss = sum / count;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
         if (gradient &&
@@ -387,10 +405,9 @@ static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
 
 static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
                  void *work, nnc_poll poll, void *context, atomic_int *stop) {
-    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
     return (run){.plan = plan,
                  .theta = theta,
-                 .f = lay_out(plan, block, use, threads, work),
+                 .f = lay_out(plan, rows_of_block(rows), use, threads, work),
                  .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
                  .poll = poll,
                  .context = context,
@@ -411,8 +428,11 @@ static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
 
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
-    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
-    return (size_t)parts * lay_out(plan, block, use, parts > 1 ? 1 : plan->threads, NULL).used;
+    const ptrdiff_t block = rows_of_block(rows);
+    const nnc_use keeps = use == NNC_HESSIAN ? NNC_TRAIN : use;
+    frame f = lay_out(plan, block, keeps, parts > 1 ? 1 : plan->threads, NULL);
+    if (use == NNC_HESSIAN) lay_out_along(plan, block, &f, NULL);
+    return (size_t)parts * f.used;
 }
 
 typedef struct {
@@ -518,3 +538,5 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     }
     return NNC_OK;
 }
+
+#include "derive.inc.h"

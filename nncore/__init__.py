@@ -23,6 +23,7 @@ except ModuleNotFoundError as _error:
 from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
+from .initializer import Initializer, initializers
 from .layers import Dense, Layer
 from .loss import Loss, losses, register_loss
 from .network import History, Network, load
@@ -34,10 +35,12 @@ __version__ = "0.1.0"
 
 def __getattr__(name):
     # What only some programs need is imported when it is first named: importing stays cheap.
-    if name in ("files", "reference"):
-        import importlib
+    import importlib
 
+    if name in ("files", "reference"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name in ("GradientReport", "check_gradients"):
+        return getattr(importlib.import_module(f"{__name__}.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -46,15 +49,19 @@ __all__ = [
     "Activation",
     "Adam",
     "Dense",
+    "GradientReport",
     "History",
+    "Initializer",
     "Layer",
     "Loss",
     "Network",
     "Optimizer",
     "activations",
+    "check_gradients",
     "datasets",
     "get_config",
     "get_num_threads",
+    "initializers",
     "load",
     "losses",
     "register_loss",

@@ -142,7 +142,7 @@ cdef extern from "nnc.h" nogil:
 
     nnc_status nnc_plan_check(const nnc_plan *)
     ctypedef enum nnc_use:
-        NNC_PREDICT, NNC_EVALUATE, NNC_TRAIN
+        NNC_PREDICT, NNC_EVALUATE, NNC_TRAIN, NNC_HESSIAN
     size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, nnc_use)
     nnc_status nnc_predict(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
                            void *, ptrdiff_t, void *, nnc_poll, void *)
@@ -150,3 +150,14 @@ cdef extern from "nnc.h" nogil:
                             void *, nnc_poll, void *)
     nnc_status nnc_train(const nnc_plan *, void *, void *, nnc_optimizer *, const nnc_samples *,
                          ptrdiff_t, double *, ptrdiff_t *, void *, nnc_poll, void *)
+
+    ctypedef enum nnc_by:
+        NNC_BY_INPUTS, NNC_BY_PARAMETERS
+    nnc_status nnc_input_gradient(const nnc_plan *, const void *, const nnc_samples *, double *,
+                                  void *, ptrdiff_t, void *, nnc_poll, void *)
+    nnc_status nnc_sample_gradients(const nnc_plan *, const void *, const nnc_samples *, double *,
+                                    void *, void *, nnc_poll, void *)
+    nnc_status nnc_jacobian(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
+                            nnc_by, void *, void *, nnc_poll, void *)
+    nnc_status nnc_hessian_product(const nnc_plan *, const void *, const nnc_samples *,
+                                   const void *, double *, void *, void *, nnc_poll, void *)

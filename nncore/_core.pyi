@@ -57,6 +57,7 @@ class Engine:
         X: NDArray[Any],
         y: NDArray[Any],
         n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def loss_and_gradient(
@@ -65,6 +66,43 @@ class Engine:
         y: NDArray[Any],
         gradient: NDArray[Any],
         n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> float: ...
+    def input_gradient(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        dx: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> float: ...
+    def sample_gradients(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        losses: NDArray[np.float64],
+        gradients: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> None: ...
+    def jacobian(
+        self,
+        X: NDArray[Any],
+        by_parameters: bool,
+        jacobian: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> None: ...
+    def hessian_product(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        v: NDArray[Any],
+        product: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def train(

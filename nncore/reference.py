@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .reference_derivatives import Derivatives
+
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
 BLOCK = 512
 
@@ -614,7 +616,7 @@ OPTIMIZERS = {
 # --- The engine -----------------------------------------------------------------------------------
 
 
-class ReferenceEngine:
+class ReferenceEngine(Derivatives):
     """Predicts with and trains a lowered network.
 
     Parameters
@@ -655,7 +657,8 @@ class ReferenceEngine:
     isa = "reference"
 
     def __init__(self, steps, n_params, loss, dtype):
-        self._steps, (self._loss, self._loss_hyper) = list(steps), _loss_of(loss)
+        self._steps, self._given_loss = list(steps), loss
+        self._loss, self._loss_hyper = _loss_of(loss)
         if any(step.kind != "dense" for step in self._steps):
             raise ValueError("the only kind of step is 'dense'")
         if self._loss.link not in (None, self._steps[-1].activation):
@@ -665,6 +668,14 @@ class ReferenceEngine:
         self._move = np.empty_like(self.theta)
         self._buffers, self._capacity, self._passes = None, 0, {}
         self.set_optimizer("sgd", tuple(OPTIMIZERS["sgd"].hyper.values()))
+
+    def again(self, loss=None, dtype=None, theta=None):
+        """Return an engine of the same steps, with a copy of these parameters or of `theta`."""
+        engine = ReferenceEngine(
+            self._steps, self.theta.size, loss or self._given_loss, dtype or self.theta.dtype
+        )
+        engine.theta[:] = self.theta if theta is None else theta
+        return engine
 
     def set_optimizer(self, name, hyper):
         """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
@@ -680,8 +691,10 @@ class ReferenceEngine:
             out[rows] = work.predict(X[rows])
 
     @np.errstate(all="ignore")
-    def loss(self, X, y, n_threads=0, weights=None):
-        """Return the mean loss over all rows."""
+    def loss(self, X, y, n_threads=0, theta=None, weights=None):
+        """Return the mean loss over all rows; at the parameters theta, if given."""
+        if theta is not None:
+            return self.again(theta=theta).loss(X, y, weights=weights)
         total = len(X) if weights is None else weights.sum()
         return sum(
             work.loss(X[rows], y[rows], total, None if weights is None else weights[rows])
@@ -690,8 +703,10 @@ class ReferenceEngine:
         )
 
     @np.errstate(all="ignore")
-    def loss_and_gradient(self, X, y, gradient, n_threads=0, weights=None):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None, weights=None):
         """Return the mean loss over all rows; write its gradient to gradient, (n_params,)."""
+        if theta is not None:
+            return self.again(theta=theta).loss_and_gradient(X, y, gradient, weights=weights)
         total = len(X) if weights is None else weights.sum()
         value = 0.0
         gradient[:] = 0
@@ -702,6 +717,20 @@ class ReferenceEngine:
             value += work.loss(X[rows], y[rows], total, w)
             work.backward(X[rows])
             gradient += self._gradient
+        return value
+
+    @np.errstate(all="ignore")
+    def input_gradient(self, X, y, dx, n_threads=0, theta=None, weights=None):
+        """Return the mean loss over all rows; write its gradient by X to dx, (M, n_in)."""
+        if theta is not None:
+            return self.again(theta=theta).input_gradient(X, y, dx, weights=weights)
+        total = len(X) if weights is None else weights.sum()
+        value = 0.0
+        for rows, work in self._blocks(len(X)):
+            w = None if weights is None else weights[rows]
+            value += work.loss(X[rows], y[rows], total, w)
+            work.backward(X[rows])
+            work.input_gradient(dx[rows])
         return value
 
     @np.errstate(all="ignore")
@@ -827,6 +856,12 @@ class _Pass:
                 np.dot(self._ones, delta, out=db)
             if delta_below is not None:
                 np.dot(delta, W_T, out=delta_below)
+
+
+    def input_gradient(self, dx):
+        """Write to dx, (n_rows, n_in), what `backward` has found for the inputs."""
+        _, _, delta, _, _, _, W_T, _ = self._backward[-1]
+        np.dot(delta, W_T, out=dx)
 
 
 def _activation(step):

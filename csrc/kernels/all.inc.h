@@ -13,6 +13,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "loss.inc.h"
 
+#include "derive.inc.h"
+
 #include "optim.inc.h"
 
 #include "gemm.inc.h"
@@ -59,6 +61,10 @@ static const nnc_kernels kernels = {
 #undef NNC_ROW_LOSS
     .column_sums = column_sums,
     .gather = gather,
+    .multiply = multiply,
+    .outer = outer,
+    .slope_along = slope_along,
+    .softmax_along = softmax_along,
     .finite = all_finite,
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,
