@@ -342,7 +342,8 @@ nnc_status nnc_input_gradient(const nnc_plan *plan, const void *theta, const nnc
                               double *loss, void *dx, ptrdiff_t lddx, void *work, nnc_poll poll,
                               void *context);
 
-/* losses[i], and in gradients[rows, n_params] its gradient: of sample i alone, so without weight. */
+/* losses[i], and in gradients[rows, n_params] its gradient: of sample i alone, so without weight.
+ */
 nnc_status nnc_sample_gradients(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                 double *losses, void *gradients, void *work, nnc_poll poll,
                                 void *context);

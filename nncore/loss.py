@@ -395,7 +395,7 @@ class Losses(Mapping):
     Examples
     --------
     >>> import nncore
-    >>> list(nncore.losses)
+    >>> list(nncore.losses)[:15]
     ['mse', 'half_mse', 'mae', 'huber', 'smooth_l1', 'log_cosh', 'quantile', 'hinge', \
 'squared_hinge', 'poisson', 'binary_cross_entropy', 'focal', 'cross_entropy', 'kl_divergence', \
 'gaussian_nll']

@@ -30,7 +30,8 @@ def test_softmax_is_of_a_row_and_no_row_of_the_table():
 
 
 def test_losses():
-    assert list(_core.LOSSES) == list(reference.LOSSES) == list(nncore.losses)
+    assert list(_core.LOSSES) == list(reference.LOSSES)
+    assert list(_core.LOSSES) == list(nncore.losses)[: len(_core.LOSSES)]  # then registered ones
     assert len(_core.LOSSES) >= 4
 
 
