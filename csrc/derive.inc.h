@@ -13,7 +13,7 @@ static char *row_at(const run *r, void *out, ptrdiff_t ld, ptrdiff_t i) {
 /* The samples as one block, forward, loss and dz of all steps; scale: of the gradient. */
 static int down_from_loss(run *r, const nnc_samples *block, double scale, double *sum) {
     if (forward(r, block->rows, block->x, block->ldx, fused(r->plan), NULL, 0)) return 1;
-    *sum += loss_of_block(r, block, scale, 1);
+    if (loss_of_block(r, block, scale, 1, sum)) return 1;
     for (int s = r->plan->n_steps - 2; s >= 0; s--)
         if (backward_dz(r, block->rows, s)) return 1;
     return 0;
@@ -59,7 +59,7 @@ static int backward_x(run *r, ptrdiff_t rows, void *dx, ptrdiff_t lddx) {
 nnc_status nnc_input_gradient(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                               double *loss, void *dx, ptrdiff_t lddx, void *work, nnc_poll poll,
                               void *context) {
-    const double count = (double)samples->rows * averaged_per_row(plan);
+    const double count = weight_of(samples, 0, samples->rows) * averaged_per_row(plan);
     atomic_int stop = 0;
     run r = start(plan, theta, samples->rows, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     double sum = 0;
@@ -130,8 +130,11 @@ nnc_status nnc_sample_gradients(const nnc_plan *plan, const void *theta, const n
         const nnc_samples b = block_of(&r, samples, i, rows_of_block(samples->rows - i));
         if (forward(&r, b.rows, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
         for (ptrdiff_t row = 0; row < b.rows; row++) {
-            const nnc_loss_args g = loss_args(&r, &b, row, 1, 1 / count);
-            losses[i + row] = plan->kernels->loss[plan->loss](&g) / count;
+            nnc_loss_args g = loss_args(&r, &b, row, 1, 1 / count);
+            double value = 0;
+            g.weights = NULL;
+            if (add_loss(&r, &g, &value)) return NNC_STOPPED;
+            losses[i + row] = value / count;
         }
         if (!fused(plan)) output_slope(&r, b.rows);
         for (int s = plan->n_steps - 2; s >= 0; s--)
@@ -224,8 +227,8 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
 }
 
 /* dz and R dz of the last step. */
-static void loss_along(run *r, const nnc_samples *block, double scale, double *sum,
-                       const slot_along *at) {
+static int loss_along(run *r, const nnc_samples *block, double scale, double *sum,
+                      const slot_along *at) {
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
     const nnc_step *step = last_step(plan);
@@ -233,13 +236,14 @@ static void loss_along(run *r, const nnc_samples *block, double scale, double *s
     const nnc_loss_args g = loss_args(r, block, 0, block->rows, scale);
     nnc_loss_args along = g;
     along.dy = at->rdz;
-    *sum += k->loss[plan->loss](&g);
+    if (add_loss(r, &g, sum)) return 1;
     k->loss_curve[plan->loss](&along, at->ry, top->ld);
-    if (fused(plan)) return;
+    if (fused(plan)) return 0;
     if (step->act == NNC_ACT_softmax)
         k->softmax_along(block->rows, step->n_out, top->ld, top->y, at->ry, top->dz, at->rdz);
     else if (step->act != NNC_ACT_identity)
         slope_of_step(r, block->rows, plan->n_steps - 1, at);
+    return 0;
 }
 
 /* dz and R dz of step s from those of the step above. */
@@ -305,7 +309,7 @@ static int product_of_block(run *r, const nnc_samples *block, double scale, cons
         if (forward_along(r, block->rows, s, fused(plan), x, ldx, rx, v, &slots[s])) return 1;
         x = r->f.slots[s].y, ldx = r->f.slots[s].ld, rx = slots[s].ry;
     }
-    loss_along(r, block, scale, sum, &slots[plan->n_steps - 1]);
+    if (loss_along(r, block, scale, sum, &slots[plan->n_steps - 1])) return 1;
     for (int s = plan->n_steps - 2; s >= 0; s--)
         if (backward_along(r, block->rows, s, v, &slots[s])) return 1;
     for (int s = plan->n_steps - 1; s >= 0; s--)
@@ -327,8 +331,9 @@ static void penalties_along(const run *r, const void *v, void *product) {
 nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                const void *v, double *loss, void *product, void *work,
                                nnc_poll poll, void *context) {
-    const double count = (double)samples->rows * averaged_per_row(plan);
+    const double count = weight_of(samples, 0, samples->rows) * averaged_per_row(plan);
     atomic_int stop = 0;
+    if (plan->loss_call) return NNC_BAD_PLAN; /* it has no second derivative */
     run r = start(plan, theta, samples->rows, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     const slot_along *slots = lay_out_along(plan, rows_of_block(samples->rows), &r.f, work);
     double sum = 0;

@@ -34,11 +34,11 @@ typedef enum {
 } nnc_act;
 
 typedef enum {
-#define NNC_LOSS(name, output, mean, value, slope, curve) NNC_LOSS_##name,
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) NNC_LOSS_##name,
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) NNC_LOSS_##name,
 #include "tables/losses.def"
 #undef NNC_LOSS
-    NNC_N_ELEMENTWISE_LOSSES,
-    NNC_LOSS_cross_entropy = NNC_N_ELEMENTWISE_LOSSES,
+#undef NNC_ROW_LOSS
     NNC_N_LOSSES
 } nnc_loss;
 
@@ -60,6 +60,7 @@ enum {
     NNC_SLACK = 256,  /* bytes that must be readable behind theta and behind a gemm's b         */
     NNC_MAX_COEF = 8, /* coefficients that one update rule may use                              */
     NNC_MAX_VECTORS = 4,
+    NNC_MAX_LOSS_HYPER = 2, /* parameters of a loss: a and b                                     */
     NNC_MAX_THREADS = 64
 };
 
@@ -119,7 +120,8 @@ typedef struct {
 } nnc_gemm;
 
 /* What a loss is computed from: y (raw scores where the output is fused with the loss, else
- * outputs), and targets as values [rows, n] or as one label per row. */
+ * outputs), and targets as values [rows, n / per_target] or as one label per row. The value of a
+ * row and its gradient are multiplied by its weight; with weight 0 both are 0, whatever y is. */
 typedef struct {
     ptrdiff_t rows, n;
     void *y; /* rows of an arena: the padding behind column n may be overwritten */
@@ -129,8 +131,14 @@ typedef struct {
     const int64_t *labels; /* cross_entropy only, or NULL */
     void *dy;              /* the gradient; rows of an arena too; no alias with y */
     ptrdiff_t lddy;
-    double scale; /* what the gradient is multiplied by: 1 / (number averaged over) */
+    double scale;          /* what the gradient is multiplied by: 1 / (number averaged over) */
+    double a, b;           /* the loss's parameters */
+    const double *weights; /* of the rows, at least 0; or NULL: all 1 */
 } nnc_loss_args;
+
+/* A loss that is not of the table. Returns non-zero to stop; otherwise *sum is what a loss of the
+ * table would return, and dy is filled. Its mean is over rows. */
+typedef int nnc_loss_call(void *context, const nnc_loss_args *args, double *sum);
 
 /* y = f(x W + b). W[n_in, n_out] at theta + w, b[n_out] at theta + b (b < 0: no bias). */
 typedef struct {
@@ -241,6 +249,9 @@ typedef struct {
     const char *name;
     nnc_output output; /* the output activation it is fused with, or ANY: all, not fused */
     nnc_mean mean;
+    int per_target;    /* outputs for each target */
+    const char *hyper; /* names of the parameters a and b, space separated */
+    double defaults[NNC_MAX_LOSS_HYPER];
 } nnc_loss_info;
 typedef struct {
     const char *name;
@@ -289,14 +300,18 @@ typedef struct {
     int n_steps;
     ptrdiff_t n_params;
     int loss;
-    double longest;           /* operations that run without a poll; 0: about 50 ms of them */
-    int threads;              /* that may work at once, 1 .. NNC_MAX_THREADS */
-    int spin;                 /* they may spin: see nnc_run_parts */
+    double longest; /* operations that run without a poll; 0: about 50 ms of them */
+    int threads;    /* that may work at once, 1 .. NNC_MAX_THREADS */
+    int spin;       /* they may spin: see nnc_run_parts */
+    double loss_a, loss_b;
+    nnc_loss_call *loss_call; /* NULL, or what is called instead of the table's loss */
+    void *loss_context;
     const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
 } nnc_plan;
 
-/* Samples: X[., n_in of the first step], and targets as in nnc_loss_args; index: which rows, in
- * order, or NULL for 0, 1, 2, ... Labels must have been checked against n_out. */
+/* Samples: X[., n_in of the first step], targets and weights as in nnc_loss_args; index: which
+ * rows, in order, or NULL for 0, 1, 2, ... Labels must have been checked against n_out, weights to
+ * be finite and at least 0. The mean is sum w_i l_i / sum w_i: weight 2 is the row twice. */
 typedef struct {
     ptrdiff_t rows;
     const int64_t *index;
@@ -305,6 +320,7 @@ typedef struct {
     const void *t;
     ptrdiff_t ldt;
     const int64_t *labels;
+    const double *weights; /* NULL: all 1 */
 } nnc_samples;
 
 /* Called between pieces of work of some 50 ms at most; non-zero means stop. */
@@ -339,25 +355,29 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
                        void *context);
 
 /* *loss = the mean loss over the samples plus the penalties; gradient[n_params] unless NULL, of all
- * parameters, frozen or not. */
+ * parameters, frozen or not. Both are 0 where the weights sum to 0. */
 nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context);
 
 /* Trains on consecutive batches of the samples, the last one shorter if need be; losses[i] is the
  * loss of step i before its update. Samples may not lie in theta or gradient. *steps_done counts
- * finished updates, also when stopped. */
+ * finished steps, also when stopped. A batch whose weights sum to 0 is a step that changes nothing,
+ * with loss 0. */
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
                      const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context);
 
-/* ---- derive.inc.h: derivatives beyond the gradient ------------------------------------------ */
+/* ---- derive.inc.h: derivatives beyond the gradient ------------------------------------------
+
+ * Weights of the samples, if there are any, must not all be 0. */
 
 /* The gradient of the mean loss by the inputs: dx[rows, n_in], rows lddx apart. */
 nnc_status nnc_input_gradient(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                               double *loss, void *dx, ptrdiff_t lddx, void *work, nnc_poll poll,
                               void *context);
 
-/* losses[i], and in gradients[rows, n_params] its gradient: of sample i alone. */
+/* losses[i], and in gradients[rows, n_params] its gradient: of sample i alone, so without weight.
+ */
 nnc_status nnc_sample_gradients(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                 double *losses, void *gradients, void *work, nnc_poll poll,
                                 void *context);
@@ -370,7 +390,8 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
                         void *context);
 
 /* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. At a kink f''
- * is what the activation's row says, as if it were none. NNC_SLACK must be readable behind v. */
+ * is what the activation's row says, as if it were none. NNC_SLACK must be readable behind v.
+ * NNC_BAD_PLAN: a loss that is called has no second derivative. */
 nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                const void *v, double *loss, void *product, void *work,
                                nnc_poll poll, void *context);

@@ -36,7 +36,8 @@ nnc_status nnc_plan_check(const nnc_plan *plan) {
     }
     if (width * 8 * NNC_BLOCK * (double)plan->kernels->size > (double)PTRDIFF_MAX)
         return NNC_BAD_PLAN;
-    const nnc_output output = nnc_losses[plan->loss].output;
+    const nnc_output output = loss_info(plan)->output;
+    if (last_step(plan)->n_out % loss_info(plan)->per_target) return NNC_BAD_PLAN;
     const int act = last_step(plan)->act;
     if (output == NNC_OUTPUT_sigmoid && act != NNC_ACT_sigmoid) return NNC_BAD_PLAN;
     if (output == NNC_OUTPUT_softmax && act != NNC_ACT_softmax) return NNC_BAD_PLAN;
@@ -85,11 +86,6 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
 
 /* ---- the loss: its sum, and dz of the last step -------------------------------------------- */
 
-/* The numbers of each row that the mean loss is over. */
-static double averaged_per_row(const nnc_plan *plan) {
-    return nnc_losses[plan->loss].mean == NNC_MEAN_ROWS ? 1.0 : (double)last_step(plan)->n_out;
-}
-
 /* The loss of rows first .. first + rows of a block that has been forward; scale: of its gradient.
  */
 static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t first,
@@ -104,7 +100,22 @@ static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t
                            .labels = block->labels ? block->labels + first : NULL,
                            .dy = (void *)element(r, at->dz, first * at->ld),
                            .lddy = at->ld,
-                           .scale = scale};
+                           .scale = scale,
+                           .a = r->plan->loss_a,
+                           .b = r->plan->loss_b,
+                           .weights = block->weights ? block->weights + first : NULL};
+}
+
+/* Adds the value to *sum, fills dy; returns whether to stop. */
+static int add_loss(const run *r, const nnc_loss_args *g, double *sum) {
+    const nnc_plan *plan = r->plan;
+    double value = 0;
+    if (plan->loss_call == NULL)
+        value = plan->kernels->loss[plan->loss](g);
+    else if (plan->loss_call(plan->loss_context, g, &value))
+        return 1;
+    *sum += value;
+    return 0;
 }
 
 /* dz of the last step from its dy: nothing where the loss starts from z. */
@@ -119,13 +130,14 @@ static void output_slope(const run *r, ptrdiff_t rows) {
                                 step->act_a);
 }
 
-/* The summed loss of a block, and dz of the last step if there is a gradient to come. */
-static double loss_of_block(const run *r, const nnc_samples *block, double scale,
-                            int with_gradient) {
+/* Adds the loss of a block to *sum; and dz of the last step if there is a gradient to come. Returns
+ * whether to stop. */
+static int loss_of_block(const run *r, const nnc_samples *block, double scale, int with_gradient,
+                         double *sum) {
     const nnc_loss_args g = loss_args(r, block, 0, block->rows, scale);
-    const double sum = r->plan->kernels->loss[r->plan->loss](&g);
+    if (add_loss(r, &g, sum)) return 1;
     if (with_gradient && !fused(r->plan)) output_slope(r, block->rows);
-    return sum;
+    return 0;
 }
 
 /* ---- down: dz of each step, then dW = x' dz and db = sum of dz ----------------------------- */
@@ -207,12 +219,13 @@ static const void *row_of(const void *x, ptrdiff_t ld, ptrdiff_t i, size_t size)
 /* The samples first .. first + rows as one contiguous block: gathered, or where they lie. */
 static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
     const nnc_kernels *k = r->plan->kernels;
-    const ptrdiff_t n_in = r->plan->steps[0].n_in, n_out = last_step(r->plan)->n_out;
+    const ptrdiff_t n_in = r->plan->steps[0].n_in;
     nnc_samples b = {.rows = rows};
     if (all->index == NULL) {
         b.x = row_of(all->x, all->ldx, first, k->size), b.ldx = all->ldx;
         b.t = row_of(all->t, all->ldt, first, k->size), b.ldt = all->ldt;
         b.labels = all->labels ? all->labels + first : NULL;
+        b.weights = all->weights ? all->weights + first : NULL;
         return b;
     }
     const int64_t *index = all->index + first;
@@ -222,10 +235,23 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
         for (ptrdiff_t i = 0; i < rows; i++) r->f.labels[i] = all->labels[index[i]];
         b.labels = r->f.labels;
     } else {
-        gather(r, rows, n_out, index, all->t, all->ldt, r->f.t, r->f.ldt);
+        gather(r, rows, n_targets(r->plan), index, all->t, all->ldt, r->f.t, r->f.ldt);
         b.t = r->f.t, b.ldt = r->f.ldt;
     }
+    if (all->weights) {
+        for (ptrdiff_t i = 0; i < rows; i++) r->f.weights[i] = all->weights[index[i]];
+        b.weights = r->f.weights;
+    }
     return b;
+}
+
+/* The sum of the weights of samples first .. first + rows. */
+static double weight_of(const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
+    if (all->weights == NULL) return (double)rows;
+    double sum = 0;
+    for (ptrdiff_t i = first; i < first + rows; i++)
+        sum += all->weights[all->index ? all->index[i] : i];
+    return sum;
 }
 
 /* Whether parameters are updated where their gradient is computed, while it is in cache. It pays
@@ -243,7 +269,7 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
                                     double *loss, char *gradient, const nnc_update *update,
                                     double clip_norm) {
     const nnc_plan *plan = r->plan;
-    const double count = (double)rows * averaged_per_row(plan);
+    const double count = weight_of(all, first, rows) * averaged_per_row(plan);
     const int at_once = update && updates_at_once(r, rows) && clip_norm == 0;
     const int penalised = is_penalised(plan);
     const double extra = penalties(r);
@@ -253,7 +279,7 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
         const int at_end = i + size == rows;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
-        sum += loss_of_block(r, &b, 1 / count, gradient != NULL);
+        if (loss_of_block(r, &b, 1 / count, gradient != NULL, &sum)) return NNC_STOPPED;
         *loss = sum / count + extra;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
         if (gradient &&
@@ -322,7 +348,7 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
     const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
-    const double count = averaged_per_row(plan);
+    const double per_row = averaged_per_row(plan);
     const placing place = {w->steps, 1};
     const int penalised = is_penalised(plan);
     nnc_update in_place = *update;
@@ -332,7 +358,9 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
                             .n = last_step(plan)->n_out,
                             .y = fused(plan) ? top->z : top->y,
                             .dy = top->dz,
-                            .scale = 1 / count};
+                            .scale = 1 / per_row,
+                            .a = plan->loss_a,
+                            .b = plan->loss_b};
     nnc_row row = {.steps = w->steps,
                    .slots = r->f.slots,
                    .n_steps = plan->n_steps,
@@ -347,6 +375,16 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
         row.x = row_of(samples->x, samples->ldx, i, k->size);
         target.t = row_of(samples->t, samples->ldt, i, k->size);
         target.labels = samples->labels ? samples->labels + i : NULL;
+        double count = per_row;
+        if (samples->weights) {
+            target.weights = samples->weights + i;
+            count *= *target.weights;
+            target.scale = 1 / count;
+        }
+        if (count == 0) {
+            losses[step] = 0, ++*steps_done;
+            continue;
+        }
         prepare_update(r, optimizer, step, coef);
         losses[step] = k->row(&row) / count;
         if (penalised) losses[step] += penalty(r, place, w->theta);
@@ -488,6 +526,11 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
     atomic_int stop = 0;
     run r = start(plan, theta, samples->rows, gradient ? NNC_TRAIN : NNC_EVALUATE, plan->threads,
                   work, poll, context, &stop);
+    if (samples->weights && weight_of(samples, 0, samples->rows) == 0) {
+        *loss = 0;
+        if (gradient) memset(gradient, 0, (size_t)plan->n_params * plan->kernels->size);
+        return NNC_OK;
+    }
     return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient, NULL, 0);
 }
 
@@ -507,6 +550,10 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
+        if (samples->weights && weight_of(samples, i, rows) == 0) {
+            losses[(*steps_done)++] = 0;
+            continue;
+        }
         prepare_update(&r, optimizer, *steps_done, coef);
         const nnc_status status = loss_and_gradient(&r, samples, i, rows, losses + *steps_done,
                                                     gradient, &update, optimizer->clip_norm);

@@ -11,7 +11,22 @@ static const nnc_step *last_step(const nnc_plan *plan) { return &plan->steps[pla
 
 static ptrdiff_t rows_of_block(ptrdiff_t rows) { return rows < NNC_BLOCK ? rows : NNC_BLOCK; }
 
-static int fused(const nnc_plan *plan) { return nnc_losses[plan->loss].output != NNC_OUTPUT_ANY; }
+static const nnc_loss_info *loss_info(const nnc_plan *plan) {
+    static const nnc_loss_info called = {"", NNC_OUTPUT_ANY, NNC_MEAN_ROWS, 1, "", {0}};
+    return plan->loss_call ? &called : &nnc_losses[plan->loss];
+}
+
+static int fused(const nnc_plan *plan) { return loss_info(plan)->output != NNC_OUTPUT_ANY; }
+
+/* Columns of the targets. */
+static ptrdiff_t n_targets(const nnc_plan *plan) {
+    return last_step(plan)->n_out / loss_info(plan)->per_target;
+}
+
+/* The numbers of each row that the mean loss is over. */
+static double averaged_per_row(const nnc_plan *plan) {
+    return loss_info(plan)->mean == NNC_MEAN_ROWS ? 1.0 : (double)n_targets(plan);
+}
 
 /* The activation that step s applies: none where the loss starts from the raw scores. */
 static int step_act(const nnc_plan *plan, int s, int raw) {
@@ -61,7 +76,7 @@ static ptrdiff_t wide_size(const nnc_plan *plan) {
 
 static int is_small(const nnc_plan *plan) {
     enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
-    if (plan->n_params > FEW_PARAMS || wide_size(plan) > FEW_PADDED) return 0;
+    if (plan->loss_call || plan->n_params > FEW_PARAMS || wide_size(plan) > FEW_PADDED) return 0;
     for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
         const nnc_step *step = &plan->steps[s];
         if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
@@ -99,6 +114,7 @@ typedef struct {
     void *rows_work;
     void *x, *t; /* gathered rows, where an index is given */
     int64_t *labels;
+    double *weights;
     ptrdiff_t ldx, ldt;
     wide_vectors wide; /* to train a small network on one row at a time */
     step_update *each;
@@ -133,6 +149,7 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         f.x = take(&f, work, row_bytes * (size_t)f.ldx);
         f.t = take(&f, work, out);
         f.labels = take(&f, work, (size_t)rows * sizeof(int64_t));
+        f.weights = take(&f, work, (size_t)rows * sizeof(double));
     }
     if (use != NNC_TRAIN) {
         for (int turn = 0; turn < 2; turn++) turns[turn] = take(&f, work, wide);

@@ -10,15 +10,17 @@ const nnc_act_info nnc_acts[NNC_N_ACTS] = {
 #undef NNC_ACT
 };
 
+#define NNC_LIST(...) {__VA_ARGS__}
+
 const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
-#define NNC_LOSS(name, output, mean, value, slope, curve) \
-    {#name, NNC_OUTPUT_##output, NNC_MEAN_##mean},
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
+    {#name, NNC_OUTPUT_##output, NNC_MEAN_##mean, 1, hyper, defaults},
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
+    {#name, NNC_OUTPUT_##output, NNC_MEAN_##mean, per_target, hyper, defaults},
 #include "tables/losses.def"
 #undef NNC_LOSS
-    [NNC_LOSS_cross_entropy] = {"cross_entropy", NNC_OUTPUT_softmax, NNC_MEAN_ROWS},
+#undef NNC_ROW_LOSS
 };
-
-#define NNC_LIST(...) {__VA_ARGS__}
 
 const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \

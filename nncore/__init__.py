@@ -25,6 +25,7 @@ from .activation import Activation, activations
 from .info import get_config, show_config
 from .initializer import Initializer, initializers
 from .layers import Dense, Layer
+from .loss import Loss, losses, register_loss
 from .network import History, Network, load
 from .optimizers import (
     SGD,
@@ -69,6 +70,7 @@ __all__ = [
     "Initializer",
     "Layer",
     "Lion",
+    "Loss",
     "NAdam",
     "Network",
     "Optimizer",
@@ -81,6 +83,8 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "load",
+    "losses",
+    "register_loss",
     "set_num_threads",
     "show_config",
 ]

@@ -58,6 +58,9 @@ cdef extern from "nnc.h" nogil:
         void *dy
         ptrdiff_t lddy
         double scale
+        double a, b
+        const double *weights
+    ctypedef int nnc_loss_call(void *, const nnc_loss_args *, double *) noexcept nogil
 
     ctypedef struct nnc_kernels:
         size_t size, gemm_work, gemm_rows_work
@@ -98,7 +101,9 @@ cdef extern from "nnc.h" nogil:
         double a
     ctypedef struct nnc_loss_info:
         const char *name
-        int output, mean
+        int output, mean, per_target
+        const char *hyper
+        double *defaults
     ctypedef struct nnc_opt_info:
         const char *name
         int vectors
@@ -128,6 +133,9 @@ cdef extern from "nnc.h" nogil:
         double longest
         int threads, spin
         const nnc_tuning *tuning
+        double loss_a, loss_b
+        nnc_loss_call *loss_call
+        void *loss_context
     ctypedef struct nnc_samples:
         ptrdiff_t rows
         const int64_t *index
@@ -136,6 +144,7 @@ cdef extern from "nnc.h" nogil:
         const void *t
         ptrdiff_t ldt
         const int64_t *labels
+        const double *weights
     ctypedef struct nnc_optimizer:
         int opt
         const double *hyper

@@ -10,6 +10,8 @@ class _Activation(TypedDict):
 class _Loss(TypedDict):
     output: str | None
     mean: Literal["elements", "rows"]
+    per_target: int
+    hyper: dict[str, float]
 
 class _Optimizer(TypedDict):
     vectors: int
@@ -46,7 +48,7 @@ class Engine:
     hyper: tuple[float, ...]
     n_updates: int
     def __init__(
-        self, steps: list[Any], n_params: int, loss: str, dtype: Any, isa: str | None = None
+        self, steps: list[Any], n_params: int, loss: Any, dtype: Any, isa: str | None = None
     ) -> None: ...
     average: NDArray[Any] | None
     averaged: int
@@ -68,6 +70,7 @@ class Engine:
         y: NDArray[Any],
         n_threads: int = 0,
         theta: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def loss_and_gradient(
         self,
@@ -76,6 +79,7 @@ class Engine:
         gradient: NDArray[Any],
         n_threads: int = 0,
         theta: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def input_gradient(
         self,
@@ -84,6 +88,7 @@ class Engine:
         dx: NDArray[Any],
         n_threads: int = 0,
         theta: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def sample_gradients(
         self,
@@ -110,6 +115,7 @@ class Engine:
         product: NDArray[Any],
         n_threads: int = 0,
         theta: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def train(
         self,
@@ -118,6 +124,7 @@ class Engine:
         order: NDArray[np.int64] | None,
         batch_size: int,
         n_threads: int = 0,
+        weights: NDArray[np.float64] | None = None,
         rates: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]: ...
 
@@ -171,8 +178,23 @@ class Kernels:
     def softmax(self, z: NDArray[Any], y: NDArray[Any]) -> None: ...
     def softmax_slope(self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any]) -> None: ...
     def loss(
-        self, name: str, y: NDArray[Any], t: NDArray[Any], dy: NDArray[Any], scale: float = 1.0
+        self,
+        name: str,
+        y: NDArray[Any],
+        t: NDArray[Any],
+        dy: NDArray[Any],
+        scale: float = 1.0,
+        parameters: tuple[float, ...] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> float: ...
+    def loss_values(
+        self,
+        name: str,
+        y: NDArray[Any],
+        t: NDArray[Any],
+        values: NDArray[np.float64],
+        parameters: tuple[float, ...] | None = None,
+    ) -> None: ...
     def loss_curve(
         self,
         name: str,
@@ -181,6 +203,8 @@ class Kernels:
         r: NDArray[Any],
         dy: NDArray[Any],
         scale: float = 1.0,
+        parameters: tuple[float, ...] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None: ...
     def column_sums(self, x: NDArray[Any], s: NDArray[Any], accumulate: bool = False) -> None: ...
     def gather(self, index: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> None: ...

@@ -6,9 +6,10 @@ No arithmetic and no loop over elements happens here, and no branch on a dtype: 
 chosen once, when an Engine is made.
 """
 from cpython.buffer cimport (
-    PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+    PyBUF_STRIDES, PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uintptr_t
 
 import os
@@ -31,11 +32,15 @@ def _activations():
 
 
 def _losses():
-    return {
-        nnc_losses[i].name.decode(): {
+    losses = {}
+    for i in range(NNC_N_LOSSES):
+        names = nnc_losses[i].hyper.decode().split()
+        losses[nnc_losses[i].name.decode()] = {
             "output": _OUTPUTS[nnc_losses[i].output],
-            "mean": ("elements", "rows")[nnc_losses[i].mean]}
-        for i in range(NNC_N_LOSSES)}
+            "mean": ("elements", "rows")[nnc_losses[i].mean],
+            "per_target": nnc_losses[i].per_target,
+            "hyper": {name: nnc_losses[i].defaults[j] for j, name in enumerate(names)}}
+    return losses
 
 
 def _optimizers():
@@ -51,7 +56,8 @@ def _optimizers():
 ACTIVATIONS = _activations()
 """name -> what backward keeps ("none", "x" or "y") and the default of the parameter a."""
 LOSSES = _losses()
-"""name -> the output activation it is fused with (or None) and what it averages over."""
+"""name -> the output activation it is fused with (or None), what it averages over, how many outputs
+it takes for each target, and its parameters with their defaults."""
 OPTIMIZERS = _optimizers()
 """name -> number of state vectors, and hyper-parameters with their defaults."""
 
@@ -266,6 +272,51 @@ cdef int _poll(void *context) noexcept nogil:
             return 1
     return 0
 
+# ---- losses of the user's --------------------------------------------------------------------
+
+cdef object _array_at(const void *data, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, dtype):
+    """The matrix that lies there, as an array that does not own it."""
+    cdef ptrdiff_t size = dtype.itemsize, down = -ld if ld < 0 else ld
+    cdef char *first = <char *>data + (rows - 1) * ld * size if ld < 0 else <char *>data
+    buffer = PyMemoryView_FromMemory(first, ((rows - 1) * down + n) * size, PyBUF_WRITE)
+    array = np.ndarray((rows, n), dtype, buffer, strides=(down * size, size))
+    return array[::-1] if ld < 0 else array
+
+cdef class _OwnLoss:
+    """What one run calls for a loss that was registered: its functions, and an error of theirs."""
+    cdef object loss, dtype, error
+
+    def __cinit__(self, loss, dtype):
+        self.loss, self.dtype = loss, dtype
+
+    cdef int run(self, const nnc_loss_args *g, double *total) except -1:
+        # Copies: the functions may keep what they get.
+        rows = slice(None)
+        weights = np.ones(g.rows)
+        if g.weights != NULL:
+            weights[:] = _array_at(g.weights, 1, g.rows, g.rows, np.dtype(np.float64))[0]
+            rows = np.flatnonzero(weights)
+            weights = weights[rows]
+        y = _array_at(g.y, g.rows, g.n, g.ldy, self.dtype)[rows].copy()
+        t = _array_at(g.t, g.rows, g.n, g.ldt, self.dtype)[rows].copy()
+        dy = _array_at(g.dy, g.rows, g.n, g.lddy, self.dtype)
+        dy[...] = 0
+        total[0] = 0
+        if len(y):
+            values, gradient = self.loss.of_rows(y, t)
+            total[0] = weights @ values
+            dy[rows] = (g.scale * weights)[:, None] * gradient
+        return 0
+
+cdef int _call_loss(void *context, const nnc_loss_args *args, double *total) noexcept nogil:
+    with gil:
+        own = <_OwnLoss>context
+        try:
+            return own.run(args, total)
+        except BaseException as error:
+            own.error = error
+            return 1
+
 cdef class Exclusive:
     """What one run at a time may hold, as a context.
 
@@ -305,6 +356,7 @@ cdef class Engine:
     cdef char *theta_data
     cdef char *gradient_data
     cdef _Work predict_work, train_work
+    cdef object own_loss
     cdef readonly object theta, dtype
     cdef readonly str isa, rule
     cdef object gradient
@@ -319,7 +371,13 @@ cdef class Engine:
         self.plan.kernels = _kernels(self.isa, self.dtype)
         self.plan.n_params = n_params
         self.plan.longest = 0
-        self.plan.loss = _loss_code[loss]
+        if getattr(loss, "of_rows", None) is None:
+            name = getattr(loss, "name", loss)
+            values = getattr(loss, "values", (*LOSSES[name]["hyper"].values(),))
+            self.plan.loss = _loss_code[name]
+            self.plan.loss_a, self.plan.loss_b = (*values, 0, 0)[:2]
+        else:
+            self.own_loss, self.plan.loss_call = loss, _call_loss
         self.plan.n_steps = len(steps)
         self.steps = <nnc_step *>PyMem_Malloc(len(steps) * sizeof(nnc_step))
         self.tuning = <nnc_tuning *>PyMem_Malloc(len(steps) * sizeof(nnc_tuning))
@@ -449,35 +507,49 @@ cdef class Engine:
             raise watch.error
         return 0
 
-    cdef int _samples(self, X, y, nnc_samples *s) except -1:
+    cdef nnc_plan call_plan(self, int n_threads, _OwnLoss own) noexcept:
+        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        plan.loss_context = <void *>own
+        return plan
+
+    cdef _OwnLoss call_loss(self):
+        return None if self.own_loss is None else _OwnLoss(self.own_loss, self.dtype)
+
+    cdef int _samples(self, X, y, weights, nnc_samples *s) except -1:
         cdef matrix x, t
         cdef size_t size = self.plan.kernels.size
         _matrix(X, size, False, &x)
         if x.cols != self.steps[0].n_in:
             raise ValueError("X does not fit the network")
         s.rows, s.index, s.x, s.ldx = x.rows, NULL, x.data, x.ld
-        s.t, s.ldt, s.labels = NULL, 0, NULL
+        s.t, s.ldt, s.labels, s.weights = NULL, 0, NULL, NULL
         cdef ptrdiff_t n_out = self.steps[self.plan.n_steps - 1].n_out
+        if weights is not None:
+            if weights.dtype != np.float64:
+                raise ValueError("weights are of float64")
+            s.weights = <const double *>_vector(weights, x.rows, sizeof(double), False)
         if y.ndim == 1:
             s.labels = <const int64_t *>_vector(y, x.rows, sizeof(int64_t), False)
-            if self.plan.loss != NNC_LOSS_cross_entropy:
+            if self.own_loss is not None or self.plan.loss != NNC_LOSS_cross_entropy:
                 raise ValueError("only cross_entropy takes labels")
             if x.rows and (y.dtype != np.int64 or y.min() < 0 or y.max() >= n_out):
                 raise ValueError("labels do not fit the network")
         else:
             _matrix(y, size, False, &t)
+            if self.own_loss is None:
+                n_out //= nnc_losses[self.plan.loss].per_target
             if t.rows != x.rows or t.cols != n_out:
                 raise ValueError("y does not fit the network")
             s.t, s.ldt = t.data, t.ld
         return 0
 
-    def loss(self, X, y, n_threads=0, theta=None):
+    def loss(self, X, y, n_threads=0, theta=None, weights=None):
         """The mean loss over the rows of X, with the penalties; at the parameters `theta`, if given."""
-        return self._evaluate(X, y, None, n_threads, theta)
+        return self._evaluate(X, y, None, n_threads, theta, weights)
 
-    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None, weights=None):
         """The same, with its gradient, laid out as theta, written to `gradient`."""
-        return self._evaluate(X, y, gradient, n_threads, theta)
+        return self._evaluate(X, y, gradient, n_threads, theta, weights)
 
     cdef char *_parameters(self, theta) except NULL:
         """Where they lie. `theta`: None for the engine's own, or of `aligned_zeros`."""
@@ -485,14 +557,15 @@ cdef class Engine:
             return self.theta_data
         return _vector(theta, self.plan.n_params, self.plan.kernels.size, False)
 
-    cdef double _evaluate(self, X, y, gradient, int n_threads, theta) except? -1:
+    cdef double _evaluate(self, X, y, gradient, int n_threads, theta, weights) except? -1:
         cdef nnc_samples s
-        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        cdef _OwnLoss own = self.call_loss()
+        cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef nnc_status status
         cdef double loss = 0
         cdef char *g = NULL
         cdef char *at = self._parameters(theta)
-        self._samples(X, y, &s)
+        self._samples(X, y, weights, &s)
         if gradient is not None:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
@@ -505,21 +578,23 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error
+            raise watch.error if own is None or own.error is None else own.error
         return loss
 
-    def train(self, X, y, order, batch_size, n_threads=0, rates=None):
+    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
         """Trains on batches of the rows of X, in the order of the indices `order` (or None).
 
         rates: float64, the learning rate of each step, in place of the rule's. Returns the loss of
-        each step before its update. A loss that is not finite ends the run
-        before its update and is the last one returned. Ctrl-C ends it after a whole step.
+        each step before its update. A loss that is not finite ends the run before its update and
+        is the last one returned. Ctrl-C ends it after a whole step. A batch whose weights are all 0
+        is a step that changes nothing, with loss 0.
         """
         cdef nnc_samples s
         cdef nnc_status status
-        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        cdef _OwnLoss own = self.call_loss()
+        cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef ptrdiff_t done = 0, batch = batch_size
-        self._samples(X, y, &s)
+        self._samples(X, y, weights, &s)
         if batch < 1:
             raise ValueError("batch_size must be at least 1")
         if order is not None:
@@ -544,14 +619,14 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error
+            raise watch.error if own is None or own.error is None else own.error
         return losses[:done + 1] if status == NNC_NOT_FINITE else losses
 
-    def input_gradient(self, X, y, dx, n_threads=0, theta=None):
+    def input_gradient(self, X, y, dx, n_threads=0, theta=None, weights=None):
         """The mean loss; dx (rows, n_in) = its gradient with respect to X."""
         cdef nnc_samples s
         cdef matrix m
-        self._samples(X, y, &s)
+        self._samples(X, y, weights, &s)
         _matrix(dx, self.plan.kernels.size, True, &m)
         if m.rows != s.rows or m.cols != self.steps[0].n_in:
             raise ValueError("dx does not fit X")
@@ -560,7 +635,7 @@ cdef class Engine:
     def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
         """losses[i] and gradients[i] of row i alone."""
         cdef nnc_samples s
-        self._samples(X, y, &s)
+        self._samples(X, y, None, &s)
         cdef char *each = _vector(losses, s.rows, sizeof(double), True)
         cdef char *to = _vector(gradients.reshape(-1), s.rows * self.plan.n_params,
                                 self.plan.kernels.size, True)
@@ -581,11 +656,11 @@ cdef class Engine:
         self._derive(_OUTPUTS_BY_THETA if by_parameters else _OUTPUTS_BY_X, &s, theta, n_threads,
                      to, 0, NULL, NULL)
 
-    def hessian_product(self, X, y, v, product, n_threads=0, theta=None):
+    def hessian_product(self, X, y, v, product, n_threads=0, theta=None, weights=None):
         """The mean loss; product = its Hessian times v, which is of `aligned_zeros`."""
         cdef nnc_samples s
         cdef size_t size = self.plan.kernels.size
-        self._samples(X, y, &s)
+        self._samples(X, y, weights, &s)
         cdef char *along = _vector(v, self.plan.n_params, size, False)
         cdef char *to = _vector(product, self.plan.n_params, size, True)
         return self._derive(_ALONG, &s, theta, n_threads, to, 0, NULL, along)
@@ -593,7 +668,8 @@ cdef class Engine:
     cdef double _derive(self, int what, nnc_samples *s, theta, int n_threads, char *to,
                         ptrdiff_t ld, double *losses, char *v) except? -1:
         """The one way through the engine of all derivatives beyond the gradient."""
-        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        cdef _OwnLoss own = self.call_loss()
+        cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef nnc_status status = NNC_OK
         cdef double loss = 0
         cdef char *at = self._parameters(theta)
@@ -620,7 +696,9 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error
+            raise watch.error if own is None or own.error is None else own.error
+        if status != NNC_OK:
+            raise ValueError("this loss has no second derivative")
         return loss
 
 # ---- the call that has to be fast -------------------------------------------------------------

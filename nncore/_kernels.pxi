@@ -125,18 +125,39 @@ cdef class Kernels:
             raise ValueError("shapes do not fit")
         self.k.softmax_slope(my.rows, my.cols, my.data, my.ld, md.data, md.ld, mz.data, mz.ld)
 
-    def loss(self, name, y, t, dy, scale=1.0):
+    def loss(self, name, y, t, dy, scale=1.0, parameters=None, weights=None):
         """The summed value; dy = its slope times scale. t: values, or int64 labels."""
         cdef nnc_loss_args g
-        keep = self.loss_args(y, t, scale, &g)
+        keep = self.loss_args(name, y, t, scale, parameters, weights, &g)
         value = self.k.loss[<int>_loss_code[name]](&g)
         dy[...] = keep[1][:, :y.shape[1]]
         return value
 
-    cdef tuple loss_args(self, y, t, scale, nnc_loss_args *g):
+    def loss_values(self, name, y, t, values, parameters=None):
+        """values[i] = the value of row i, a vector of float64."""
+        cdef nnc_loss_args g
+        cdef int code = _loss_code[name]
+        keep = self.loss_args(name, y, t, 1.0, parameters, None, &g)
+        cdef ptrdiff_t rows = g.rows, i
+        cdef double *to = <double *>_vector(values, rows, sizeof(double), True)
+        g.rows = 1
+        for i in range(rows):
+            to[i] = self.k.loss[code](&g)
+            g.y = <char *>g.y + g.ldy * <ptrdiff_t>self.k.size
+            if g.labels != NULL:
+                g.labels += 1
+            else:
+                g.t = <char *>g.t + g.ldt * <ptrdiff_t>self.k.size
+
+    cdef tuple loss_args(self, name, y, t, scale, parameters, weights, nnc_loss_args *g):
         """Fills g; returns the arenas (y, dy) that it points to."""
         cdef matrix my, mt, md
         memset(g, 0, sizeof(g[0]))
+        if parameters is None:
+            parameters = LOSSES[name]["hyper"].values()
+        g.a, g.b = (*parameters, 0, 0)[:2]
+        if weights is not None:
+            g.weights = <const double *>_vector(weights, y.shape[0], sizeof(double), False)
         width = -(-y.shape[1] // 16) * 16
         arena_y, arena_dy = (aligned_zeros((y.shape[0], width), self.dtype) for _ in range(2))
         arena_y[:, :y.shape[1]] = y
@@ -148,19 +169,19 @@ cdef class Kernels:
             g.labels = <const int64_t *>_vector(t, my.rows, sizeof(int64_t), False)
         else:
             _matrix(t, self.k.size, False, &mt)
-            if mt.rows != g.rows or mt.cols != g.n:
+            if mt.rows != g.rows or mt.cols * LOSSES[name]["per_target"] != g.n:
                 raise ValueError("shapes do not fit")
             g.t, g.ldt = mt.data, mt.ld
         return arena_y, arena_dy
 
-    def loss_curve(self, name, y, t, r, dy, scale=1.0):
+    def loss_curve(self, name, y, t, r, dy, scale=1.0, parameters=None, weights=None):
         """dy = scale times the Hessian of the summed loss times r; arguments as in `loss`."""
         cdef matrix mr
         cdef nnc_loss_args g
         _matrix(r, self.k.size, False, &mr)
         if mr.rows != y.shape[0] or mr.cols != y.shape[1]:
             raise ValueError("shapes do not fit")
-        keep = self.loss_args(y, t, scale, &g)
+        keep = self.loss_args(name, y, t, scale, parameters, weights, &g)
         self.k.loss_curve[<int>_loss_code[name]](&g, mr.data, mr.ld)
         dy[...] = keep[1][:, :y.shape[1]]
 

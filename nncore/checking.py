@@ -150,7 +150,7 @@ def _check_parameters(network, wide, X, y, n_checks, rng, report):
     def loss(i, step):
         there = theta[i]
         theta[i] = there + step
-        value = wide._engine.loss(*wide._samples(X, y), 0, wide._parameters(theta))
+        value = wide._engine.loss(*wide._samples(X, y)[:2], 0, wide._parameters(theta))
         theta[i] = there
         return value
 
@@ -169,7 +169,7 @@ def _check_inputs(network, wide, X, y, n_checks, rng, report):
     def loss(i, step):
         there = flat[i]
         flat[i] = there + step
-        value = wide._engine.loss(*wide._samples(X, y))
+        value = wide._engine.loss(*wide._samples(X, y)[:2])
         flat[i] = there
         return value
 

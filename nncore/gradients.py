@@ -12,7 +12,7 @@ from .validation import as_inputs, as_parameters
 class Derivatives:
     """The methods of `Network` that return derivatives; no parameter is changed by any of them."""
 
-    def loss_and_gradient(self, X, y, *, theta=None, n_threads=None):
+    def loss_and_gradient(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
         """Return the mean loss over all rows, with the penalties of layers, and its gradient.
 
         Parameters
@@ -22,6 +22,8 @@ class Derivatives:
             As in `fit`.
         theta : array_like, shape (n_params,), optional
             Parameters to use in place of the network's own, which stay as they are.
+        sample_weight : array_like, shape (n_rows,), optional
+            As in `fit`: the mean loss is ``sum w l / sum w``.
         n_threads : int, optional
             As in `fit`.
 
@@ -40,15 +42,15 @@ class Derivatives:
         >>> loss, gradient
         (4.5, array([-6., -3.], dtype=float32))
         """
-        X, y = self._samples(X, y)
+        X, y, w = self._samples(X, y, sample_weight)
         gradient = np.empty(self.n_params, self.dtype)
         self._tune_if_idle()
         loss = self._engine.loss_and_gradient(
-            X, y, gradient, as_count(n_threads), self._parameters(theta)
+            X, y, gradient, as_count(n_threads), self._parameters(theta), w
         )
         return loss, gradient
 
-    def input_gradient(self, X, y, *, theta=None, n_threads=None):
+    def input_gradient(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
         """Return the gradient of the mean loss by the inputs.
 
         Parameters
@@ -56,7 +58,7 @@ class Derivatives:
         X : array_like, shape (n_rows, n_in)
         y : array_like
             As in `fit`.
-        theta, n_threads : optional
+        theta, sample_weight, n_threads : optional
             As in `loss_and_gradient`.
 
         Returns
@@ -71,9 +73,11 @@ class Derivatives:
         >>> net.input_gradient([[1.0, 1.0]], [[0.0]])
         array([[ 6., -2.]], dtype=float32)
         """
-        X, y = self._samples(X, y)
+        X, y, w = self._samples(X, y, sample_weight)
         gradient = np.empty(X.shape, self.dtype)
-        self._engine.input_gradient(X, y, gradient, as_count(n_threads), self._parameters(theta))
+        self._engine.input_gradient(
+            X, y, gradient, as_count(n_threads), self._parameters(theta), w
+        )
         return gradient
 
     def sample_gradients(self, X, y, *, out=None, theta=None, n_threads=None):
@@ -110,7 +114,7 @@ class Derivatives:
         array([[-6., -3.],
                [ 1.,  1.]], dtype=float32)
         """
-        X, y = self._samples(X, y)
+        X, y, _ = self._samples(X, y)
         out = self._result(out, (len(X), self.n_params))
         losses = np.empty(len(X))
         self._engine.sample_gradients(
@@ -154,7 +158,7 @@ class Derivatives:
             )
         return out
 
-    def hessian_vector_product(self, X, y, v, *, theta=None, n_threads=None):
+    def hessian_vector_product(self, X, y, v, *, theta=None, sample_weight=None, n_threads=None):
         """Return H v, where H is the Hessian of the mean loss, with the penalties of layers.
 
         It is exact but for rounding, for some two and a half times the work of a gradient:
@@ -168,7 +172,7 @@ class Derivatives:
             As in `fit`.
         v : array_like, shape (n_params,)
             Laid out as ``theta``.
-        theta, n_threads : optional
+        theta, sample_weight, n_threads : optional
             As in `loss_and_gradient`.
 
         Returns
@@ -177,7 +181,8 @@ class Derivatives:
 
         Notes
         -----
-        At a kink, as that of relu, the second derivative is taken to be 0, as on both sides.
+        At a kink, as that of relu, the second derivative is taken to be 0, as on both sides. A loss
+        of `register_loss` has none: that is a ValueError.
 
         Examples
         --------
@@ -186,14 +191,17 @@ class Derivatives:
         >>> net.hessian_vector_product([[2.0]], [[3.0]], [1.0, 0.0])
         array([4., 2.], dtype=float32)
         """
-        X, y = self._samples(X, y)
+        self._check_curve()
+        X, y, w = self._samples(X, y, sample_weight)
         v = self._vector(v, "v")
         product = np.empty(self.n_params, self.dtype)
         self._tune_if_idle()
-        self._engine.hessian_product(X, y, v, product, as_count(n_threads), self._parameters(theta))
+        self._engine.hessian_product(
+            X, y, v, product, as_count(n_threads), self._parameters(theta), w
+        )
         return product
 
-    def hessian(self, X, y, *, theta=None, n_threads=None):
+    def hessian(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
         """Return the Hessian of the loss of `loss_and_gradient`, of up to 10,000 parameters.
 
         Parameters
@@ -201,7 +209,7 @@ class Derivatives:
         X : array_like, shape (n_rows, n_in)
         y : array_like
             As in `fit`.
-        theta, n_threads : optional
+        theta, sample_weight, n_threads : optional
             As in `loss_and_gradient`.
 
         Returns
@@ -224,18 +232,23 @@ class Derivatives:
                 f"the Hessian of {self.n_params:,} parameters has {self.n_params**2:.1e} elements; "
                 f"at most {most:,} parameters. hessian_vector_product needs no matrix."
             )
-        X, y = self._samples(X, y)
+        self._check_curve()
+        X, y, w = self._samples(X, y, sample_weight)
         theta, n_threads = self._parameters(theta), as_count(n_threads)
         H = np.empty((self.n_params, self.n_params), self.dtype)
         v = _core.aligned_zeros(self.n_params, self.dtype)
         self._tune_if_idle()
         for i, row in enumerate(H):
             v[i] = 1
-            self._engine.hessian_product(X, y, v, row, n_threads, theta)
+            self._engine.hessian_product(X, y, v, row, n_threads, theta, w)
             v[i] = 0
         H += H.T.copy()
         H *= 0.5
         return H
+
+    def _check_curve(self):
+        if self.loss.of_rows:
+            raise ValueError(f"{self.loss.name} was registered without a second derivative")
 
     def _parameters(self, theta):
         return None if theta is None else self._vector(theta, "theta")

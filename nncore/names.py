@@ -22,7 +22,25 @@ ACTIVATION_ALIASES = {
 LOSS_ALIASES = {
     "squared_error": "mse",
     "mean_squared_error": "mse",
+    "mse_loss": "mse",
     "half_squared_error": "half_mse",
+    "l1": "mae",
+    "l1_loss": "mae",
+    "absolute_error": "mae",
+    "mean_absolute_error": "mae",
+    "huber_loss": "huber",
+    "smooth_l1_loss": "smooth_l1",
+    "logcosh": "log_cosh",
+    "pinball": "quantile",
+    "poisson_nll": "poisson",
+    "poisson_nll_loss": "poisson",
+    "bce": "binary_cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+    "binary_focal_crossentropy": "focal",
+    "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "kullback_leibler": "kl_divergence",
+    "gaussian_nll_loss": "gaussian_nll",
 }
 
 
@@ -32,14 +50,19 @@ def activation(name):
     return ACTIVATION_ALIASES.get(name, name)
 
 
-def look_up(what, name, known):
-    """Return `name` if it is in `known`; otherwise say which names are, and the nearest one."""
+def look_up(what, name, known, aliases=()):
+    """Return `name` if it is in `known`, or what it is an alias of, by a dict of them.
+
+    Otherwise say which names are known, and the nearest name or alias.
+    """
     if isinstance(name, str) and name in known:
         return name
+    if isinstance(name, str) and name in aliases:
+        return aliases[name]
     import difflib  # only needed here, and it is slow to import
 
     message = f"Unknown {what} {name!r}."
-    lower = {each.lower(): each for each in known}
+    lower = {each.lower(): each for each in (*known, *aliases)}
     near = difflib.get_close_matches(str(name).lower(), lower, 1)
     if near:
         message += f' Did you mean "{lower[near[0]]}"?'

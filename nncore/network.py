@@ -9,24 +9,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import _core, names  # files and the NumPy twin are imported where they are used
+from . import _core  # files and the NumPy twin are imported where they are used
 from .gradients import Derivatives
 from .initializer import as_initializer
 from .layers import Layer, Tuning
 from .layers.dense import positive_int
+from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
 from .progress import Progress
 from .threads import as_count, use_default
 from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear
+from .weights import (
+    as_weights,
+    check_weights,
+    class_table,
+    sums_of_batches,
+    times_classes,
+    warn_if_without_effect,
+)
 
 
 class History(Mapping):
     """What `Network.fit` recorded: lists with one value per epoch, by name.
 
     ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
-    weighted by their rows; with validation data there is ``"val_loss"`` too, and for classes
-    ``"val_accuracy"``. Where the learning rate has a schedule, ``"lr"`` is that of the epoch's last
-    update. Penalties of layers are part of all losses.
+    weighted by their rows, or by the sums of their rows' weights; with validation data there is
+    ``"val_loss"`` too, and for classes ``"val_accuracy"``. Where the learning rate has a schedule,
+    ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all losses.
 
     Attributes
     ----------
@@ -70,11 +79,15 @@ class Network(Derivatives, _core.Predictor):
         Number of input features.
     *layers : Layer
         The layers in order, such as `Dense`.
-    loss : str, optional
-        "mse" (mean over all elements), "half_mse" (half the sum over outputs, mean over rows),
-        "cross_entropy" (of a "softmax" output) or "binary_cross_entropy" (of a "sigmoid" one).
-        By default what the last activation asks for: cross_entropy after softmax,
-        binary_cross_entropy after sigmoid, otherwise mse.
+    loss : str or Loss, optional
+        A mean over all elements: "mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile",
+        "hinge" and "squared_hinge" (targets -1 and 1), "poisson" (the output is the logarithm of
+        the rate), "gaussian_nll" (the outputs are n means and then n logarithms of variances);
+        of a "sigmoid" output "binary_cross_entropy" and "focal" (targets 0 and 1). A sum over the
+        outputs, mean over rows: "half_mse"; of a "softmax" output "cross_entropy" and
+        "kl_divergence". Or a `Loss` with parameters, such as ``nncore.Loss("huber", delta=0.5)``,
+        or the name of one of `register_loss`. By default what the last activation asks for:
+        cross_entropy after softmax, binary_cross_entropy after sigmoid, otherwise mse.
     optimizer : str or Optimizer, default "adam"
         "sgd", "momentum", "nesterov", "adam", "adamw", "amsgrad", "adagrad", "adadelta",
         "rmsprop", "adamax", "nadam", "radam", "lion", or an object such as ``nncore.SGD(0.1)``.
@@ -94,8 +107,8 @@ class Network(Derivatives, _core.Predictor):
         With their parameters: ``net.layers[0].W``, ``net.layers[0].b``.
     n_in, n_out, n_params : int
         Numbers of inputs, outputs and parameters.
-    loss : str
-        The loss's name.
+    loss : Loss
+        With default parameters it is equal to its name.
     dtype : numpy.dtype
         Of the parameters.
 
@@ -130,7 +143,7 @@ class Network(Derivatives, _core.Predictor):
         """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
-        self.loss = _choose_loss(loss, layers)
+        self.loss = choose_loss(loss, layers[-1].activation, layers[-1].n_out)
         self._rng = _as_rng(seed)
         self._training = _core.Exclusive()  # held while parameters or optimizer change
         self._backend = check_backend(backend)
@@ -264,7 +277,7 @@ class Network(Derivatives, _core.Predictor):
             out[...] = result
         return out
 
-    def evaluate(self, X, y, *, n_threads=None):
+    def evaluate(self, X, y, *, sample_weight=None, class_weight=None, n_threads=None):
         """Return the mean loss, with the penalties of layers, and for classes the accuracy.
 
         Parameters
@@ -272,21 +285,26 @@ class Network(Derivatives, _core.Predictor):
         X : array_like, shape (n_rows, n_in)
         y : array_like
             As in `fit`.
+        sample_weight, class_weight : optional
+            As in `fit`, of these rows; accuracy is weighted, too.
         n_threads : int, optional
             As in `fit`.
 
         Returns
         -------
         dict of str to float
-            "loss", and with a cross-entropy "accuracy".
+            "loss", and with classes "accuracy": with cross_entropy, binary_cross_entropy, focal,
+            hinge and squared_hinge.
         """
-        return self._evaluate(*self._samples(X, y), as_count(n_threads))
+        X, y, w = self._samples(X, y, sample_weight)
+        w = self._weights(w, class_table(class_weight, y, w, self), y)
+        return self._evaluate(X, y, w, as_count(n_threads))
 
     # ---- training ----
 
     def fit(
         self, X, y, *, epochs=1, batch_size=32, shuffle=True, validation_data=None, verbose="auto",
-        n_threads=None,
+        n_threads=None, sample_weight=None, class_weight=None,
     ):  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
@@ -303,13 +321,22 @@ class Network(Derivatives, _core.Predictor):
             Rows per update; 1 is true online learning. The last batch of an epoch may be smaller.
         shuffle : bool, default True
             Whether each epoch has its own order of the rows.
-        validation_data : tuple (X, y), optional
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         verbose : bool or "auto", default "auto"
             A progress line on stderr; "auto" shows it in a terminal only.
         n_threads : int, optional
             The most threads to use, 1 to 64; by default `get_num_threads`. Small steps use one in
             any case. The result has the same bits with any number.
+        sample_weight : array_like, shape (n_rows,), optional
+            Weights of the rows, at least 0. A batch's loss is ``sum w l / sum w``: weight 2 is the
+            row twice in its batch, weight 0 none. A batch of weight 0 is left out: no update. In
+            batches of one row weights therefore only say which rows are left out.
+        class_weight : dict, array_like or "balanced", optional
+            Weights of classes, which multiply those of their rows, in the validation data too: by
+            class, such as ``{0: 1.0, 1: 5.0}`` (others have 1), or in order. "balanced":
+            ``sum of weights / (number of classes * weight of the class)``, as scikit-learn. For
+            labels or one-hot rows of cross_entropy, or a single output of two classes.
 
         Returns
         -------
@@ -328,23 +355,28 @@ class Network(Derivatives, _core.Predictor):
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
         """
-        X, y = self._samples(X, y)
+        X, y, w = self._samples(X, y, sample_weight)
+        classes = class_table(class_weight, y, w, self)
+        w = self._weights(w, classes, y)
         epochs = positive_int(epochs, "epochs")
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         batch_size = self._batch_size(batch_size, len(X))
+        warn_if_without_effect(w, batch_size)
         n_threads = as_count(n_threads)
         validation = None
         if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                raise ValueError("validation_data must be a tuple (X, y)")
-            validation = self._samples(*validation_data, "validation X", "validation y")
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+            data = (*validation_data, None)[:3]
+            V, v, w_v = self._samples(*data, "validation ")
+            validation = V, v, self._weights(w_v, classes, v, "validation ")
         self._check_monitor(validation is not None)
         history, progress = History(), Progress(epochs, verbose)
         with self._training:
             try:
                 for epoch in range(1, epochs + 1):
-                    loss = self._epoch(X, y, batch_size, shuffle, n_threads, epoch, history)
+                    loss = self._epoch(X, y, w, batch_size, shuffle, n_threads, epoch, history)
                     scores = self._evaluate(*validation, n_threads) if validation else {}
                     history.append(
                         loss=loss, **{f"val_{name}": value for name, value in scores.items()}
@@ -356,13 +388,15 @@ class Network(Derivatives, _core.Predictor):
         self._check_parameters()
         return history
 
-    def partial_fit(self, X, y, *, n_threads=None):
+    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None):
         """Do one update with all rows as one batch; the optimizer's state is kept.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
         y : array_like
+            As in `fit`.
+        sample_weight : array_like, shape (n_rows,), optional
             As in `fit`.
         n_threads : int, optional
             As in `fit`.
@@ -377,24 +411,26 @@ class Network(Derivatives, _core.Predictor):
         FloatingPointError
             As `fit` does.
         """
-        X, y = self._samples(X, y)
+        X, y, w = self._samples(X, y, sample_weight)
         self._batch_size(len(X), len(X))
         n_threads = as_count(n_threads)
         with self._training:
-            loss = self._epoch(X, y, len(X), False, n_threads, None, History())
+            loss = self._epoch(X, y, w, len(X), False, n_threads, None, History())
         self._check_parameters()
         return loss
 
-    def _epoch(self, X, y, batch_size, shuffle, n_threads, epoch, history):
+    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, epoch, history):
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         rates = self._rates(-(-rows // batch_size))
         order = self._rng.permutation(rows) if shuffle else None
         start = time.perf_counter()
-        losses = engine.train(X, y, order, batch_size, n_threads, rates)
+        losses = engine.train(X, y, order, batch_size, n_threads, w, rates)
         history.seconds += time.perf_counter() - start
-        history.n_steps += len(losses)
+        sums = sums_of_batches(w, order, batch_size, rows)
+        done = sums[: len(losses)]
+        history.n_steps += len(losses) if w is None else int(np.count_nonzero(done))
         if not np.isfinite(losses[-1]):
             batch = len(losses)
             where = f" at epoch {epoch}, batch {batch}" if epoch else ""
@@ -410,9 +446,7 @@ class Network(Derivatives, _core.Predictor):
             raise FloatingPointError(
                 f"Loss became {losses[-1]:g}{where}; that update was not applied. {fix}"
             )
-        sizes = np.full(len(losses), batch_size)
-        sizes[-1] = rows - batch_size * (len(losses) - 1)
-        return float(losses @ sizes / rows)
+        return float(losses @ sums / sums.sum())
 
     def _check_parameters(self):
         """An update can overflow where the loss before it did not."""
@@ -473,8 +507,8 @@ class Network(Derivatives, _core.Predictor):
             return
         if not validated:
             raise ValueError(f"the schedule monitors {name}: fit needs validation_data")
-        if name == "val_accuracy" and self.loss not in _CLASSIFIES:
-            raise ValueError(f"the schedule monitors {name}, which {self.loss} does not have")
+        if name == "val_accuracy" and self.loss.name not in _CLASSIFIERS:
+            raise ValueError(f"the schedule monitors {name}, which {self.loss.name} does not have")
 
     def _end_epoch(self, history):
         """An epoch of `fit` is over: the schedule looks at the losses, an average is taken."""
@@ -528,27 +562,36 @@ class Network(Derivatives, _core.Predictor):
             with self._training:
                 self._refresh_optimizer()
 
-    def _evaluate(self, X, y, n_threads):
+    def _evaluate(self, X, y, w, n_threads):
         self._tune_if_idle()
-        scores = {"loss": self._engine.loss(X, y, n_threads)}
-        if self.loss in _CLASSIFIES:
+        scores = {"loss": self._engine.loss(X, y, n_threads, weights=w)}
+        if self.loss.name in _CLASSIFIERS:
             out = np.empty((len(X), self.n_out), self.dtype)
             self._engine.predict(X, out, n_threads)
-            if self.loss == "cross_entropy":
+            if self.loss.name == "cross_entropy":
                 right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
             else:
-                right = (out > 0.5) == (y > 0.5)
-            scores["accuracy"] = float(right.mean())
+                middle = 0.5 if self.loss.output else 0
+                right = (out > middle) == (y > middle)
+                right = right.mean(axis=1) if w is not None else right
+            scores["accuracy"] = float(right.mean() if w is None else np.average(right, weights=w))
         return scores
 
-    def _samples(self, X, y, x_name="X", y_name="y"):
-        X = as_inputs(X, self, x_name)
-        y = as_targets(y, len(X), self, y_name, x_name)
+    def _samples(self, X, y, weights=None, of=""):
+        X = as_inputs(X, self, f"{of}X")
+        y = as_targets(y, len(X), self, f"{of}y", f"{of}X")
+        weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
         if len(X) == 0:
-            raise ValueError(f"{x_name} has no rows; at least one is needed.")
+            raise ValueError(f"{of}X has no rows; at least one is needed.")
+        check_weights(weights, f"{of}sample_weight")
         # A step changes theta while it still reads X and y.
         X, y = (a.copy() if np.may_share_memory(a, self.theta) else a for a in (X, y))
-        return X, y
+        return X, y, weights
+
+    def _weights(self, weights, classes, y, of=""):
+        weights = times_classes(weights, classes, y, self, f"{of}y")
+        check_weights(weights, f"{of}sample_weight times class_weight")
+        return weights
 
     def _batch_size(self, batch_size, rows):
         if isinstance(batch_size, str):
@@ -567,15 +610,16 @@ class Network(Derivatives, _core.Predictor):
         return {
             "n_in": self.n_in,
             "layers": [layer.config() for layer in self.layers],
-            "loss": self.loss,
+            "loss": self.loss.config(),
             "optimizer": optimizer.config(),
             "dtype": self.dtype.name,
         }
 
     def __repr__(self):
         layers = ", ".join(repr(layer) for layer in self.layers)
+        loss = self.loss.name if self.loss == self.loss.name else self.loss
         return (
-            f"{type(self).__name__}({self.n_in}, {layers}, loss={self.loss!r}, "
+            f"{type(self).__name__}({self.n_in}, {layers}, loss={loss!r}, "
             f"optimizer={self._optimizer!r})"
         )
 
@@ -634,6 +678,9 @@ class Network(Derivatives, _core.Predictor):
         self.__dict__.update(state)
 
 
+# Losses of classes: those of two by the sign of the score, or the half of its sigmoid.
+_CLASSIFIERS = ("cross_entropy", "binary_cross_entropy", "focal", "hinge", "squared_hinge")
+
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {
@@ -642,7 +689,6 @@ _OWN = {
 }  # fmt: skip  # all that `_build` and training set
 
 _PLAIN = Tuning()
-_CLASSIFIES = ("cross_entropy", "binary_cross_entropy")
 
 
 # What is left to do with parameters that are lost.
@@ -671,12 +717,6 @@ def _as_rng(seed):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
-_TWO_CLASSES = (
-    'For two classes use Dense(1, "sigmoid") and binary_cross_entropy; for more, one output per '
-    'class, such as Dense(3, "softmax").'
-)
-
-
 def check_layers(layers):
     """Raise if these are not the layers of a network."""
     if not layers:
@@ -690,27 +730,7 @@ def check_layers(layers):
         if layer.activation == "softmax" and i < len(layers) - 1:
             raise ValueError(f"layer {i} is softmax, which only the last layer may be")
     if layers[-1].activation == "softmax" and layers[-1].n_out == 1:
-        raise ValueError(f"a softmax of one output is always 1. {_TWO_CLASSES}")
-
-
-def _choose_loss(loss, layers):
-    """The loss's name, checked against the output activation."""
-    output = layers[-1].activation
-    fused = {row["output"]: name for name, row in _core.LOSSES.items() if row["output"]}
-    if loss is None:
-        return fused.get(output, "mse")
-    loss = names.LOSS_ALIASES.get(loss, loss) if isinstance(loss, str) else loss
-    names.look_up("loss", loss, [*_core.LOSSES, *names.LOSS_ALIASES])
-    needed = _core.LOSSES[loss]["output"]
-    if needed not in (None, output):
-        n_out = layers[-1].n_out
-        one = needed == "softmax" and n_out == 1
-        fix = _TWO_CLASSES if one else f'Use Dense({n_out}, "{needed}").'
-        raise ValueError(
-            f'{loss} needs a "{needed}" output, but the last layer is "{output}": the two are '
-            f"computed together, from the raw scores. {fix}"
-        )
-    return loss
+        raise ValueError(f"a softmax of one output is always 1. {TWO_CLASSES}")
 
 
 def check_backend(backend):

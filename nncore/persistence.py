@@ -133,6 +133,7 @@ def _check_sizes(config, tensors):
 
 def _make(config, backend, kind):
     from .layers import Dense
+    from .loss import from_config
     from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
 
@@ -151,7 +152,8 @@ def _make(config, backend, kind):
         optimizer["lr"] = schedules.from_config(optimizer["lr"])
     optimizer = OPTIMIZERS[rule](**optimizer)
     network = Network.__new__(kind or Network)
-    network._build(config["n_in"], layers, config["loss"], optimizer, config["dtype"], 0, backend)
+    loss = from_config(config["loss"])
+    network._build(config["n_in"], layers, loss, optimizer, config["dtype"], 0, backend)
     return network
 
 

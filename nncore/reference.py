@@ -294,75 +294,226 @@ class Loss(NamedTuple):
 
     link        None: s is the output y of the network, of whatever activation. A name: s are the
                 scores z before an output of this activation, which the loss contains.
-    run(s, t, rows, delta)  writes the gradient with respect to s to delta and returns the value,
-                summed in float64; both as this block's share in a mean over `rows` rows. One
-                function does both, so they belong together. Overwrites scores, but not outputs.
+    run(s, t, rows, delta, w, *hyper)  writes the gradient with respect to s to delta and returns
+                the value, summed in float64; both as this block's share in a mean over `rows` rows.
+                One function does both, so they belong together. Overwrites scores, but not outputs.
+                w: None, or weights of the rows, (M,); then `rows` is the sum of all weights, and
+                rows of weight 0 are as if they were not there.
+    hyper       names of the parameters and their defaults
+    per_target  outputs for each target: t is (M, N / per_target)
     """
 
     link: str | None
     run: Callable
+    hyper: dict[str, float] = {}
+    per_target: int = 1
 
-    def value(self, s, t):
+    def value(self, s, t, *hyper, w=None):
         """Return the loss, a float."""
-        return self.run(s.copy(), t, len(s), np.empty_like(s))
+        return self._run(s, t, hyper, w, np.empty_like(s))
 
-    def gradient(self, s, t):
+    def gradient(self, s, t, *hyper, w=None):
         """Return the gradient of `value` with respect to s, (M, N)."""
         delta = np.empty_like(s)
-        self.run(s.copy(), t, len(s), delta)
+        self._run(s, t, hyper, w, delta)
         return delta
 
+    def _run(self, s, t, hyper, w, delta):
+        rows = len(s) if w is None else w.sum()
+        return self.run(s.copy(), t, rows, delta, w, *(hyper or self.hyper.values()))
 
-def _squares(y, t, delta, weight):  # weight sum (y - t)^2
+
+def _total(values, w):
+    """The sum of the values of all rows, (M,) or (M, N), each row times its weight."""
+    if w is None:
+        return _sum(values)
+    if values.ndim == 2:
+        values = np.add.reduce(values, axis=1, dtype=np.float64)
+    return float(np.dot(w, np.where(w > 0, values, 0)))
+
+
+def _scale(delta, factor, w):
+    """delta *= factor, and each row times its weight"""
+    if w is None:
+        delta *= factor
+    else:
+        delta *= (factor * w)[:, None]
+        delta[w == 0] = 0
+
+
+def _squares(y, t, delta, factor, w):  # factor sum (y - t)^2
     np.subtract(y, t, out=delta)
-    value = weight * _sum(np.vecdot(delta, delta))
-    delta *= 2 * weight
+    value = factor * _total(np.vecdot(delta, delta), w)
+    _scale(delta, 2 * factor, w)
     return value
 
 
-def _mse(y, t, rows, delta):  # mean over all elements of (y - t)^2
-    return _squares(y, t, delta, 1 / (rows * y.shape[1]))
+def _mse(y, t, rows, delta, w=None):  # mean over all elements of (y - t)^2
+    return _squares(y, t, delta, 1 / (rows * y.shape[1]), w)
 
 
-def _half_mse(y, t, rows, delta):  # 1/2 (y - t)^2, summed over outputs, mean over rows
-    return _squares(y, t, delta, 1 / (2 * rows))
+def _half_mse(y, t, rows, delta, w=None):  # 1/2 (y - t)^2, summed over outputs, mean over rows
+    return _squares(y, t, delta, 1 / (2 * rows), w)
 
 
-def _cross_entropy(z, t, rows, delta):  # -sum_j t_j log softmax(z)_j, mean over rows
+def _elementwise(f):
+    """The mean over all elements of f(y, t, delta, *hyper), which also writes df/dy to delta."""
+
+    def run(y, t, rows, delta, w=None, *hyper):
+        n = rows * y.shape[1]
+        value = _total(f(y, t, delta, *hyper), w) / n
+        _scale(delta, 1 / n, w)
+        return value
+
+    return run
+
+
+def _mae(y, t, delta):  # |y - t|; the slope at 0 is 0
+    np.subtract(y, t, out=delta)
+    values = np.abs(delta)
+    np.sign(delta, out=delta)
+    return values
+
+
+def _huber(y, t, delta, bound):  # d^2 / 2 where |d| < bound, else bound (|d| - bound / 2)
+    d = y - t
+    np.clip(d, -bound, bound, out=delta)
+    return delta * (d - delta / 2)
+
+
+def _smooth_l1(y, t, delta, beta):  # Huber's with bound beta, divided by beta
+    values = _huber(y, t, delta, beta) / beta
+    delta /= beta
+    return values
+
+
+def _log_cosh(y, t, delta):  # log cosh d = log(1 + 2 sinh(d/2)^2); |d| - log 2 for large d
+    d = y - t
+    np.tanh(d, out=delta)
+    d = np.abs(d)
+    near = np.log1p(2 * np.square(np.sinh(np.minimum(d, 20) / 2)))
+    return np.where(d > 20, d - math.log(2), near)
+
+
+def _quantile(y, t, delta, q):  # q (t - y) below the target, (1 - q) (y - t) above; slope 0 at it
+    d = y - t
+    delta[...] = np.where(d < 0, -q, np.where(d > 0, 1 - q, d))
+    return delta * d
+
+
+def _hinge(y, t, delta):  # max(1 - t y, 0); slope 0 where t y = 1
+    margin = np.maximum(1 - t * y, 0)
+    delta[...] = np.where(margin > 0, -t, 0)
+    return margin
+
+
+def _squared_hinge(y, t, delta):  # max(1 - t y, 0)^2
+    margin = np.maximum(1 - t * y, 0)
+    np.multiply(-2 * t, margin, out=delta)
+    return np.square(margin)
+
+
+def _poisson(y, t, delta):  # exp(y) - t y, y the logarithm of the rate
+    e = np.exp(y)
+    np.subtract(e, t, out=delta)
+    return e - t * y
+
+
+def _focal(z, t, delta, gamma, alpha):
+    # -c (1 - p)^gamma log p, p = sigmoid(x), x = z for t = 1 and -z for t = 0; c = alpha for t = 1
+    # and 1 - alpha for t = 0, or 1 if alpha is negative
+    sign = 2 * t - 1
+    x = sign * z
+    p, q = sigmoid(x), sigmoid(-x)
+    loss = softplus(-x)  # -log p
+    c = 1 if alpha < 0 else alpha * t + (1 - alpha) * (1 - t)
+    c = c * np.exp(-gamma * softplus(x))  # (1 - p)^gamma, without its underflow before its time
+    np.multiply(-sign * c, gamma * p * loss + q, out=delta)
+    return c * loss
+
+
+def _cross_entropy(z, t, rows, delta, w=None, smoothing=0.0):
+    # -sum_j t_j log softmax(z)_j, mean over rows
     # = total log(sum_j exp z_j) - sum_j t_j z_j, where total = sum_j t_j. Subtracting the largest z
     # from all changes neither this nor the softmax, and exp cannot overflow then.
+    if smoothing:  # as PyTorch: (1 - smoothing) t + smoothing / N
+        n = z.shape[1]
+        t = (np.eye(n, dtype=z.dtype)[t] if t.ndim == 1 else t) * (1 - smoothing) + smoothing / n
     np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True), out=delta)
     if t.ndim == 1:  # labels: t is 1 at one place of each row, given as places in the flat matrix
         flat, places = delta.reshape(-1), np.arange(0, delta.size, delta.shape[1]) + t
         score = flat.take(places)
         np.exp(delta, out=delta)
         norm = np.add.reduce(delta, axis=1)
-        value = _sum(np.log(norm) - score) / rows
+        value = _total(np.log(norm) - score, w) / rows
         delta /= (norm * rows)[:, None]
         flat[places] -= 1 / rows
     else:
         score, total = np.vecdot(delta, t), np.add.reduce(t, axis=1)
         np.exp(delta, out=delta)
         norm = np.add.reduce(delta, axis=1)
-        value = _sum(total * np.log(norm) - score) / rows
+        value = _total(total * np.log(norm) - score, w) / rows
         delta *= (total / norm)[:, None]
         delta -= t
         delta *= 1 / rows
+    if w is not None:
+        _scale(delta, 1, w)
     return value
 
 
-def _binary_cross_entropy(z, t, rows, delta):
+def _kl_divergence(z, t, rows, delta, w=None):
+    # sum_j t_j (log t_j - log softmax(z)_j), 0 log 0 = 0
+    entropy = t * np.log(np.where(t > 0, t, 1))
+    return _cross_entropy(z, t, rows, delta, w) + _total(entropy, w) / rows
+
+
+def _binary_cross_entropy(z, t, rows, delta, w=None, pos_weight=1.0, smoothing=0.0):
     # -t log y - (1 - t) log(1 - y) with y = sigmoid(z), mean over all elements, is
     # max(z, 0) - z t + log1p(exp(-|z|)), where max(z, 0) - z t = z ([z > 0] - t)
     n = rows * z.shape[1]
-    np.greater(z, 0, out=delta)
-    delta -= t
-    delta *= z
-    value = _sum(delta)
-    value += _sum(np.log1p(_exp_minus_abs(z, delta), out=delta))
-    np.subtract(sigmoid(z, out=z, scratch=delta), t, out=delta)
-    delta *= 1 / n
+    if smoothing:
+        t = t + smoothing * (0.5 - t)
+    if pos_weight != 1:  # of the first term
+        both = 1 + (pos_weight - 1) * t
+        value = _total(both * softplus(-z) + (1 - t) * z, w)
+        np.subtract(both * sigmoid(z), pos_weight * t, out=delta)
+    else:
+        np.greater(z, 0, out=delta)
+        delta -= t
+        delta *= z
+        value = _total(delta, w)
+        value += _total(np.log1p(_exp_minus_abs(z, delta), out=delta), w)
+        np.subtract(sigmoid(z, out=z, scratch=delta), t, out=delta)
+    _scale(delta, 1 / n, w)
     return value / n
+
+
+def _gaussian_nll(y, t, rows, delta, w=None):
+    # of means m and, behind them, the logarithms v of the variances: 1/2 (v + (m - t)^2 exp(-v))
+    n = t.shape[1]
+    m, v = y[:, :n], y[:, n:]
+    d = m - t
+    slope = d * np.exp(-v)
+    delta[:, :n] = slope
+    delta[:, n:] = (1 - d * slope) / 2
+    _scale(delta, 1 / (rows * n), w)
+    return _total((v + d * slope) / 2, w) / (rows * n)
+
+
+def _own_loss(of_rows):
+    """The mean over rows of a loss that was registered: of_rows(y, t) returns values and slopes."""
+
+    def run(y, t, rows, delta, w=None):
+        kept = slice(None) if w is None else np.flatnonzero(w)
+        delta[...] = 0
+        if not len(y[kept]):
+            return 0.0
+        values, slopes = of_rows(y[kept].copy(), t[kept].copy())
+        delta[kept] = slopes
+        _scale(delta, 1 / rows, w)
+        return _total(values, None if w is None else w[kept]) / rows
+
+    return run
 
 
 def _sum(a):
@@ -372,9 +523,31 @@ def _sum(a):
 LOSSES = {
     "mse": Loss(None, _mse),
     "half_mse": Loss(None, _half_mse),
-    "cross_entropy": Loss("softmax", _cross_entropy),
-    "binary_cross_entropy": Loss("sigmoid", _binary_cross_entropy),
+    "mae": Loss(None, _elementwise(_mae)),
+    "huber": Loss(None, _elementwise(_huber), {"delta": 1.0}),
+    "smooth_l1": Loss(None, _elementwise(_smooth_l1), {"beta": 1.0}),
+    "log_cosh": Loss(None, _elementwise(_log_cosh)),
+    "quantile": Loss(None, _elementwise(_quantile), {"q": 0.5}),
+    "hinge": Loss(None, _elementwise(_hinge)),
+    "squared_hinge": Loss(None, _elementwise(_squared_hinge)),
+    "poisson": Loss(None, _elementwise(_poisson)),
+    "binary_cross_entropy": Loss(
+        "sigmoid", _binary_cross_entropy, {"pos_weight": 1.0, "label_smoothing": 0.0}
+    ),
+    "focal": Loss("sigmoid", _elementwise(_focal), {"gamma": 2.0, "alpha": -1.0}),
+    "cross_entropy": Loss("softmax", _cross_entropy, {"label_smoothing": 0.0}),
+    "kl_divergence": Loss("softmax", _kl_divergence),
+    "gaussian_nll": Loss(None, _gaussian_nll, per_target=2),
 }
+
+
+def _loss_of(loss):
+    """Return the `Loss` and its parameters, of a name or an object with ``name`` and ``values``."""
+    if getattr(loss, "of_rows", None) is not None:
+        return Loss(None, _own_loss(loss.of_rows)), ()
+    row = LOSSES[getattr(loss, "name", loss)]
+    return row, tuple(getattr(loss, "values", row.hyper.values()))
+
 
 # --- Optimizers -----------------------------------------------------------------------------------
 
@@ -680,8 +853,8 @@ class ReferenceEngine(Derivatives):
         W (n_in, n_out) and of the bias (n_out,) in theta; b = -1: no bias.
     n_params : int
         Length of theta.
-    loss : str
-        A key of `LOSSES`.
+    loss : str or nncore.Loss
+        A key of `LOSSES`, or an object with that as ``name`` and its parameters as ``values``.
     dtype : dtype
         float32 or float64, of theta and of every floating-point array given.
 
@@ -713,7 +886,8 @@ class ReferenceEngine(Derivatives):
     isa = "reference"
 
     def __init__(self, steps, n_params, loss, dtype):
-        self._steps, self._loss, self._loss_name = list(steps), LOSSES[loss], loss
+        self._steps, self._given_loss = list(steps), loss
+        self._loss, self._loss_hyper = _loss_of(loss)
         if any(step.kind != "dense" for step in self._steps):
             raise ValueError("the only kind of step is 'dense'")
         if self._loss.link not in (None, self._steps[-1].activation):
@@ -728,7 +902,7 @@ class ReferenceEngine(Derivatives):
     def again(self, loss=None, dtype=None, theta=None):
         """Return an engine of the same steps, with a copy of these parameters or of `theta`."""
         engine = ReferenceEngine(
-            self._steps, self.theta.size, loss or self._loss_name, dtype or self.theta.dtype
+            self._steps, self.theta.size, loss or self._given_loss, dtype or self.theta.dtype
         )
         engine.theta[:] = self.theta if theta is None else theta
         engine.set_tuning(self._tuning)
@@ -776,47 +950,59 @@ class ReferenceEngine(Derivatives):
             out[rows] = work.predict(X[rows])
 
     @np.errstate(all="ignore")
-    def loss(self, X, y, n_threads=0, theta=None):
+    def loss(self, X, y, n_threads=0, theta=None, weights=None):
         """Return the mean loss over all rows, with the penalties; at theta, if given."""
         if theta is not None:
-            return self.again(theta=theta).loss(X, y)
-        value = sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
+            return self.again(theta=theta).loss(X, y, weights=weights)
+        total = len(X) if weights is None else weights.sum()
+        if not total:
+            return 0.0
+        value = sum(
+            work.loss(X[rows], y[rows], total, None if weights is None else weights[rows])
+            for rows, work in self._blocks(len(X))
+        )
         return value + self._penalty()
 
     @np.errstate(all="ignore")
-    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None, weights=None):
         """Return the same; write its gradient, of all parameters, to gradient, (n_params,)."""
         if theta is not None:
-            return self.again(theta=theta).loss_and_gradient(X, y, gradient)
+            return self.again(theta=theta).loss_and_gradient(X, y, gradient, weights=weights)
+        total = len(X) if weights is None else weights.sum()
         value = 0.0
         gradient[:] = 0
+        if not total:
+            return value
         for rows, work in self._blocks(len(X)):
-            value += work.loss(X[rows], y[rows], len(X))
+            w = None if weights is None else weights[rows]
+            value += work.loss(X[rows], y[rows], total, w)
             work.backward(X[rows])
             gradient += self._gradient
         self._add_penalty_gradient(gradient)
         return value + self._penalty()
 
     @np.errstate(all="ignore")
-    def input_gradient(self, X, y, dx, n_threads=0, theta=None):
+    def input_gradient(self, X, y, dx, n_threads=0, theta=None, weights=None):
         """Return the mean loss over all rows; write its gradient by X to dx, (M, n_in)."""
         if theta is not None:
-            return self.again(theta=theta).input_gradient(X, y, dx)
+            return self.again(theta=theta).input_gradient(X, y, dx, weights=weights)
+        total = len(X) if weights is None else weights.sum()
         value = 0.0
         for rows, work in self._blocks(len(X)):
-            value += work.loss(X[rows], y[rows], len(X))
+            w = None if weights is None else weights[rows]
+            value += work.loss(X[rows], y[rows], total, w)
             work.backward(X[rows])
             work.input_gradient(dx[rows])
         return value + self._penalty()
 
     @np.errstate(all="ignore")
-    def train(self, X, y, order, batch_size, n_threads=0, rates=None):
+    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
         """Update theta once per batch; return the loss of each batch before its update.
 
         Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it
         is None; the last may be shorter. If a loss is not finite, training stops before the update
-        and this loss is the last one returned. `rates` are the learning rates of the steps, in
-        place of the first hyper-parameter.
+        and this loss is the last one returned. A batch whose weights are all 0 is left out, with
+        loss 0. `rates` are the learning rates of the steps, in place of the first hyper-parameter.
         """
         n_rows = len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
@@ -824,7 +1010,14 @@ class ReferenceEngine(Derivatives):
             rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
             work = self._pass(rows.stop - rows.start)
             x, t = (X[rows], y[rows]) if order is None else work.gather(X, y, order[rows])
-            losses[i] = loss = work.loss(x, t, len(x)) + self._penalty()
+            w, total = None, len(x)
+            if weights is not None:
+                w = weights[rows] if order is None else weights[order[rows]]
+                total = w.sum()
+                if total == 0:
+                    losses[i] = 0
+                    continue
+            losses[i] = loss = work.loss(x, t, total, w) + self._penalty()
             if not math.isfinite(loss):
                 return losses[: i + 1]
             work.backward(x)
@@ -897,7 +1090,8 @@ class ReferenceEngine(Derivatives):
     def _allocate(self, n_rows):
         """Return the arrays for a gathered batch (X, y or labels), and z, y, delta of each step."""
         first, last, dtype = self._steps[0], self._steps[-1], self.theta.dtype
-        batch = [np.empty((n_rows, n), dtype) for n in (first.n_in, last.n_out)]
+        n_targets = last.n_out // self._loss.per_target
+        batch = [np.empty((n_rows, n), dtype) for n in (first.n_in, n_targets)]
         arrays = []
         for step in self._steps:
             z, delta = (np.empty((n_rows, step.n_out), dtype) for _ in range(2))
@@ -917,7 +1111,7 @@ class _Pass:
         batch, arrays = engine._buffers
         self._x, self._y, self._labels = (a[:n_rows] for a in batch)
         self._ones = np.ones(n_rows, engine.theta.dtype)
-        self._loss, self._link = engine._loss.run, None
+        self._loss, self._hyper, self._link = engine._loss.run, engine._loss_hyper, None
         self._forward, self._backward = [], []
         x_T = delta_below = None
         for step, of_step in zip(engine._steps, arrays, strict=True):
@@ -957,9 +1151,9 @@ class _Pass:
         y = self.forward(x)
         return self._link(y, y, self._delta) if self._link else y
 
-    def loss(self, x, t, rows):
+    def loss(self, x, t, rows, w=None):
         """Return the share of x in the mean loss over `rows` rows, ready for `backward`."""
-        return self._loss(self.forward(x), t, rows, self._delta)
+        return self._loss(self.forward(x), t, rows, self._delta, w, *self._hyper)
 
     def backward(self, x):
         """Write the gradient of the last `loss`, which was of x, to the vector of the engine."""

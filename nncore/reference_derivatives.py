@@ -44,7 +44,7 @@ class Derivatives:
                 else:
                     engine.input_gradient(X[row], t, jacobian[i, k][None])
 
-    def hessian_product(self, X, y, v, product, n_threads=0, theta=None):
+    def hessian_product(self, X, y, v, product, n_threads=0, theta=None, weights=None):
         """Return the mean loss; write its Hessian times v to product, (P,).
 
         The derivative of the gradient along v, by central differences of fourth order in float64:
@@ -59,7 +59,8 @@ class Derivatives:
         for steps, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
             engine.theta[:] = theta
             engine.theta += steps * h * v.astype(np.float64)
-            engine.loss_and_gradient(X, y, gradient)
+            engine.loss_and_gradient(X, y, gradient, weights=weights)
             total += weight * gradient
         product[:] = total / (12 * h)
-        return self.again(theta=theta).loss(X.astype(self.theta.dtype), y.astype(y.dtype))
+        engine = self.again(theta=theta)
+        return engine.loss(X.astype(self.theta.dtype), y.astype(y.dtype), weights=weights)

@@ -52,20 +52,23 @@ def _hint(X, n_in, name):
 
 def as_targets(y, rows, network, name="y", data="X"):
     """Return y as (rows, n_out) of the network's dtype, or as int64 labels (rows,)."""
-    if network.loss == "cross_entropy":
+    if network.loss.name == "cross_entropy":
         y = _as_classes(y, rows, network, name, data)
         if y.ndim == 1:
             return y
     y = _as_real(y, name, network.dtype)
-    if y.ndim == 1 and network.n_out == 1:
+    n_targets = network.n_out // network.loss.per_target
+    if y.ndim == 1 and n_targets == 1:
         y = y.reshape(-1, 1)
-    if y.ndim != 2 or y.shape[1] != network.n_out:
+    if y.ndim != 2 or y.shape[1] != n_targets:
         hint = ""
-        if network.n_out > 1 and y.ndim == 1:
+        if n_targets < network.n_out:
+            hint = f" {network.loss.name} has a mean and a variance for each target."
+        elif network.n_out > 1 and y.ndim == 1:
             hint = ' For class labels use a "softmax" output with loss="cross_entropy".'
         raise ValueError(
             f"{name} has shape {y.shape} and the network has {network.n_out} "
-            f"output{'s' if network.n_out > 1 else ''}; expected ({rows}, {network.n_out}).{hint}"
+            f"output{'s' if network.n_out > 1 else ''}; expected ({rows}, {n_targets}).{hint}"
         )
     _check_rows(y, rows, name, data)
     _check_finite(y, name)
@@ -103,29 +106,52 @@ def _as_classes(y, rows, network, name, data):
     return np.ascontiguousarray(y, dtype=np.int64)
 
 
+# What a loss asks of its targets: a test of those that are wrong, what is needed, and the fix.
+_BETWEEN = (lambda y: (y < 0) | (y > 1), "targets in [0, 1]", "")
+_SIGNS = (lambda y: np.abs(y) != 1, "targets -1 or 1", " For classes 0 and 1 give 2 * y - 1.")
+_TARGETS = {
+    "cross_entropy": _BETWEEN,
+    "kl_divergence": _BETWEEN,
+    "binary_cross_entropy": _BETWEEN,
+    "focal": (
+        lambda y: (y != 0) & (y != 1), "targets 0 or 1",
+        ' For probabilities use "binary_cross_entropy".',
+    ),
+    "hinge": _SIGNS,
+    "squared_hinge": _SIGNS,
+    "poisson": (
+        lambda y: y < 0, "targets of at least 0",
+        ' It is for counts; for other numbers use "mse".',
+    ),
+}  # fmt: skip
+
+
 def _check_range(y, network, name):
     """Targets outside the output's range: an error where the loss has no meaning there."""
-    output = network.layers[-1].activation
+    output, loss = network.layers[-1].activation, network.loss
     if len(y) == 0:
         return
-    if output == "identity":
-        return
-    low, high = float(y.min()), float(y.max())
-    if network.loss in ("cross_entropy", "binary_cross_entropy") and (low < 0 or high > 1):
-        row, column = np.argwhere((y < 0) | (y > 1))[0]
-        raise ValueError(
-            f"{network.loss} needs targets in [0, 1]; got {y[row, column]:g} at row {row}, "
-            f"column {column} of {name}."
-        )
-    if network.loss == "cross_entropy":
-        off = np.abs(y.sum(axis=1) - 1) > 1e-3
-        if off.any():
-            row = int(off.argmax())
+    if loss.name in _TARGETS:
+        is_wrong, needed, fix = _TARGETS[loss.name]
+        wrong = is_wrong(y)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
             raise ValueError(
-                f"cross_entropy needs rows that sum to 1; row {row} of {name} sums to "
-                f"{y[row].sum():g}."
+                f"{loss.name} needs {needed}; got {y[row, column]:g} at row {row}, "
+                f"column {column} of {name}.{fix}"
             )
+        if loss.output == "softmax":
+            off = np.abs(y.sum(axis=1) - 1) > 1e-3
+            if off.any():
+                row = int(off.argmax())
+                raise ValueError(
+                    f"{loss.name} needs rows that sum to 1; row {row} of {name} sums to "
+                    f"{y[row].sum():g}."
+                )
         return
+    if output == "identity" or loss.per_target > 1 or loss.of_rows:
+        return  # any number will do, or who knows
+    low, high = float(y.min()), float(y.max())
     bottom, top = activations[output].range
     if low < bottom or high > top:
         warnings.warn(

@@ -360,7 +360,7 @@ def test_verbose(value):
 
 
 @pytest.mark.parametrize(
-    "value", [3, "Xy", X, np.zeros((2, 3)), (X,), (X, Y, Y), [X], {"X": X, "y": Y}, (), True]
+    "value", [3, "Xy", X, np.zeros((2, 3)), (X,), (X, Y, None, Y), [X], {"X": X, "y": Y}, (), True]
 )
 def test_validation_data(value):
     network = regressor()

@@ -125,16 +125,21 @@ def test_rows(pair, dtype, n):
 @pytest.mark.parametrize("n", [1, 3, 8, 21, 1000])
 @pytest.mark.parametrize("name", _core.LOSSES)
 def test_losses(pair, dtype, name, n):
-    y, t = noise((7, n), dtype, scale=3), np.abs(noise((7, n), dtype, 1))
+    each = _core.LOSSES[name]["per_target"]
+    y, t = noise((7, n * each), dtype, scale=3), np.abs(noise((7, n), dtype, 1))
+    r, weights = noise(y.shape, dtype, 2), np.array([0, 1, 2, 0.5, 0, 1.7, 3])
 
     def compute(kernels):
         gradient = np.empty_like(y)
         values = [kernels.loss(name, y, t, gradient, 0.3)]
+        weighted, curve = np.empty_like(y), np.empty_like(y)
+        values.append(kernels.loss(name, y, t, weighted, 0.3, (0.6, 0.2), weights))
+        kernels.loss_curve(name, y, t, r, curve, 0.3, (0.6, 0.2), weights)
         if name == "cross_entropy":
             of_labels = np.empty_like(y)
             values.append(kernels.loss(name, y, np.arange(7) % n, of_labels, 0.3))
-            return gradient, np.array(values), of_labels
-        return gradient, np.array(values)
+            return gradient, np.array(values), of_labels, weighted, curve
+        return gradient, np.array(values), weighted, curve
 
     same(pair, dtype, compute)
 

@@ -307,8 +307,11 @@ for front in (False, True):
             kernels.gather(index, f(rows, n), f(rows, n))
             kernels.softmax_slope(f(rows, n), f(rows, n), f(rows, n))
             kernels.softmax(normal(rows, n), f(rows, n))
-            for name in _core.LOSSES:
-                kernels.loss(name, normal(rows, n), f(rows, n), normal(rows, n))
+            for name, row in _core.LOSSES.items():
+                each = row["per_target"]
+                y, t = normal(rows, n * each), np.abs(f(rows, n))
+                kernels.loss(name, y, fenced(t, front), normal(rows, n * each))
+                kernels.loss_curve(name, y, fenced(t, front), f(rows, n * each), y.copy())
             labels = fenced(np.zeros(rows, np.int64), front)
             kernels.loss("cross_entropy", normal(rows, n), labels, normal(rows, n))
         for m in (1, 2, kernels.tile[0] + 1, 2 * kernels.tile[0] + 1):

@@ -470,7 +470,7 @@ LIES = [
     *[(("config", "layers", 2, "bias"), value) for value in (False, 0, None, "", [])],
     *[(("config", "layers", 2, "activation"), value) for value in ("tanh", "sigmoid", "identity")],
     *[(("config", "loss"), value) for value in
-      ("binary_cross_entropy", "hinge", "", 3, [], {}, True)],
+      ("binary_cross_entropy", "hinges", "", 3, [], {}, True)],
     *[(("config", "optimizer"), value) for value in
       (None, [], {}, "adam", 3, {"type": "Adam", "x": 1}, {"type": "SGD", "momentum": 0.5})],
     *[(("config", "optimizer", "type"), value) for value in

@@ -220,11 +220,29 @@ def test_softmax():
 # --- Losses ---------------------------------------------------------------------------------------
 
 
+def plain_focal(z, t):  # with gamma = 2 and no alpha
+    x = (2 * t - 1) * z
+    return math.log(1 + math.exp(-x)) / (1 + math.exp(x)) ** 2
+
+
+PLAIN = {
+    "mae": lambda y, t: abs(y - t),
+    "huber": lambda y, t: (y - t) ** 2 / 2 if abs(y - t) < 1 else abs(y - t) - 0.5,
+    "smooth_l1": lambda y, t: (y - t) ** 2 / 2 if abs(y - t) < 1 else abs(y - t) - 0.5,
+    "log_cosh": lambda y, t: math.log(math.cosh(y - t)),
+    "quantile": lambda y, t: abs(y - t) / 2,
+    "hinge": lambda y, t: max(1 - t * y, 0),
+    "squared_hinge": lambda y, t: max(1 - t * y, 0) ** 2,
+    "poisson": lambda y, t: math.exp(y) - t * y,
+    "focal": plain_focal,
+}
+
+
 def plain_loss(loss, s, t):
     """Return the loss of one matrix in plain Python floats, from outputs or from scores."""
     per_row = []
     for row, targets in zip(s, t, strict=True):
-        pairs = list(zip(row, targets, strict=True))
+        pairs = list(zip(row, targets, strict=len(row) == len(targets)))
         if loss == "mse":
             per_row.append(sum((y - v) ** 2 for y, v in pairs) / len(row))
         elif loss == "half_mse":
@@ -232,10 +250,20 @@ def plain_loss(loss, s, t):
         elif loss == "cross_entropy":
             norm = sum(math.exp(z) for z in row)
             per_row.append(-sum(v * math.log(math.exp(z) / norm) for z, v in pairs))
-        else:
+        elif loss == "binary_cross_entropy":
             y = [1 / (1 + math.exp(-z)) for z in row]
             bits = zip(y, targets, strict=True)
             each = [-v * math.log(p) - (1 - v) * math.log(1 - p) for p, v in bits]
+            per_row.append(sum(each) / len(row))
+        elif loss == "kl_divergence":
+            norm = sum(math.exp(z) for z in row)
+            per_row.append(sum(v * (math.log(v) - math.log(math.exp(z) / norm)) for z, v in pairs))
+        elif loss == "gaussian_nll":
+            halves = zip(row[: len(targets)], row[len(targets) :], targets, strict=True)
+            each = [(v + (m - x) ** 2 / math.exp(v)) / 2 for m, v, x in halves]
+            per_row.append(sum(each) / len(targets))
+        else:
+            each = [PLAIN[loss](y, v) for y, v in pairs]
             per_row.append(sum(each) / len(row))
     return sum(per_row) / len(per_row)
 
@@ -243,7 +271,9 @@ def plain_loss(loss, s, t):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_values_and_gradient(loss):
     rng = np.random.default_rng(4)
-    s, t = rng.normal(size=(5, 3)), rng.uniform(size=(5, 3))  # target rows do not sum to 1
+    n = 4 if loss == "gaussian_nll" else 3
+    s, t = rng.normal(size=(5, n)), rng.uniform(size=(5, 3))  # target rows do not sum to 1
+    t = t[:, : n // LOSSES[loss].per_target]
     assert LOSSES[loss].value(s, t) == pytest.approx(plain_loss(loss, s.tolist(), t.tolist()))
     assert_is_gradient(lambda: LOSSES[loss].value(s, t), s, LOSSES[loss].gradient(s, t))
 

@@ -38,6 +38,7 @@ PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "files", "datasets", "progress", "described"],
     ["names", "info", "threads"],
     ["activation", "initializer"],
+    ["loss", "weights"],
     ["validation"],
     ["layers", "schedules"],
     ["optimizers"],

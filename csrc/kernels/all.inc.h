@@ -52,12 +52,13 @@ static const nnc_kernels kernels = {
 #undef NNC_ACT
     .softmax = softmax,
     .softmax_slope = softmax_slope,
-#define NNC_LOSS(name, output, mean, value, slope, curve) \
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
+    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
     .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
 #include "../tables/losses.def"
 #undef NNC_LOSS
-    .loss[NNC_LOSS_cross_entropy] = loss_cross_entropy,
-    .loss_curve[NNC_LOSS_cross_entropy] = curve_cross_entropy,
+#undef NNC_ROW_LOSS
     .column_sums = column_sums,
     .gather = gather,
     .multiply = multiply,

@@ -10,15 +10,109 @@ ALWAYS_INLINE double fold_double(double part[8]) {
     return part[0];
 }
 
-/* -t log s(z) - (1 - t) log(1 - s(z)), s the sigmoid, without leaving the scores z. */
-ALWAYS_INLINE real v_logistic_loss(real z, real t) {
-    return FMA(-z, t, z < R(0) ? R(0) : z) + v_log1p(v_exp(-FABS(z)));
+/* ---- what the rows of losses.def are written in: d = y - t, z raw scores ------------------- */
+
+ALWAYS_INLINE real v_positive(real x) { return x < R(0) ? R(0) : x; }
+ALWAYS_INLINE real v_square(real x) { return x * x; }
+ALWAYS_INLINE real v_clip(real d, real a) { return d > a ? a : d < -a ? -a : d; }
+
+ALWAYS_INLINE real v_huber(real d, real delta) {
+    const real size = FABS(d);
+    return size > delta ? delta * (size - R(0.5) * delta) : R(0.5) * d * d;
 }
 
+ALWAYS_INLINE real v_smooth_l1(real d, real beta) {
+    const real size = FABS(d);
+    return size > beta ? size - R(0.5) * beta : R(0.5) * d * (d / beta);
+}
+
+/* log cosh d = log(1 + u^2 / (2 (1 + u))), u = exp(|d|) - 1: small where d is, without
+ * cancellation. From 20 on cosh d is exp(|d|) / 2 to the last digit. */
+ALWAYS_INLINE real v_log_cosh(real d) {
+    const real size = FABS(d), near = size > R(20) ? R(20) : size, u = v_expm1(near);
+    const real l = v_log1p(R(0.5) * u * (u / (R(1) + u)));
+    return size > R(20) ? size - VM_LN2 : l;
+}
+
+/* The target moved towards 1/2. */
+ALWAYS_INLINE real v_smoothed(real t, real smoothing) { return FMA(smoothing, R(0.5) - t, t); }
+
+/* -w t log s(z) - (1 - t) log s(-z), s the sigmoid and w the weight of positive targets, without
+ * leaving the scores: -log s(-z) is max(z, 0) + L and -log s(z) is max(-z, 0) + L, where
+ * L = log(1 + exp(-|z|)). */
+ALWAYS_INLINE real v_binary(real z, real t, real w) {
+    const real line = FMA(-z, z < R(0) ? w * t : t, z < R(0) ? R(0) : z);
+    return line + FMA(w - R(1), t, R(1)) * v_log1p(v_exp(-FABS(z)));
+}
+ALWAYS_INLINE real v_binary_slope(real z, real t, real w) {
+    return FMA(FMA(w - R(1), t, R(1)), v_sigmoid(z), -(w * t));
+}
+ALWAYS_INLINE real v_binary_curve(real z, real t, real w) {
+    return FMA(w - R(1), t, R(1)) * v_sigmoid_slope(z);
+}
+
+/* Lin et al. 2017: -c (1 - p)^gamma log p with p = s(x), where x = z for t = 1 and -z for t = 0;
+ * and c alpha or 1 - alpha, or 1 for a negative alpha. (1 - p)^gamma is exp(-gamma softplus(x)). */
+ALWAYS_INLINE real v_focal_scale(real x, real t, real gamma, real alpha) {
+    const real c = alpha < R(0) ? R(1) : FMA(t, R(2) * alpha - R(1), R(1) - alpha);
+    return c * v_exp(-gamma * v_softplus(x));
+}
+ALWAYS_INLINE real v_focal(real z, real t, real gamma, real alpha) {
+    const real x = FMA(R(2), t, R(-1)) * z;
+    return v_focal_scale(x, t, gamma, alpha) * v_softplus(-x);
+}
+ALWAYS_INLINE real v_focal_slope(real z, real t, real gamma, real alpha) {
+    const real sign = FMA(R(2), t, R(-1)), x = sign * z;
+    const real steep = FMA(gamma * v_sigmoid(x), v_softplus(-x), v_sigmoid(-x));
+    return v_focal_scale(x, t, gamma, alpha) * steep * (R(0) - sign);
+}
+ALWAYS_INLINE real v_focal_curve(real z, real t, real gamma, real alpha) {
+    const real sign = FMA(R(2), t, R(-1)), x = sign * z;
+    const real p = v_sigmoid(x), q = v_sigmoid(-x), l = v_softplus(-x);
+    const real bend = FMA(gamma * gamma * p, l, q * FMA(gamma, R(2) - l, R(1)));
+    return v_focal_scale(x, t, gamma, alpha) * p * bend * (sign * sign);
+}
+
+/* ---- rows with weights ----------------------------------------------------------------------- */
+
+static const void *loss_row(const void *at, ptrdiff_t ld, ptrdiff_t i) {
+    return at == NULL ? NULL : (const real *)at + i * ld;
+}
+
+/* Each row as it would be alone; one of weight 0 is not looked at. */
+static double weighted_rows(double (*loss)(const nnc_loss_args *), const nnc_loss_args *g) {
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        nnc_loss_args row = *g;
+        row.rows = 1, row.weights = NULL;
+        row.y = (real *)g->y + i * g->ldy;
+        row.dy = (real *)g->dy + i * g->lddy;
+        row.t = loss_row(g->t, g->ldt, i);
+        row.labels = g->labels ? g->labels + i : NULL;
+        row.scale = g->scale * g->weights[i];
+        if (g->weights[i] > 0)
+            sum += g->weights[i] * loss(&row);
+        else
+            for (ptrdiff_t j = 0; j < g->n; j++) ((real *)row.dy)[j] = 0;
+    }
+    return sum;
+}
+
+ALWAYS_INLINE real scale_of_row(const nnc_loss_args *g, ptrdiff_t i) {
+    return (real)(g->weights ? g->scale * g->weights[i] : g->scale);
+}
+
+/* ---- elementwise losses ---------------------------------------------------------------------- */
+
+#define PARAMETERS_OF(g) \
+    const real a = (real)g->a, b = (real)g->b; \
+    (void)a, (void)b;
+
 /* A single column is a sum in one register: the other partial sums stay +0. */
-#define NNC_LOSS(name, output, mean, value, slope, curve) \
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
     static double loss_column_##name(const nnc_loss_args *g) { \
         const real scale = (real)g->scale, *ys = g->y, *ts = g->t; \
+        PARAMETERS_OF(g) \
         real *dys = g->dy; \
         double sum = 0; \
         for (ptrdiff_t i = 0; i < g->rows; i++) { \
@@ -30,7 +124,9 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
     } \
     static double loss_##name(const nnc_loss_args *g) { \
         const real scale = (real)g->scale; \
+        PARAMETERS_OF(g) \
         double part[8] = {0}; \
+        if (g->weights) return weighted_rows(loss_##name, g); \
         if (g->n == 1) return loss_column_##name(g); \
         for (ptrdiff_t i = 0; i < g->rows; i++) { \
             const real *ys = (const real *)g->y + i * g->ldy, \
@@ -55,8 +151,9 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
         return fold_double(part); \
     } \
     static void curve_##name(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) { \
-        const real scale = (real)g->scale; \
+        PARAMETERS_OF(g) \
         for (ptrdiff_t i = 0; i < g->rows; i++) { \
+            const real scale = scale_of_row(g, i); \
             const real *ys = (const real *)g->y + i * g->ldy, \
                        *ts = (const real *)g->t + i * g->ldt, *rs = (const real *)r + i * ldr; \
             real *dys = (real *)g->dy + i * g->lddy; \
@@ -68,8 +165,13 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
             } \
         } \
     }
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
 #include "../tables/losses.def"
 #undef NNC_LOSS
+#undef NNC_ROW_LOSS
+
+/* ---- softmax and the losses of whole rows -----------------------------------------------------
+ */
 
 /* Partial results of one row, combined PAD columns at a time. */
 #define EACH_LANE for (int l = 0; l < PAD; l++)
@@ -180,27 +282,39 @@ static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t
 }
 
 /* -sum_j t_j log softmax(z)_j = sum_j t_j (log sum_i exp(z_i - max) - (z_j - max)), and
- * dz = softmax(z) sum_j t_j - t. A label is the row t with a single 1. The parts of a row: */
+ * dz = softmax(z) sum_j t_j - t. A label is the row t with a single 1. With label smoothing a, t
+ * stands for (1 - a) t + a / n, as in PyTorch. The parts of a row: */
 
 /* Its value, and the sum of its t. */
 ALWAYS_INLINE double entropy_of_row(const nnc_loss_args *g, ptrdiff_t i, real max, real log_sum,
                                     real *weight) {
     const real *z = (const real *)g->y + i * g->ldy;
-    *weight = R(1);
-    if (g->t == NULL) return (double)(log_sum - (z[g->labels[i]] - max));
-    const real *t = (const real *)g->t + i * g->ldt;
-    double row = 0, total = 0;
-    for (ptrdiff_t j = 0; j < g->n; j++) {
-        total += (double)t[j];
-        if (t[j] != 0) row += (double)t[j] * (double)(log_sum - (z[j] - max)); /* not 0 inf */
+    double row = 0, total = 0, all = 0;
+    if (g->t == NULL) {
+        row = (double)(log_sum - (z[g->labels[i]] - max));
+        total = 1;
+    } else {
+        const real *t = (const real *)g->t + i * g->ldt;
+        for (ptrdiff_t j = 0; j < g->n; j++) {
+            total += (double)t[j];
+            if (t[j] != 0) row += (double)t[j] * (double)(log_sum - (z[j] - max)); /* not 0 inf */
+        }
     }
     *weight = (real)total;
-    return row;
+    if (g->a == 0) return row;
+    for (ptrdiff_t j = 0; j < g->n; j++) all += (double)(log_sum - (z[j] - max));
+    *weight = (real)((1 - g->a) * total + g->a);
+    return (1 - g->a) * row + g->a / (double)g->n * all;
 }
 
 /* dz -= t, times scale. */
 ALWAYS_INLINE void subtract_targets(const nnc_loss_args *g, ptrdiff_t i, real scale) {
     real *dz = (real *)g->dy + i * g->lddy;
+    if (g->a != 0) {
+        const real each = (real)(g->a / (double)g->n) * scale;
+        for (ptrdiff_t j = 0; j < g->n; j++) dz[j] -= each;
+        scale *= (real)(1 - g->a);
+    }
     if (g->t == NULL) {
         dz[g->labels[i]] -= scale;
         return;
@@ -214,6 +328,7 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
     const real scale = (real)g->scale;
     double value = 0;
     ptrdiff_t i = 0;
+    if (g->weights) return weighted_rows(loss_cross_entropy, g);
     for (; n <= NARROW && i + 2 < g->rows; i += TEAM) {
         const ptrdiff_t size = min_size(TEAM, g->rows - i);
         real log_sum[TEAM], per[TEAM], weight[TEAM] = {0};
@@ -249,7 +364,61 @@ static void curve_cross_entropy(const nnc_loss_args *g, const void *r_, ptrdiff_
         fill_row(z, n);
         const real sum = exp_row(padded(n), z, dz, &max);
         entropy_of_row(g, i, max, R(0), &weight);
-        const real mean = dot_row(n, dz, r) / sum, per = weight * (real)g->scale / sum;
+        const real mean = dot_row(n, dz, r) / sum, per = weight * scale_of_row(g, i) / sum;
         for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] * per * (r[j] - mean);
+    }
+}
+
+/* sum_j t_j (log t_j - log softmax(z)_j), 0 log 0 = 0: the cross-entropy without the entropy of t,
+ * and so with its gradient. */
+static double loss_kl_divergence(const nnc_loss_args *g) {
+    if (g->weights) return weighted_rows(loss_kl_divergence, g);
+    double value = loss_cross_entropy(g);
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        const real *t = (const real *)g->t + i * g->ldt;
+        for (ptrdiff_t j = 0; j < g->n; j++)
+            if (t[j] != 0) value += (double)t[j] * (double)v_log(t[j]);
+    }
+    return value;
+}
+
+static void curve_kl_divergence(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) {
+    curve_cross_entropy(g, r, ldr);
+}
+
+/* Of n / 2 targets: y holds their means m and behind them the logarithms v of their variances.
+ * 1/2 (v + (m - t)^2 exp(-v)); Nix and Weigend 1994. */
+static double loss_gaussian_nll(const nnc_loss_args *g) {
+    const ptrdiff_t n = g->n / 2;
+    const real scale = (real)g->scale;
+    double part[8] = {0};
+    if (g->weights) return weighted_rows(loss_gaussian_nll, g);
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        const real *m = (const real *)g->y + i * g->ldy, *v = m + n,
+                   *t = (const real *)g->t + i * g->ldt;
+        real *dm = (real *)g->dy + i * g->lddy, *dv = dm + n;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const real d = m[j] - t[j], slope = d * v_exp(-v[j]);
+            dm[j] = slope * scale;
+            dv[j] = R(0.5) * FMA(-d, slope, R(1)) * scale;
+            part[j % 8] += (double)(R(0.5) * FMA(d, slope, v[j]));
+        }
+    }
+    return fold_double(part);
+}
+
+static void curve_gaussian_nll(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) {
+    const ptrdiff_t n = g->n / 2;
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        const real *m = (const real *)g->y + i * g->ldy, *v = m + n,
+                   *t = (const real *)g->t + i * g->ldt, *rm = (const real *)r + i * ldr,
+                   *rv = rm + n;
+        real *dm = (real *)g->dy + i * g->lddy, *dv = dm + n;
+        const real scale = scale_of_row(g, i);
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const real d = m[j] - t[j], e = v_exp(-v[j]), slope = d * e;
+            dm[j] = FMA(e, rm[j], -slope * rv[j]) * scale;
+            dv[j] = slope * FMA(R(0.5) * d, rv[j], -rm[j]) * scale;
+        }
     }
 }

@@ -21,7 +21,11 @@ int net_shapes(net_shape list[MAX_NETS]) {
     for (int loss = 0; loss < NNC_N_LOSSES; loss++) {
         NET({{5, 8, 7, 4}, {TANH, RELU, output_of(loss)}, loss, 0, 0});
         /* a softmax of one output would be constant */
-        NET({{3, 1 + (output_of(loss) == SOFTMAX)}, {output_of(loss)}, loss, 0, 0});
+        NET({{3, nnc_losses[loss].per_target + (output_of(loss) == SOFTMAX)},
+             {output_of(loss)},
+             loss,
+             0,
+             0});
     }
     NET({{20, 10}, {SOFTMAX}, NNC_LOSS_cross_entropy, 0, 1});
     NET({{5, 16, 3}, {NNC_ACT_softsign, SOFTMAX}, NNC_LOSS_cross_entropy, 1, 1});
@@ -72,7 +76,9 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
              nnc_acts[shape.acts[0] % NNC_N_ACTS].name,
              last == NNC_ACT_softmax ? "softmax" : nnc_acts[last].name, nnc_losses[shape.loss].name,
              shape.by_label ? " of labels" : "", shape.without_bias ? " without bias" : "");
-    n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0, 1, 0, NULL};
+    n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0, 1, 0, 0, 0, NULL, NULL, NULL};
+    n.plan.loss_a = nnc_losses[shape.loss].defaults[0];
+    n.plan.loss_b = nnc_losses[shape.loss].defaults[1];
     return n;
 }
 
@@ -94,7 +100,7 @@ void *fresh_work(const net *n, ptrdiff_t rows, nnc_use use) {
 
 nnc_samples fresh_samples(const net *n, ptrdiff_t rows, uint64_t seed) {
     const nnc_kernels *k = n->plan.kernels;
-    const ptrdiff_t n_in = inputs(n), n_out = outputs(n);
+    const ptrdiff_t n_in = inputs(n), n_out = outputs(n) / nnc_losses[n->plan.loss].per_target;
     nnc_samples s = {.rows = rows, .ldx = n_in + rows % 3, .ldt = n_out + rows % 2};
     const ptrdiff_t x_size = rows ? (rows - 1) * s.ldx + n_in : 0;
     const ptrdiff_t t_size = rows ? (rows - 1) * s.ldt + n_out : 0;
@@ -116,10 +122,12 @@ nnc_samples fresh_samples(const net *n, ptrdiff_t rows, uint64_t seed) {
 
 nnc_samples fresh_shuffled(const net *n, const nnc_samples *from) {
     const nnc_kernels *k = n->plan.kernels;
-    const ptrdiff_t rows = from->rows, n_in = inputs(n), n_out = outputs(n);
+    const ptrdiff_t rows = from->rows, n_in = inputs(n);
+    const ptrdiff_t n_out = outputs(n) / nnc_losses[n->plan.loss].per_target;
     nnc_samples s = {.rows = rows, .ldx = n_in + 1, .ldt = n_out + 2};
     char *x = fresh((size_t)((rows - 1) * s.ldx + n_in) * k->size), *t = NULL;
     int64_t *index = fresh((size_t)rows * sizeof *index), *labels = NULL;
+    double *weights = from->weights ? fresh((size_t)rows * sizeof *weights) : NULL;
     if (from->labels)
         labels = fresh((size_t)rows * sizeof *labels);
     else
@@ -131,12 +139,20 @@ nnc_samples fresh_shuffled(const net *n, const nnc_samples *from) {
         memcpy(at(k->dtype, x, to * s.ldx), at(k->dtype, from->x, i * from->ldx),
                (size_t)n_in * k->size);
         if (labels) labels[to] = from->labels[i];
+        if (weights) weights[to] = from->weights[i];
         if (t)
             memcpy(at(k->dtype, t, to * s.ldt), at(k->dtype, from->t, i * from->ldt),
                    (size_t)n_out * k->size);
     }
-    s.x = x, s.t = t, s.labels = labels, s.index = index;
+    s.x = x, s.t = t, s.labels = labels, s.index = index, s.weights = weights;
     return s;
+}
+
+void add_weights(nnc_samples *s) {
+    double *weights = fresh((size_t)s->rows * sizeof *weights);
+    for (ptrdiff_t i = 0; i < s->rows; i++)
+        weights[i] = i % 7 > 3 && s->rows > 2 ? 0 : uniform(77, (uint64_t)i, 0.2, 3);
+    s->weights = weights;
 }
 
 nnc_samples part_of(const net *n, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
@@ -150,6 +166,7 @@ nnc_samples part_of(const net *n, const nnc_samples *all, ptrdiff_t first, ptrdi
     s.x = at(type, all->x, first * all->ldx);
     if (all->t) s.t = at(type, all->t, first * all->ldt);
     if (all->labels) s.labels = all->labels + first;
+    if (all->weights) s.weights = all->weights + first;
     return s;
 }
 

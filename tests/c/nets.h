@@ -4,7 +4,7 @@
 
 #include "testing.h"
 
-enum { MAX_STEPS = 4, MAX_NETS = 40 };
+enum { MAX_STEPS = 4, MAX_NETS = 80 };
 
 typedef struct {
     ptrdiff_t widths[MAX_STEPS + 1]; /* of the input and of each step; 0 ends */
@@ -34,6 +34,8 @@ void *fresh_work(const net *n, ptrdiff_t rows, nnc_use use);
 nnc_samples fresh_samples(const net *n, ptrdiff_t rows, uint64_t seed);
 /* The same samples in another order behind an index that puts them right. */
 nnc_samples fresh_shuffled(const net *n, const nnc_samples *samples);
+/* Gives the rows weights: 0 for some, alone and in a row. */
+void add_weights(nnc_samples *samples);
 nnc_samples part_of(const net *n, const nnc_samples *samples, ptrdiff_t first, ptrdiff_t rows);
 
 /* An optimizer with the default hyper-parameters; its state is fresh and zero. */

@@ -48,7 +48,47 @@ static inline wide v_elliot(wide x) {
 }
 static inline wide v_sigmoid_slope(wide x) { return v_sigmoid(x) * v_sigmoid(-x); }
 static inline wide v_sech2(wide x) { return 1 / (W(cosh)(x) * W(cosh)(x)); }
-static inline wide v_logistic_loss(wide z, wide t) { return v_softplus(z) - z * t; }
+static inline wide v_positive(wide x) { return x < 0 ? 0 : x; }
+static inline wide v_square(wide x) { return x * x; }
+static inline wide v_clip(wide d, wide a) { return d > a ? a : d < -a ? -a : d; }
+static inline wide v_huber(wide d, wide a) {
+    return W(fabs)(d) > a ? a * W(fabs)(d) - a * a / 2 : d * d / 2;
+}
+static inline wide v_smooth_l1(wide d, wide a) { return v_huber(d, a) / a; }
+static inline wide v_log_cosh(wide d) {
+    const wide h = W(sinh)(W(fabs)(d) < 1 ? d / 2 : 0);
+    return W(fabs)(d) < 1 ? W(log1p)(2 * h * h)
+                          : W(fabs)(d) + W(log1p)(W(exp)(-2 * W(fabs)(d))) - W(log)(2);
+}
+static inline wide v_smoothed(wide t, wide smoothing) {
+    return t * (1 - smoothing) + smoothing / 2;
+}
+static inline wide v_binary(wide z, wide t, wide w) {
+    return w * t * v_softplus(-z) + (1 - t) * v_softplus(z);
+}
+static inline wide v_binary_slope(wide z, wide t, wide w) {
+    return (1 - t) * v_sigmoid(z) - w * t * v_sigmoid(-z);
+}
+static inline wide v_binary_curve(wide z, wide t, wide w) {
+    return (1 - t + w * t) * v_sigmoid_slope(z);
+}
+/* In p = s(x), x = z (2 t - 1); log p apart, since p may be 0. */
+static inline wide focal_weight(wide t, wide alpha) {
+    return alpha < 0 ? 1 : alpha * t + (1 - alpha) * (1 - t);
+}
+static inline wide v_focal(wide z, wide t, wide gamma, wide alpha) {
+    const wide x = (2 * t - 1) * z;
+    return focal_weight(t, alpha) * W(pow)(v_sigmoid(-x), gamma) * v_softplus(-x);
+}
+static inline wide v_focal_slope(wide z, wide t, wide gamma, wide alpha) {
+    const wide x = (2 * t - 1) * z, p = v_sigmoid(x), q = v_sigmoid(-x), l = v_softplus(-x);
+    return -(2 * t - 1) * focal_weight(t, alpha) * W(pow)(q, gamma) * (gamma * p * l + q);
+}
+static inline wide v_focal_curve(wide z, wide t, wide gamma, wide alpha) {
+    const wide x = (2 * t - 1) * z, p = v_sigmoid(x), q = v_sigmoid(-x), l = v_softplus(-x);
+    return (2 * t - 1) * (2 * t - 1) * focal_weight(t, alpha) * W(pow)(q, gamma) * p *
+           (gamma * gamma * p * l + gamma * q * (2 - l) + q);
+}
 
 wide expected_act(int act, wide x, wide a) {
     (void)a;
@@ -83,33 +123,41 @@ wide expected_derivative(int act, int order, wide x, wide a) {
     }
 }
 
-wide expected_loss(int loss, wide y, wide t) {
+wide expected_loss(int loss, wide y, wide t, wide a, wide b) {
+    (void)a, (void)b, (void)y, (void)t;
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope, curve) \
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
     case NNC_LOSS_##name: return value;
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
 #include "tables/losses.def"
 #undef NNC_LOSS
+#undef NNC_ROW_LOSS
     default: abort();
     }
 }
 
-wide expected_loss_slope(int loss, wide y, wide t) {
+wide expected_loss_slope(int loss, wide y, wide t, wide a, wide b) {
+    (void)a, (void)b, (void)y, (void)t;
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope, curve) \
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
     case NNC_LOSS_##name: return slope;
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
 #include "tables/losses.def"
 #undef NNC_LOSS
+#undef NNC_ROW_LOSS
     default: abort();
     }
 }
 
-wide expected_loss_curve(int loss, wide y, wide t) {
-    (void)y, (void)t;
+wide expected_loss_curve(int loss, wide y, wide t, wide a, wide b) {
+    (void)a, (void)b, (void)y, (void)t;
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope, curve) \
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
     case NNC_LOSS_##name: return curve;
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
 #include "tables/losses.def"
 #undef NNC_LOSS
+#undef NNC_ROW_LOSS
     default: abort();
     }
 }
@@ -178,6 +226,8 @@ static number times(nnc_dtype type, number a, number b) {
     return product;
 }
 
+static wide as_real(nnc_dtype type, double x) { return type == NNC_F32 ? (wide)(float)x : (wide)x; }
+
 /* ---- losses of one row -------------------------------------------------------------------- */
 
 void expected_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y) {
@@ -196,46 +246,100 @@ void expected_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y) {
     }
 }
 
-number expected_cross_entropy(nnc_dtype type, ptrdiff_t n, const number *z, const wide *t,
-                              int64_t label, wide scale, number *dz) {
+/* The targets of a row: values, or the label's single 1; smoothed. */
+static wide target_at(const wide *t, ptrdiff_t n, int64_t label, wide smoothing, ptrdiff_t j) {
+    return (1 - smoothing) * (t ? t[j] : j == label) + smoothing / (wide)n;
+}
+
+static number entropy_row(nnc_dtype type, ptrdiff_t n, const number *z, const wide *t,
+                          int64_t label, wide scale, wide smoothing, number *dz) {
     const wide eps = epsilon_of(type);
     number value = {0, 0};
     wide top = z[0].v, sum = 0, worst = 0, weight = 0;
     for (ptrdiff_t j = 0; j < n; j++) {
         if (z[j].v > top) top = z[j].v;
         if (z[j].e > worst) worst = z[j].e;
-        weight += t ? t[j] : j == label;
+        weight += target_at(t, n, label, smoothing, j);
     }
     for (ptrdiff_t j = 0; j < n; j++) sum += W(exp)(z[j].v - top);
     expected_softmax(type, n, z, dz);
     for (ptrdiff_t j = 0; j < n; j++) {
-        const wide tj = t ? t[j] : j == label, below = top - z[j].v;
+        const wide tj = target_at(t, n, label, smoothing, j), below = top - z[j].v;
         value.v += tj * (W(log)(sum) + below);
         value.e += W(fabs)(tj) * (2 * worst + eps * (4 * W(log)(sum) + 4 * below + (wide)n + 10));
         dz[j].e =
-            W(fabs)(scale) * (weight * (dz[j].e + 6 * eps * dz[j].v) + 2 * eps * W(fabs)(tj)) +
+            W(fabs)(scale) * (weight * (dz[j].e + 6 * eps * dz[j].v) + 4 * eps * W(fabs)(tj)) +
             4 * smallest_of(type);
         dz[j].v = scale * (weight * dz[j].v - tj);
     }
     return value;
 }
 
-/* An elementwise loss: from y, or from raw scores where it is fused. */
-static number elementwise_loss(nnc_dtype type, int loss, ptrdiff_t n, const number *y,
-                               const wide *t, wide scale, number *dy) {
+static number divergence_row(nnc_dtype type, ptrdiff_t n, const number *z, const wide *t,
+                             wide scale, number *dz) {
+    number value = entropy_row(type, n, z, t, 0, scale, 0, dz);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const wide own = t[j] > 0 ? t[j] * W(log)(t[j]) : 0;
+        value.v += own, value.e += 2 * epsilon_of(type) * W(fabs)(own);
+    }
+    return value;
+}
+
+static number gaussian_row(nnc_dtype type, ptrdiff_t n, const number *y, const wide *t, wide scale,
+                           number *dy) {
     const wide eps = epsilon_of(type);
     number value = {0, 0};
     for (ptrdiff_t j = 0; j < n; j++) {
-        const wide v = expected_loss(loss, y[j].v, t[j]);
-        const wide s = expected_loss_slope(loss, y[j].v, t[j]);
-        const wide size = W(fabs)(y[j].v) + W(fabs)(t[j]) + 1;
-        value.v += v;
-        value.e += W(fabs)(s) * y[j].e + y[j].e * y[j].e +
-                   4 * eps * (W(fabs)(v) + W(fabs)(y[j].v) * (1 + W(fabs)(t[j])) + 1);
-        dy[j].v = scale * s;
-        dy[j].e = scale * (2 * y[j].e + 4 * eps * (W(fabs)(s) + size)) + smallest_of(type);
+        const number m = y[j], v = y[n + j];
+        /* the largest that exp(-v) can be; it is rounded, and so is the difference */
+        const wide d = m.v - t[j], e = W(exp)(-v.v), most = W(exp)(v.e - v.v);
+        const wide far = W(fabs)(d) + m.e + eps * (W(fabs)(m.v) + W(fabs)(t[j]));
+        const wide off = far * most * (1 + 4 * eps) - W(fabs)(d) * e;
+        const wide off_square = far * far * most * (1 + 8 * eps) - d * d * e;
+        value.v += (v.v + d * d * e) / 2;
+        value.e += v.e + off_square + 4 * eps * (W(fabs)(v.v) + d * d * e);
+        dy[j] = (number){scale * d * e, scale * (off + 4 * eps * W(fabs)(d) * e)};
+        dy[n + j] =
+            (number){scale * (1 - d * d * e) / 2, scale * (off_square + 4 * eps * (1 + d * d * e))};
+        dy[j].e += smallest_of(type), dy[n + j].e += smallest_of(type);
     }
     return value;
+}
+
+/* An elementwise loss: from y, or from raw scores where it is fused. Where y may be a little off,
+ * so are value and slope: by what they are there. */
+static number elementwise_row(nnc_dtype type, int loss, ptrdiff_t n, const number *y, const wide *t,
+                              wide scale, wide a, wide b, number *dy) {
+    const wide eps = epsilon_of(type);
+    number value = {0, 0};
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const wide v = expected_loss(loss, y[j].v, t[j], a, b);
+        const wide s = expected_loss_slope(loss, y[j].v, t[j], a, b);
+        wide v_off = 0, s_off = 0;
+        for (int side = -1; side <= 1; side += 2) {
+            const wide beside = y[j].v + side * y[j].e;
+            v_off += W(fabs)(expected_loss(loss, beside, t[j], a, b) - v);
+            s_off += W(fabs)(expected_loss_slope(loss, beside, t[j], a, b) - s);
+        }
+        const wide size = W(fabs)(y[j].v) * (1 + W(fabs)(t[j])) + W(fabs)(t[j]) + 1;
+        const wide steep = 1 + a + W(fabs)(expected_loss_curve(loss, y[j].v, t[j], a, b));
+        value.v += v;
+        value.e += v_off + 4 * eps * (W(fabs)(v) + size * (1 + a));
+        dy[j].v = scale * s;
+        dy[j].e = scale * (s_off + 4 * eps * (W(fabs)(s) + size * steep)) + smallest_of(type);
+    }
+    return value;
+}
+
+number expected_loss_of_row(nnc_dtype type, int loss, ptrdiff_t n, const number *y, const wide *t,
+                            int64_t label, wide scale, double a, double b, number *dy) {
+    switch (loss) {
+    case NNC_LOSS_cross_entropy: return entropy_row(type, n, y, t, label, scale, a, dy);
+    case NNC_LOSS_kl_divergence: return divergence_row(type, n, y, t, scale, dy);
+    case NNC_LOSS_gaussian_nll: return gaussian_row(type, n / 2, y, t, scale, dy);
+    default:
+        return elementwise_row(type, loss, n, y, t, scale, as_real(type, a), as_real(type, b), dy);
+    }
 }
 
 /* ---- a network ---------------------------------------------------------------------------- */
@@ -346,6 +450,10 @@ static void backward(network *net, number *gradient, ptrdiff_t all_rows) {
     }
 }
 
+static wide weight_of_row(const nnc_samples *s, ptrdiff_t i) {
+    return s->weights ? (wide)s->weights[s->index ? s->index[i] : i] : 1;
+}
+
 number expected_run(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                     number *gradient) {
     network net = open_network(plan, theta);
@@ -353,27 +461,26 @@ number expected_run(const nnc_plan *plan, const void *theta, const nnc_samples *
     const layer_row *top = &net.rows[plan->n_steps - 1];
     const nnc_loss_info *info = &nnc_losses[plan->loss];
     const ptrdiff_t n = last->n_out;
-    const wide count = (wide)samples->rows * (info->mean == NNC_MEAN_ROWS ? 1 : (wide)n);
+    const ptrdiff_t targets = n / info->per_target;
+    wide count = 0;
+    for (ptrdiff_t i = 0; i < samples->rows; i++) count += weight_of_row(samples, i);
+    if (info->mean == NNC_MEAN_ELEMENTS) count *= (wide)targets;
     wide *t = zeroed((size_t)n, sizeof *t);
     number loss = {0, 0};
     for (ptrdiff_t i = 0; i < plan->n_params; i++) gradient[i] = (number){0, 0};
     for (ptrdiff_t i = 0; i < samples->rows; i++) {
         const ptrdiff_t row = samples->index ? (ptrdiff_t)samples->index[i] : i;
+        const wide weight = weight_of_row(samples, i);
+        if (weight == 0) continue;
         forward(&net, at(net.type, samples->x, row * samples->ldx));
-        for (ptrdiff_t j = 0; j < n && samples->t; j++)
+        for (ptrdiff_t j = 0; j < targets && samples->t; j++)
             t[j] = get(net.type, samples->t, row * samples->ldt + j);
-        number of_row;
-        if (plan->loss == NNC_LOSS_cross_entropy)
-            of_row = expected_cross_entropy(net.type, n, top->z, samples->t ? t : NULL,
-                                            samples->labels ? samples->labels[row] : -1, 1 / count,
-                                            top->d);
-        else if (info->output != NNC_OUTPUT_ANY)
-            of_row = elementwise_loss(net.type, plan->loss, n, top->z, t, 1 / count, top->d);
-        else {
-            of_row = elementwise_loss(net.type, plan->loss, n, top->y, t, 1 / count, top->d);
-            through_output(&net);
-        }
-        loss.v += of_row.v / count, loss.e += of_row.e / count;
+        const number of_row = expected_loss_of_row(
+            net.type, plan->loss, n, info->output != NNC_OUTPUT_ANY ? top->z : top->y,
+            samples->t ? t : NULL, samples->labels ? samples->labels[row] : -1, weight / count,
+            plan->loss_a, plan->loss_b, top->d);
+        if (info->output == NNC_OUTPUT_ANY) through_output(&net);
+        loss.v += weight * of_row.v / count, loss.e += weight * of_row.e / count;
         backward(&net, gradient, samples->rows);
     }
     loss.e += W(fabs)(loss.v) * (wide)(samples->rows * n + 4) * (wide)DBL_EPSILON;

@@ -12,9 +12,10 @@
 wide expected_act(int act, wide x, wide a);
 wide expected_slope(int act, wide x, wide y, wide a);
 wide expected_derivative(int act, int order, wide x, wide a);
-wide expected_loss(int loss, wide y, wide t); /* elementwise ones only */
-wide expected_loss_slope(int loss, wide y, wide t);
-wide expected_loss_curve(int loss, wide y, wide t);
+/* elementwise losses only */
+wide expected_loss(int loss, wide y, wide t, wide a, wide b);
+wide expected_loss_slope(int loss, wide y, wide t, wide a, wide b);
+wide expected_loss_curve(int loss, wide y, wide t, wide a, wide b);
 
 typedef struct {
     wide p, s[NNC_MAX_VECTORS];
@@ -27,11 +28,11 @@ typedef struct {
     wide v, e;
 } number;
 
-/* value[rows, n] of softmax, the loss of a row from raw scores and its gradient times `scale`:
- * from scores z with the errors given. t: values, or NULL and `label`. */
+/* softmax of a row, and the loss of a row with its gradient times `scale`, of outputs or raw scores
+ * with the errors given. t: values, or NULL and `label`. */
 void expected_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y);
-number expected_cross_entropy(nnc_dtype type, ptrdiff_t n, const number *z, const wide *t,
-                              int64_t label, wide scale, number *dz);
+number expected_loss_of_row(nnc_dtype type, int loss, ptrdiff_t n, const number *y, const wide *t,
+                            int64_t label, wide scale, double a, double b, number *dy);
 
 /* The mean loss, and its gradient [n_params]. */
 number expected_run(const nnc_plan *plan, const void *theta, const nnc_samples *samples,

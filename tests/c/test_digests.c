@@ -32,7 +32,11 @@ static int count_of(int kind) {
 }
 
 static const char *name_of(int kind, int i) {
-    return kind == 0 ? nnc_acts[i].name : kind == 1 ? nnc_losses[i].name : nnc_opts[i].name;
+    switch (kind) {
+    case 0: return nnc_acts[i].name;
+    case 1: return nnc_losses[i].name;
+    default: return nnc_opts[i].name;
+    }
 }
 
 /* Trains a network with this activation, loss or optimizer; hashes weights, losses, outputs. */
@@ -44,6 +48,7 @@ static uint64_t digest(const nnc_kernels *k, int kind, int which) {
         static const int outputs_of[] = {NNC_ACT_identity, NNC_ACT_sigmoid, NNC_ACT_softmax};
         shape.loss = which;
         shape.acts[2] = outputs_of[nnc_losses[which].output];
+        shape.widths[3] += shape.widths[3] % nnc_losses[which].per_target;
     }
     const int start = mark(), opt = kind == 2 ? which : NNC_OPT_momentum;
     net n = make_net(k, shape);

@@ -168,6 +168,13 @@ static void check_evaluate(const net *n, const void *theta, const nnc_samples *s
     release(start);
 }
 
+static int any_weight(const nnc_samples *s) {
+    int any = s->weights == NULL;
+    for (ptrdiff_t i = 0; i < s->rows && !any; i++)
+        any = s->weights[s->index ? s->index[i] : i] > 0;
+    return any;
+}
+
 /* nnc_train does what a loop of evaluate and update does; returns the bits of the parameters. */
 static void check_train(const net *n, const void *theta0, const nnc_samples *s, int opt,
                         ptrdiff_t batch, void *bits) {
@@ -186,8 +193,6 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
         nnc_train(&n->plan, thetas[0], gradient, &trained, s, batch, losses, &done,
                   fresh_work(n, s->rows < batch ? s->rows : batch, NNC_TRAIN), NULL, NULL);
     check(status == NNC_OK, "the status is %d", (int)status);
-    check(done == steps && trained.updates == steps, "%td steps, %lld updates done of %td", done,
-          (long long)trained.updates, steps);
     void *work = fresh_work(n, s->rows < batch ? s->rows : batch, NNC_TRAIN);
     int right = 1;
     for (ptrdiff_t i = 0; i < steps; i++) {
@@ -195,10 +200,14 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
         const nnc_samples part = part_of(n, s, first, rows);
         double loss, coef[NNC_MAX_COEF];
         nnc_evaluate(&n->plan, thetas[1], &part, &loss, gradient, work, NULL, NULL);
+        right &= !memcmp(&losses[i], &loss, sizeof loss);
+        if (!any_weight(&part)) continue; /* the loss is 0, and nothing changes */
         nnc_opt_coefficients((nnc_opt)opt, by_hand.hyper, ++by_hand.updates, coef);
         k->update[opt](n_params, thetas[1], gradient, by_hand.state, coef);
-        right &= !memcmp(&losses[i], &loss, sizeof loss);
     }
+    check(done == steps && trained.updates == by_hand.updates,
+          "%td steps of %td, %lld updates of %lld", done, steps, (long long)trained.updates,
+          (long long)by_hand.updates);
     check(right, "the losses differ from steps by hand");
     check(!memcmp(thetas[0], thetas[1], bytes), "the parameters differ from steps by hand");
     for (int v = 0; v < nnc_opts[opt].vectors; v++)
@@ -338,16 +347,17 @@ static void check_tuned(net *n, const void *theta0, const nnc_samples *s, int op
     release(start);
 }
 
-static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
+static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows, int with_weights) {
     const nnc_kernels *list[MAX_ISAS];
     const int isas = runnable(type, list), start = mark();
     net n = make_net(list[0], shape);
     link_net(&n);
-    where("%s, %td rows", n.name, rows);
+    where("%s, %td rows%s", n.name, rows, with_weights ? " with weights" : "");
     check(nnc_plan_check(&n.plan) == NNC_OK, "refused");
     const size_t outs = (size_t)(rows * outputs(&n)), n_params = (size_t)n.plan.n_params;
     const void *theta = fresh_theta(&n, 1);
-    const nnc_samples samples = fresh_samples(&n, rows, 10);
+    nnc_samples samples = fresh_samples(&n, rows, 10);
+    if (with_weights) add_weights(&samples);
     expectation e = {.gradient = zeroed(n_params, sizeof(number)),
                      .out = zeroed(outs, sizeof(number))};
     expected_predict(&n.plan, theta, samples.x, samples.ldx, rows, e.out);
@@ -356,7 +366,7 @@ static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
     check_sharpness(type, (ptrdiff_t)n_params, e.gradient, "gradient");
 
     const size_t size = size_of(type), bytes = (outs + 3 * n_params) * size + sizeof(double);
-    char *bits = zeroed(bytes, 1), *first = zeroed(bytes, 1);
+    char *bits = zeroed(bytes, 1), *first = zeroed(bytes, 1), *spare = zeroed(bytes, 1);
     static int turn; /* every rule, on nets of every kind */
     const int opt = (int)((rows + turn++) % NNC_N_OPTS);
     const ptrdiff_t batch = rows <= 7 ? 1 + rows / 3 : rows == 256 ? 1000 : rows == 257 ? 64 : 300;
@@ -373,10 +383,11 @@ static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
                     bits + (outs + n_params) * size + sizeof(double));
         check_tuned(&n, theta, rows % 2 ? &shuffled : &samples, (opt + 7) % NNC_N_OPTS, batch,
                     bits + (outs + 2 * n_params) * size + sizeof(double));
-        if (rows == 7) { /* row by row */
-            char *own = fresh(n_params * size);
-            check_train(&n, theta, &shuffled, (opt + 3) % NNC_N_OPTS, 1, own);
-            check_tuned(&n, theta, &samples, (opt + 11) % NNC_N_OPTS, 1, own);
+        if (rows == 7) { /* row by row, and batches of weight 0 */
+            check_train(&n, theta, &shuffled, (opt + 3) % NNC_N_OPTS, 1, spare);
+            check_train(&n, theta, &samples, opt, 1, spare);
+            check_train(&n, theta, &samples, opt, 3, spare);
+            check_tuned(&n, theta, &samples, (opt + 11) % NNC_N_OPTS, 1, spare);
         }
         release(here);
         if (!is_fused(list[i])) continue;
@@ -385,7 +396,7 @@ static void check_net(net_shape shape, nnc_dtype type, ptrdiff_t rows) {
         else
             check(!memcmp(first, bits, bytes), "other bits than %s", list[0]->isa);
     }
-    free(e.gradient), free(e.out), free(bits), free(first);
+    free(e.gradient), free(e.out), free(bits), free(first), free(spare);
     release(start);
 }
 
@@ -399,7 +410,9 @@ void test_networks(void) {
             for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
                 const int large = list[i].widths[1] > 100, biased = !list[i].without_bias;
                 if (!large || rows[r] == 7 || rows[r] == 257 || (biased && rows[r] == 600))
-                    check_net(list[i], (nnc_dtype)type, rows[r]);
+                    check_net(list[i], (nnc_dtype)type, rows[r], 0);
+                if (rows[r] == 1 || rows[r] == 7 || (!large && rows[r] == 257))
+                    check_net(list[i], (nnc_dtype)type, rows[r], 1);
             }
     }
     group("networks without rows");
@@ -461,4 +474,76 @@ void test_gradients(void) {
             check(largest > 1e-3, "all derivatives are nearly 0: %g", largest);
             release(start);
         }
+}
+
+/* ---- a loss that is not of the table -------------------------------------------------------- */
+
+typedef struct {
+    const nnc_kernels *kernels;
+    int calls, stop_at;
+} called;
+
+/* half_mse by its kernel, until it is told to stop. */
+static int call_half_mse(void *context, const nnc_loss_args *args, double *sum) {
+    called *c = context;
+    if (++c->calls == c->stop_at) return 1;
+    *sum = c->kernels->loss[NNC_LOSS_half_mse](args);
+    return 0;
+}
+
+void test_called_loss(void) {
+    enum { ROWS = 700, BATCH = 300, SMALL = 100 };
+    for (int type = 0; type < NNC_N_DTYPES; type++) {
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable((nnc_dtype)type, list);
+        group("called losses %s", type_names[type]);
+        for (int i = 0; i < 2 * isas; i++) {
+            const int start = mark(), small = i >= isas;
+            net own = make_net(list[i % isas], (net_shape){{4, small ? 5 : 120, 3},
+                                                           {NNC_ACT_tanh, NNC_ACT_tanh},
+                                                           NNC_LOSS_half_mse,
+                                                           0,
+                                                           0});
+            link_net(&own);
+            net table = own;
+            link_net(&table);
+            where("%s %s", list[i % isas]->isa, own.name);
+            called c = {list[i % isas], 0, 0};
+            own.plan.loss_call = call_half_mse, own.plan.loss_context = &c;
+            own.plan.loss = NNC_LOSS_mse; /* not looked at */
+            check(nnc_plan_check(&own.plan) == NNC_OK, "refused");
+            nnc_samples s = fresh_samples(&own, ROWS, 3);
+            add_weights(&s);
+            const size_t bytes = (size_t)own.plan.n_params * size_of((nnc_dtype)type);
+            void *mine = fresh_theta(&own, 2), *its = fresh_theta(&table, 2);
+            void *gradient = fresh(bytes), *before = fresh(bytes);
+            double losses[ROWS], want[ROWS];
+            ptrdiff_t done;
+            const ptrdiff_t batches[] = {BATCH, SMALL, 1};
+            for (int b = 0; b < 3; b++) {
+                nnc_optimizer a = fresh_optimizer(&own, NNC_OPT_sgd), o = a;
+                void *work = fresh_work(&table, batches[b], NNC_TRAIN);
+                check(nnc_train(&own.plan, mine, gradient, &a, &s, batches[b], losses, &done,
+                                fresh_work(&own, batches[b], NNC_TRAIN), NULL, NULL) == NNC_OK,
+                      "stopped");
+                nnc_train(&table.plan, its, gradient, &o, &s, batches[b], want, &done, work, NULL,
+                          NULL);
+                check(!memcmp(mine, its, bytes), "other parameters, batches of %td", batches[b]);
+                check(!memcmp(losses, want, (size_t)done * sizeof *losses), "other losses");
+            }
+            memcpy(before, mine, bytes);
+            c.calls = 0, c.stop_at = 2; /* the second block of the first batch */
+            nnc_optimizer a = fresh_optimizer(&own, NNC_OPT_sgd);
+            check(nnc_train(&own.plan, mine, gradient, &a, &s, BATCH, losses, &done,
+                            fresh_work(&own, BATCH, NNC_TRAIN), NULL, NULL) == NNC_STOPPED &&
+                      done == 0 && a.updates == 0,
+                  "not stopped, or %td steps done", done);
+            check(!memcmp(mine, before, bytes), "an unfinished step left a trace");
+            c.calls = 0;
+            check(nnc_evaluate(&own.plan, mine, &s, losses, NULL,
+                               fresh_work(&own, ROWS, NNC_EVALUATE), NULL, NULL) == NNC_STOPPED,
+                  "evaluate was not stopped");
+            release(start);
+        }
+    }
 }

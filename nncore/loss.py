@@ -1,0 +1,565 @@
+"""Losses: what they are, their parameters, and the user's own.
+
+`nncore.losses` holds them by name: ``nncore.losses["huber"]`` is a `Loss` with its default
+parameters. Formulas are of one element, in the output y (or the raw score z under a softmax or
+sigmoid that the loss contains), the target t and the parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import _core, names
+from .activation import _kernels, as_real
+
+# formula, the same as LaTeX, where the slope jumps and what is taken there, who means the same
+_TEXTS = {
+    "mse": ("(y - t)^2", "(y - t)^2", "", "torch MSELoss, Keras MeanSquaredError"),
+    "half_mse": (
+        "sum_j (y_j - t_j)^2 / 2", r"\frac{1}{2} \sum_j (y_j - t_j)^2", "",
+        "textbooks; scikit-learn's squared_error with one output",
+    ),
+    "mae": ("|y - t|", "|y - t|", "0 at y = t", "torch L1Loss, Keras MeanAbsoluteError"),
+    "huber": (
+        "d^2 / 2 if |d| <= delta else delta (|d| - delta / 2), d = y - t",
+        r"\frac{d^2}{2} \text{ if } |d| \le \delta \text{ else } \delta (|d| - \frac{\delta}{2}),"
+        r" \; d = y - t", "", "torch HuberLoss, Keras Huber",
+    ),
+    "smooth_l1": (
+        "d^2 / (2 beta) if |d| <= beta else |d| - beta / 2, d = y - t",
+        r"\frac{d^2}{2 \beta} \text{ if } |d| \le \beta \text{ else } |d| - \frac{\beta}{2}, \;"
+        r" d = y - t", "", "torch SmoothL1Loss",
+    ),
+    "log_cosh": ("log(cosh(y - t))", r"\ln \cosh(y - t)", "", "Keras LogCosh"),
+    "quantile": (
+        "q (t - y) if y < t else (1 - q) (y - t)",
+        r"q \, (t - y) \text{ if } y < t \text{ else } (1 - q) (y - t)",
+        "0 at y = t", "scikit-learn mean_pinball_loss",
+    ),
+    "hinge": ("max(1 - t y, 0)", r"\max(1 - t y, 0)", "0 at t y = 1", "Keras Hinge"),
+    "squared_hinge": ("max(1 - t y, 0)^2", r"\max(1 - t y, 0)^2", "", "Keras SquaredHinge"),
+    "poisson": (
+        "exp(y) - t y", r"e^y - t y", "",
+        "torch PoissonNLLLoss(log_input=True, full=False)",
+    ),
+    "binary_cross_entropy": (
+        "-pos_weight t log(s(z)) - (1 - t) log(s(-z)), s(z) = 1 / (1 + exp(-z)), "
+        "t moved to t (1 - label_smoothing) + label_smoothing / 2",
+        r"-w \, t \ln \sigma(z) - (1 - t) \ln \sigma(-z)", "",
+        "torch BCEWithLogitsLoss, Keras BinaryCrossentropy",
+    ),
+    "focal": (
+        "-c (1 - p)^gamma log(p), p = s(z) if t = 1 else s(-z), s(z) = 1 / (1 + exp(-z)), "
+        "c = alpha if t = 1 else 1 - alpha (c = 1 if alpha is None)",
+        r"-c \, (1 - p)^\gamma \ln p, \; p = \sigma((2 t - 1) z)", "",
+        "torchvision sigmoid_focal_loss; Lin et al. 2017",
+    ),
+    "cross_entropy": (
+        "-sum_j t_j log(p_j), p = softmax(z), "
+        "t_j moved to t_j (1 - label_smoothing) + label_smoothing / n",
+        r"-\sum_j t_j \ln p_j, \; p = \mathrm{softmax}(z)", "",
+        "torch CrossEntropyLoss, Keras CategoricalCrossentropy and SparseCategoricalCrossentropy",
+    ),
+    "kl_divergence": (
+        "sum_j t_j (log(t_j) - log(p_j)), p = softmax(z), 0 log(0) = 0",
+        r"\sum_j t_j (\ln t_j - \ln p_j), \; p = \mathrm{softmax}(z)", "",
+        'torch KLDivLoss(reduction="batchmean"), Keras KLDivergence',
+    ),
+    "gaussian_nll": (
+        "(v + (m - t)^2 exp(-v)) / 2, outputs m_1 .. m_n, v_1 .. v_n",
+        r"\frac{1}{2} (v + (m - t)^2 e^{-v})", "",
+        "torch GaussianNLLLoss(full=False) with var = exp(v); Nix and Weigend 1994",
+    ),
+}  # fmt: skip
+
+# What a parameter may be: a test, and how it is said.
+_LIMITS = {
+    "delta": (lambda v: 1e-30 <= v <= 1e30, "between 1e-30 and 1e30"),
+    "beta": (lambda v: 1e-30 <= v <= 1e30, 'between 1e-30 and 1e30; with beta = 0 it is "mae"'),
+    "q": (lambda v: 0 < v < 1, "between 0 and 1, both excluded"),
+    "pos_weight": (lambda v: 1e-30 <= v <= 1e30, "between 1e-30 and 1e30"),
+    "label_smoothing": (lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    "gamma": (lambda v: 0 <= v <= 1e4, "between 0 and 10000"),
+    "alpha": (lambda v: 0 <= v <= 1, "None, or between 0 and 1"),
+}
+_NONE = -1.0  # what the engine has for alpha=None
+
+
+class Loss:
+    """A loss with its parameters.
+
+    Parameters
+    ----------
+    name : str
+        A key of `nncore.losses`, an alias, or a name given to `nncore.register_loss`.
+    **parameters : float
+        "huber" has ``delta``, "smooth_l1" ``beta``, "quantile" ``q``, "cross_entropy"
+        ``label_smoothing``, "binary_cross_entropy" ``pos_weight`` and ``label_smoothing``, "focal"
+        ``gamma`` and ``alpha``.
+
+    Attributes
+    ----------
+    name : str
+    parameters : dict
+        All parameters; each is an attribute too, such as ``loss.delta``.
+    output : {"sigmoid", "softmax"} or None
+        The output activation that the loss contains: it is computed from the raw scores before it,
+        without overflow and cancellation. None: it takes the outputs of any activation.
+    mean : {"elements", "rows"}
+        What `Network` takes the mean over: all elements, or the rows, after a sum over each row.
+    per_target : int
+        Outputs for each target: 2 for "gaussian_nll", whose outputs are n means and, behind them,
+        n logarithms of variances.
+    formula, latex : str
+        The loss of one element, or of one row where there is a sum.
+    kinks : str
+        Where the slope jumps, and what it is taken to be there.
+    elsewhere : str
+        Which other libraries' losses give the same number.
+    aliases : tuple of str
+        Other names that are understood.
+
+    Notes
+    -----
+    Equal to another loss of the same name and parameters; with default parameters also to its name.
+    It cannot be changed.
+
+    `value`, `gradient` and `hessian_vector` are the engine's own kernels. With fused multiply-add
+    and arguments of float32 or float64, values are within 8 eps (|value| + |z| + 1) of the true
+    ones for "binary_cross_entropy", "focal", "cross_entropy" and "kl_divergence", and within 8 eps
+    of the sum of their terms' sizes for the others.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> huber = nncore.Loss("huber", delta=0.5)
+    >>> huber
+    Loss('huber', delta=0.5)
+    >>> huber.value([0.0, 0.3, 4.0], 0.0)
+    array([0.   , 0.045, 1.875])
+    >>> huber.gradient([0.0, 0.3, 4.0], 0.0)
+    array([0. , 0.3, 0.5])
+    >>> net = nncore.Network(3, nncore.Dense(1), loss=huber)
+    >>> net.loss.delta
+    0.5
+    """
+
+    def __init__(self, name, **parameters):
+        name = names.look_up("loss", name, [*_core.LOSSES, *_own], names.LOSS_ALIASES)
+        own = _own.get(name)
+        row = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
+        texts = _TEXTS.get(name) or (own.formula, "", "", "")
+        put = self.__dict__.update
+        put(name=name, _parameters=_checked(name, row["hyper"], parameters), _functions=own)
+        put(output=row["output"], mean=row["mean"], per_target=row["per_target"])
+        put(zip(("formula", "latex", "kinks", "elsewhere"), texts, strict=True))
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"a Loss cannot be changed: make another, Loss({self.name!r}, ...)")
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["_parameters"][name]
+        except KeyError:
+            raise AttributeError(f"Loss has no attribute {name!r}") from None
+
+    @property
+    def parameters(self):
+        return dict(self._parameters)
+
+    @property
+    def aliases(self):
+        return tuple(a for a, target in names.LOSS_ALIASES.items() if target == self.name)
+
+    @property
+    def values(self):
+        """The parameters as the engine takes them, in the order of its table."""
+        return tuple(_NONE if v is None else v for v in self._parameters.values())
+
+    @property
+    def of_rows(self):
+        """None, or of a registered loss, the function of (y, t) that an engine calls."""
+        return self._functions and self._functions.of_rows
+
+    def config(self):
+        """Return what makes this loss again, as JSON values: its name, if all else is default."""
+        if self == self.name:
+            return self.name
+        return {"type": self.name, **self._parameters}
+
+    def __repr__(self):
+        return f"Loss({', '.join([repr(self.name), *self._changed()])})"
+
+    def __str__(self):
+        return f"{self.name}({', '.join(self._changed())})" if self._changed() else self.name
+
+    def _changed(self):
+        default = _defaults(self.name)
+        return [f"{n}={v!r}" for n, v in self._parameters.items() if v != default[n]]
+
+    def __eq__(self, other):
+        if isinstance(other, str):
+            return self.name == other and not self._changed()
+        if not isinstance(other, Loss):
+            return NotImplemented
+        return (self.name, self.parameters, self._functions) == (
+            other.name, other.parameters, other._functions,
+        )  # fmt: skip
+
+    def __hash__(self):
+        changed = self._changed()
+        return hash((self.name, *changed) if changed else self.name)
+
+    def __reduce__(self):
+        return _make, (self.name, self.parameters)
+
+    def _repr_latex_(self):
+        return f"${self.latex}$" if self.latex else None
+
+    # ---- to look at ----
+
+    def value(self, y, t):
+        """Return the loss of each element, or of each row where it is of a whole row; no mean.
+
+        Parameters
+        ----------
+        y : array_like
+            Outputs; or raw scores, where ``output`` is not None. float32 is computed in float32,
+            all else in float64.
+        t : array_like
+            Targets. They are not checked against what training would accept.
+            Elementwise losses: any shapes that broadcast. Losses of rows ("cross_entropy",
+            "kl_divergence", "gaussian_nll", and registered ones): `y` of shape (n_rows, n) or, for
+            one row, (n,), and rows of `t` likewise; or integer labels for "cross_entropy".
+
+        Returns
+        -------
+        numpy.ndarray or a NumPy number
+
+        Examples
+        --------
+        >>> import nncore
+        >>> float(nncore.losses["cross_entropy"].value([0.0, 0.0], 1))
+        0.6931471805599453
+        """
+        y, t, shape = self._arguments(y, t)
+        if self._functions:
+            values = self._functions.of_rows(y, t)[0]
+        else:
+            values = np.empty(len(y))
+            _kernels(y.dtype).loss_values(self.name, y, t, values, self.values)
+        values = values.astype(y.dtype).reshape(shape[:-1] if self._is_of_rows() else shape)
+        return values if values.ndim else values[()]
+
+    def gradient(self, y, t):
+        """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean."""
+        y, t, shape = self._arguments(y, t)
+        gradient = np.empty_like(y)
+        if self._functions:
+            gradient[...] = self._functions.of_rows(y, t)[1]
+        else:
+            _kernels(y.dtype).loss(self.name, y, t, gradient, 1.0, self.values)
+        gradient = gradient.reshape(shape)
+        return gradient if gradient.ndim else gradient[()]
+
+    def hessian_vector(self, y, t, v):
+        """Return the second derivative of `value` with respect to `y`, times `v`, shaped as `y`.
+
+        For an elementwise loss that is the curvature of each element times `v`.
+        """
+        if self._functions:
+            raise ValueError(f"{self.name} was registered without a second derivative")
+        y, t, shape = self._arguments(y, t)
+        v = np.ascontiguousarray(np.broadcast_to(v, shape).reshape(y.shape), y.dtype)
+        product = np.empty_like(y)
+        _kernels(y.dtype).loss_curve(self.name, y, t, v, product, 1.0, self.values)
+        product = product.reshape(shape)
+        return product if product.ndim else product[()]
+
+    def _is_of_rows(self):
+        return bool(self._functions) or self.name in _OF_ROWS
+
+    def _arguments(self, y, t):
+        """(y, t) as the kernels take them, and the shape of y that stands for both."""
+        y = as_real(y)
+        if not self._is_of_rows():
+            y, t = np.broadcast_arrays(y, np.asarray(as_real(t), y.dtype))
+            shape = y.shape
+            y, t = (np.ascontiguousarray(a).reshape(-1, 1) for a in (y, t))
+            return y, t, shape
+        shape = y.shape
+        if y.ndim not in (1, 2) or y.shape[-1] == 0 or y.shape[-1] % self.per_target:
+            raise ValueError(f"{self.name} takes rows of y, got shape {shape}")
+        y = y.reshape(-1, shape[-1])
+        t = np.asarray(t)
+        if self.name == "cross_entropy" and t.ndim == len(shape) - 1:
+            if t.dtype.kind not in "iu" or t.size != len(y):
+                raise ValueError(f"expected {len(y)} integer labels, got {t.dtype} {t.shape}")
+            t = np.ascontiguousarray(t.reshape(-1), np.int64)
+            if t.size and not (t.min() >= 0 and t.max() < shape[-1]):
+                raise ValueError(f"labels must be in 0..{shape[-1] - 1}, got {t.min()}..{t.max()}")
+            return y, t, shape
+        wanted = (*shape[:-1], shape[-1] // self.per_target)
+        if t.shape != wanted:
+            raise ValueError(f"t has shape {t.shape}; expected {wanted} for y of shape {shape}")
+        return y, np.ascontiguousarray(as_real(t), y.dtype).reshape(len(y), -1), shape
+
+
+_OF_ROWS = ("cross_entropy", "kl_divergence", "gaussian_nll")
+_OWN_ROW = {"output": None, "per_target": 1, "hyper": {}}
+
+
+def _defaults(name):
+    hyper = _core.LOSSES[name]["hyper"] if name in _core.LOSSES else {}
+    return {n: None if n == "alpha" and v == _NONE else v for n, v in hyper.items()}
+
+
+def _checked(name, hyper, parameters):
+    """All parameters of a loss, in the order of the engine's table."""
+    values = _defaults(name)
+    for parameter, value in parameters.items():
+        if parameter not in hyper:
+            has = f"only {' and '.join(hyper)}" if hyper else "none"
+            raise TypeError(f"{name} has no parameter {parameter!r}, {has}")
+        fits, wanted = _LIMITS[parameter]
+        if value is None and parameter == "alpha":
+            values[parameter] = None
+            continue
+        try:
+            if isinstance(value, (bool, str, bytes)):
+                raise TypeError
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not fits(number):
+            raise ValueError(f"{parameter} of {name} must be {wanted}, got {value!r}")
+        values[parameter] = number
+    return values
+
+
+def _make(name, parameters):
+    return Loss(name, **parameters)
+
+
+def from_config(config):
+    """Return the loss that `Loss.config` describes."""
+    parameters = dict(config) if isinstance(config, dict) else {"type": config}
+    name = parameters.pop("type")
+    if isinstance(name, str) and name.isidentifier() and name not in losses:
+        try:
+            names.look_up("loss", name, losses, names.LOSS_ALIASES)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} A loss of your own has to be registered first, by nncore.register_loss."
+            ) from None
+    return Loss(name, **parameters)
+
+
+TWO_CLASSES = (
+    'For two classes use Dense(1, "sigmoid") and binary_cross_entropy; for more, one output per '
+    'class, such as Dense(3, "softmax").'
+)
+
+
+def choose_loss(loss, output, n_out):
+    """Return the `Loss` of a network, checked against its output activation; None: the default."""
+    if loss is None:
+        fused = {row["output"]: name for name, row in reversed(_core.LOSSES.items())}
+        return Loss(fused.get(output, "mse") if output else "mse")
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        raise ValueError('loss is a class; write nncore.Loss("mse") with a name')
+    if not isinstance(loss, Loss):
+        loss = Loss(loss)
+    if loss.output not in (None, output):
+        one = loss.output == "softmax" and n_out == 1
+        fix = TWO_CLASSES if one else f'Use Dense({n_out}, "{loss.output}").'
+        raise ValueError(
+            f'{loss.name} needs a "{loss.output}" output, but the last layer is "{output}": the '
+            f"two are computed together, from the raw scores. {fix}"
+        )
+    if n_out % loss.per_target:
+        raise ValueError(
+            f"{loss.name} needs a mean and the logarithm of a variance for each target, so an even "
+            f"number of outputs; the last layer has {n_out}. Use Dense({2 * n_out}) for {n_out} "
+            f"target{'s' if n_out > 1 else ''}."
+        )
+    return loss
+
+
+class Losses(Mapping):
+    """All losses by name, with default parameters; an alias finds its loss too.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> list(nncore.losses)[:15]
+    ['mse', 'half_mse', 'mae', 'huber', 'smooth_l1', 'log_cosh', 'quantile', 'hinge', \
+'squared_hinge', 'poisson', 'binary_cross_entropy', 'focal', 'cross_entropy', 'kl_divergence', \
+'gaussian_nll']
+    >>> nncore.losses["pinball"].formula
+    'q (t - y) if y < t else (1 - q) (y - t)'
+    """
+
+    def __getitem__(self, name):
+        return Loss(name)
+
+    def __contains__(self, name):
+        return name in _core.LOSSES or name in _own or name in names.LOSS_ALIASES
+
+    def __iter__(self):
+        return iter([*_core.LOSSES, *_own])
+
+    def __len__(self):
+        return len(_core.LOSSES) + len(_own)
+
+    def __repr__(self):
+        return f"<losses: {', '.join(self)}>"
+
+
+losses = Losses()
+
+# ---- the user's own ------------------------------------------------------------------------------
+
+
+class _Own:
+    """A registered loss: its functions, and what its mean is over."""
+
+    def __init__(self, name, value, gradient):
+        self.name, self.value, self.gradient = name, value, gradient
+        self.mean = "rows"
+        self.formula = (getattr(value, "__doc__", None) or f"{name}(y, t)").strip().split("\n")[0]
+
+    def of_rows(self, y, t):
+        """The values of the rows in float64, and their gradients; means over the elements of a row,
+        where it is of elements."""
+        values = np.asarray(self.value(y.copy(), t.copy()))  # it may change its own
+        wanted = y.shape if self.mean == "elements" else y.shape[:1]
+        if values.shape != wanted:
+            raise ValueError(
+                f"value of {self.name!r} returned shape {values.shape} for y of shape {y.shape}; "
+                f"expected {wanted}"
+            )
+        gradient = np.asarray(self.gradient(y, t))
+        if gradient.shape != y.shape:
+            raise ValueError(
+                f"gradient of {self.name!r} returned shape {gradient.shape}; expected that of y, "
+                f"{y.shape}"
+            )
+        values = values.astype(np.float64)
+        if self.mean == "elements":
+            return values.mean(axis=1), gradient / y.shape[1]
+        return values, gradient
+
+
+_own: dict[str, _Own] = {}
+
+
+def register_loss(name, value, gradient, *, points=None):
+    """Make a loss of your own from two NumPy functions, and check its gradient.
+
+    Parameters
+    ----------
+    name : str
+        Its name from now on, for `Network` and `Loss`. One that was registered before is replaced,
+        for networks made from then on.
+    value : callable
+        ``value(y, t)`` of outputs and targets, both (n_rows, n): the loss of each element, (n_rows,
+        n), whose mean is over all elements; or of each row, (n_rows,), whose mean is over the rows.
+        A row's values must not depend on the other rows.
+    gradient : callable
+        ``gradient(y, t)``: the derivative of the value with respect to y, (n_rows, n). Where the
+        value has kinks, any slope between those on both sides.
+    points : tuple (y, t), optional
+        Outputs and targets to check the gradient at, (n_rows, n). By default normal numbers; give
+        some if your loss needs others, such as positive targets.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If the gradient is not the derivative of the value: the message has the point, what
+        `gradient` gives there, and the central difference of `value`.
+
+    Notes
+    -----
+    The functions get arrays of the network's dtype and are called for each block of up to 256 rows.
+    An exception in them ends training and is raised as it is; the network is as after the last
+    whole step. A file that names a registered loss can be loaded where it is registered.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nncore
+    >>> cauchy = nncore.register_loss(
+    ...     "cauchy", lambda y, t: np.log1p((y - t) ** 2),
+    ...     lambda y, t: 2 * (y - t) / (1 + (y - t) ** 2))
+    >>> net = nncore.Network(2, nncore.Dense(1), loss="cauchy")
+    >>> nncore.register_loss("wrong", lambda y, t: (y - t) ** 2, lambda y, t: y - t)
+    Traceback (most recent call last):
+        ...
+    ValueError: gradient of 'wrong' disagrees with value: at y = 0.126, t = 1.37 \
+(row 0, column 0) gradient gives -1.24, the central difference is -2.48
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"the name of a loss must be an identifier, got {name!r}")
+    if name in _core.LOSSES or name in names.LOSS_ALIASES:
+        raise ValueError(f"{name!r} is a loss of nncore; choose another name")
+    for what, function in (("value", value), ("gradient", gradient)):
+        if not callable(function):
+            raise TypeError(f"{what} of {name!r} must be a function of (y, t), got {function!r}")
+    own = _Own(name, value, gradient)
+    _check_gradient(own, *_points(points))
+    _own[name] = own
+    return Loss(name)
+
+
+def _points(points):
+    if points is None:
+        rng = np.random.default_rng(0)
+        return rng.standard_normal((7, 3)), rng.standard_normal((7, 3))
+    try:
+        y, t = (np.array(p, np.float64, ndmin=2) for p in points)
+    except (TypeError, ValueError):
+        raise ValueError("points must be a tuple (y, t) of arrays of numbers") from None
+    if y.shape != t.shape or y.ndim != 2 or y.size == 0:
+        raise ValueError(f"points must be y and t of one shape, got {y.shape} and {t.shape}")
+    return y, t
+
+
+def _check_gradient(own, y, t):
+    """Raise where the gradient is not the central difference of the value."""
+
+    def values(y, t):
+        return np.asarray(own.value(y.copy(), t.copy()))
+
+    first = values(y, t)
+    own.mean = "elements" if first.shape == y.shape else "rows"
+    gradient = own.of_rows(y.copy(), t.copy())[1] * (y.shape[1] if own.mean == "elements" else 1)
+    if not (np.isfinite(first).all() and np.isfinite(gradient).all()):
+        raise ValueError(
+            f"{own.name!r} is not finite at the points where it is checked; give points=(y, t) "
+            "that it is made for"
+        )
+    if len(y) > 1 and not np.allclose(values(y[1:], t[1:]), first[1:], rtol=1e-9, atol=1e-12):
+        raise ValueError(f"a row's value of {own.name!r} depends on the other rows")
+    for j in range(y.shape[1]):
+        h = 6e-6 * np.maximum(1, np.abs(y[:, j]))
+        above, below = y.copy(), y.copy()
+        above[:, j] += h
+        below[:, j] -= h
+        rise = (values(above, t) - values(below, t)).reshape(len(y), -1).sum(axis=1)
+        difference = rise / (above[:, j] - below[:, j])
+        wrong = np.abs(difference - gradient[:, j]) > 1e-5 * (1 + np.abs(difference))
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise ValueError(
+                f"gradient of {own.name!r} disagrees with value: at y = {y[i, j]:.3g}, "
+                f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.3g}, "
+                f"the central difference is {difference[i]:.3g}"
+            )
