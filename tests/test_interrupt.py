@@ -220,6 +220,7 @@ def test_a_handler_sees_the_network_as_it_is_and_may_change_it():
 
     def handler(*_):
         if not copies and network._engine.n_updates > 0:  # a busy machine may not be there yet
+            signal.setitimer(signal.ITIMER_REAL, 0)
             copies.append(network.copy())
             network.layers[1].b[:] = 1000
 
