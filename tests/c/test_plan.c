@@ -235,7 +235,7 @@ static nnc_optimizer tune(net *n, tuned *t, int opt, ptrdiff_t rows, ptrdiff_t s
                          .rate = 0.5 + s,
                          .l1 = s % 2 ? 0.002 : 0,
                          .l2 = s % 3 ? 0 : 0.01,
-                         .max_norm = s % 2 ? 0 : 0.9};
+                         .max_norm = s % 2 ? 0 : 0.3};
     for (ptrdiff_t i = 0; i < steps; i++) t->rates[i] = 0.02 / (double)(1 + i);
     n->plan.tuning = t->tuning, o.rates = t->rates;
     o.decay = 0.3, o.weight = 0.25;
