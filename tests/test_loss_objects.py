@@ -359,6 +359,24 @@ def test_an_error_stops_training_after_the_last_whole_step(registered, backend, 
     network.fit(X, y, verbose=False)  # it is usable
 
 
+def test_a_registered_loss_has_first_derivatives_alone(registered):
+    registered("mine", square, square_slope)
+    X, y = np.random.default_rng(0).standard_normal((2, 5, 2))
+    for backend in ("auto", "reference"):
+        network = Network(2, Dense(3, "tanh"), Dense(2), loss="mine", dtype="float64", seed=0,
+                          backend=backend)  # fmt: skip
+        assert nncore.check_gradients(network, X, y)
+        losses, gradients = network.sample_gradients(X, y)
+        np.testing.assert_allclose(losses, square(network.predict(X), y).mean(1), rtol=1e-12)
+        np.testing.assert_allclose(
+            gradients.mean(0), network.loss_and_gradient(X, y)[1], atol=1e-14
+        )
+        with pytest.raises(ValueError, match="mine was registered without a second derivative"):
+            network.hessian(X, y)
+        with pytest.raises(ValueError, match="mine was registered without a second derivative"):
+            network.hessian_vector_product(X, y, network.theta)
+
+
 def test_functions_get_copies(registered):
     """What they keep stays theirs, and what they change is not the network's."""
     kept = []

@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from nncore import Adam, Dense, Loss, Network, _core
+import nncore
+from nncore import Adam, Dense, Loss, Network, _core, reference
 
 from .checks import assert_same_bits, noise
 from .test_losses import draw
@@ -156,6 +157,33 @@ def test_the_engine_and_the_reference_agree(loss, batch_size, dtype, isa):
     np.testing.assert_allclose(networks[0].theta, networks[1].theta, atol=rest)
 
 
+@BACKENDS
+def test_the_loss_of_an_epoch_is_weighted_by_its_batches(backend):
+    """With next to no learning, it is the weighted loss of the data, in whatever order."""
+    X, y = samples("mse", 101)
+    w = np.where(np.arange(101) % 3 == 0, 0, np.arange(101.0))
+    network = make("mse", backend=backend, optimizer=nncore.SGD(1e-12))
+    loss = network.evaluate(X, y, sample_weight=w)["loss"]
+    for batch_size in (2, 16, 101):
+        history = network.fit(X, y, sample_weight=w, batch_size=batch_size, epochs=2, verbose=False)
+        assert history["loss"] == [pytest.approx(loss, rel=1e-9)] * 2
+
+
+@pytest.mark.parametrize("name", _core.LOSSES)
+def test_the_reference_does_not_look_at_rows_of_weight_0(name):
+    y, t = draw(name, (4, 4), np.float64)
+    w, kept = np.array([1.0, 0.0, 2.0, 0.0]), [0, 2]
+    expected = reference.LOSSES[name].value(y[kept], t[kept], w=w[kept])
+    slopes = reference.LOSSES[name].gradient(y[kept], t[kept], w=w[kept])
+    y[1], y[3] = np.inf, np.nan
+    with np.errstate(all="ignore"):
+        value = reference.LOSSES[name].value(y, t, w=w)
+        gradient = reference.LOSSES[name].gradient(y, t, w=w)
+    assert value == pytest.approx(expected, rel=1e-14)
+    np.testing.assert_allclose(gradient[kept], slopes, rtol=1e-14)
+    assert (gradient[[1, 3]] == 0).all()
+
+
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "binary_cross_entropy", "huber"])
 def test_one_row_at_a_time(loss, dtype, isa):
     """Rows of weight 0 are left out, bit by bit; others count alike."""
@@ -206,6 +234,27 @@ def test_any_number_of_threads(loss, dtype):
         results.append(network.theta.copy())
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])
+
+
+@EVERY
+@BACKENDS
+def test_other_derivatives_have_weights(loss, backend):
+    """By the inputs and of second order: rows twice, or weight 2."""
+    X, y = samples(loss, 12)
+    w = np.arange(12) % 3
+    network = make(loss, backend=backend)
+    X2, y2, v = np.repeat(X, w, axis=0), np.repeat(y, w, axis=0), noise(network.n_params, float, 5)
+    by_inputs = network.input_gradient(X, y, sample_weight=w)
+    assert (by_inputs[w == 0] == 0).all()
+    repeated = network.input_gradient(X2, y2)
+    close(by_inputs[w > 0], repeated[np.cumsum(w)[w > 0] - 1] * w[w > 0, None], "float64")
+    rest = 1e-8 if backend == "reference" else 1e-13  # its second derivatives are differences
+    product = network.hessian_vector_product(X, y, v, sample_weight=w)
+    expected = network.hessian_vector_product(X2, y2, v)
+    np.testing.assert_allclose(product, expected, atol=rest * (1 + np.abs(expected).max()))
+    if loss == "mse":
+        H = network.hessian(X, y, sample_weight=w)
+        np.testing.assert_allclose(H @ v, product, atol=max(rest, 1e-12))
 
 
 # --- Accuracy and classes -------------------------------------------------------------------------

@@ -47,7 +47,8 @@ static inline wide v_elliot(wide x) {
     return x < 0 ? r : 1 - r;
 }
 static inline wide v_sigmoid_slope(wide x) { return v_sigmoid(x) * v_sigmoid(-x); }
-static inline wide v_sech2(wide x) { return 1 / (W(cosh)(x) * W(cosh)(x)); }
+/* In two factors, as above. */
+static inline wide v_sech2(wide x) { return 1 / W(cosh)(x) * (1 / W(cosh)(x)); }
 static inline wide v_positive(wide x) { return x < 0 ? 0 : x; }
 static inline wide v_square(wide x) { return x * x; }
 static inline wide v_clip(wide d, wide a) { return d > a ? a : d < -a ? -a : d; }
