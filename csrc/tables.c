@@ -4,8 +4,11 @@
 
 #include "nnc.h"
 
+#define NNC_LIST(...) {__VA_ARGS__}
+
 const nnc_act_info nnc_acts[NNC_N_ACTS] = {
-#define NNC_ACT(name, keeps, f, slope, a, df, d2f) {#name, NNC_KEEPS_##keeps, a},
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
+    {#name, NNC_KEEPS_##keeps, names, defaults},
 #include "tables/activations.def"
 #undef NNC_ACT
 };
@@ -17,8 +20,6 @@ const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
 #undef NNC_LOSS
     [NNC_LOSS_cross_entropy] = {"cross_entropy", NNC_OUTPUT_softmax, NNC_MEAN_ROWS},
 };
-
-#define NNC_LIST(...) {__VA_ARGS__}
 
 const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \

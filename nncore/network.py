@@ -71,9 +71,9 @@ class Network(Derivatives, _core.Predictor):
         The layers in order, such as `Dense`.
     loss : str, optional
         "mse" (mean over all elements), "half_mse" (half the sum over outputs, mean over rows),
-        "cross_entropy" (of a "softmax" output) or "binary_cross_entropy" (of a "sigmoid" one).
-        By default what the last activation asks for: cross_entropy after softmax,
-        binary_cross_entropy after sigmoid, otherwise mse.
+        "cross_entropy" (of a "softmax" or "log_softmax" output) or "binary_cross_entropy" (of a
+        "sigmoid" one). By default what the last activation asks for: cross_entropy after softmax
+        and log_softmax, binary_cross_entropy after sigmoid, otherwise mse.
     optimizer : str or Optimizer, default "adam"
         "sgd", "momentum", "nesterov", "adam", or an object such as ``nncore.SGD(0.1)``.
     dtype : {"float32", "float64"}, default "float32"
@@ -574,22 +574,31 @@ def check_layers(layers):
                 f"layer {i} must be a layer such as nncore.Dense(10), got {layer!r}; "
                 "layers are separate arguments, not a list."
             )
-        if layer.activation == "softmax" and i < len(layers) - 1:
-            raise ValueError(f"layer {i} is softmax, which only the last layer may be")
-    if layers[-1].activation == "softmax" and layers[-1].n_out == 1:
-        raise ValueError(f"a softmax of one output is always 1. {_TWO_CLASSES}")
+        if layer.activation in names.WHOLE_ROW and i < len(layers) - 1:
+            raise ValueError(f"layer {i} is {layer.activation}, which only the last layer may be")
+    output = layers[-1].activation
+    if output in names.WHOLE_ROW and layers[-1].n_out == 1:
+        always = 1 if output == "softmax" else 0
+        raise ValueError(f"a {output} of one output is always {always}. {_TWO_CLASSES}")
 
 
 def _choose_loss(loss, layers):
     """The loss's name, checked against the output activation."""
     output = layers[-1].activation
+    scores_of = "softmax" if output == "log_softmax" else output  # what the loss contains of it
     fused = {row["output"]: name for name, row in _core.LOSSES.items() if row["output"]}
     if loss is None:
-        return fused.get(output, "mse")
+        loss = fused.get(scores_of, "mse")
     loss = names.LOSS_ALIASES.get(loss, loss) if isinstance(loss, str) else loss
     names.look_up("loss", loss, [*_core.LOSSES, *names.LOSS_ALIASES])
     needed = _core.LOSSES[loss]["output"]
-    if needed not in (None, output):
+    if needed == output == "sigmoid" and layers[-1].function.parameters["gain"] != 1:
+        raise ValueError(
+            f"{loss} is computed from the raw scores of a sigmoid of gain 1, but the last layer is "
+            f'{layers[-1].function}. Leave the gain out, since weights can take it up, or use '
+            'loss="mse".'
+        )
+    if needed not in (None, scores_of):
         n_out = layers[-1].n_out
         one = needed == "softmax" and n_out == 1
         fix = _TWO_CLASSES if one else f'Use Dense({n_out}, "{needed}").'

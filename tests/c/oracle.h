@@ -9,9 +9,9 @@
 
 #include "testing.h"
 
-wide expected_act(int act, wide x, wide a);
-wide expected_slope(int act, wide x, wide y, wide a);
-wide expected_derivative(int act, int order, wide x, wide a);
+wide expected_act(int act, wide x, const double *a);
+wide expected_slope(int act, wide x, wide y, const double *a);
+wide expected_derivative(int act, int order, wide x, const double *a);
 wide expected_loss(int loss, wide y, wide t); /* elementwise ones only */
 wide expected_loss_slope(int loss, wide y, wide t);
 wide expected_loss_curve(int loss, wide y, wide t);
@@ -30,6 +30,7 @@ typedef struct {
 /* value[rows, n] of softmax, the loss of a row from raw scores and its gradient times `scale`:
  * from scores z with the errors given. t: values, or NULL and `label`. */
 void expected_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y);
+void expected_log_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y);
 number expected_cross_entropy(nnc_dtype type, ptrdiff_t n, const number *z, const wide *t,
                               int64_t label, wide scale, number *dz);
 
