@@ -8,6 +8,7 @@
 #   symbols    what the compiled engine exports and what it calls
 #   header     nnc.h alone, as C and as C++
 #   sweep      the elementary functions on all 2^32 float32 numbers: hours
+#   sweep-acts the same of the activations and their derivatives; ARGS="997 100000 gelu": fewer
 #   digests    record the bits of trained networks anew (tests/c/digests.def)
 #   lint       ruff check, clang-format --dry-run
 #   layering   includes and imports against the layers
@@ -31,12 +32,13 @@ SETUP_FLAGS := $(shell $(PYTHON) tools/flags.py)
 FLAGS = $(SETUP_FLAGS) $(OPT) $(WARNINGS) $(WERROR) $(SANITIZE)
 BUILD := build/c/$(VARIANT)
 ENGINE := $(wildcard csrc/*.c csrc/isa/*.c)
-TESTS := $(filter-out %/sweep_vmath.c,$(wildcard tests/c/*.c))
+SWEEPS := $(wildcard tests/c/sweep_*.c)
+TESTS := $(filter-out $(SWEEPS),$(wildcard tests/c/*.c))
 HEADERS := $(shell find csrc -name '*.h' -o -name '*.def') $(wildcard tests/c/*.h tests/c/*.def)
 OBJECTS := $(ENGINE:csrc/%.c=$(BUILD)/csrc/%.o)
 C_FILES = $(shell find csrc tests/c -name '*.[ch]')
 
-.PHONY: help test-c sanitize tsan neon symbols header sweep digests lint layering format size clean
+.PHONY: help test-c sanitize tsan neon symbols header sweep sweep-acts digests lint layering format size clean
 .DELETE_ON_ERROR:
 
 help:
@@ -70,6 +72,9 @@ digests: $(BUILD)/test_core
 sweep: $(BUILD)/sweep_vmath
 	$< --all
 
+sweep-acts: $(BUILD)/sweep_acts
+	$< $(ARGS)
+
 lint:
 	ruff check .
 	clang-format --dry-run -Werror $(C_FILES)
@@ -96,6 +101,9 @@ $(BUILD)/csrc/%.o: csrc/%.c $(HEADERS) setup.py
 $(BUILD)/tests/%.o: tests/c/%.c $(HEADERS) setup.py
 	@mkdir -p $(@D)
 	$(CC) $(FLAGS) -Icsrc -c $< -o $@
+
+$(BUILD)/sweep_acts: $(OBJECTS) $(addprefix $(BUILD)/tests/,sweep_acts.o oracle.o testing.o)
+	$(CC) $(FLAGS) $(LDFLAGS) $^ -lm -o $@
 
 $(BUILD)/sweep_vmath: tests/c/sweep_vmath.c csrc/vmath.h
 	@mkdir -p $(@D)

@@ -82,7 +82,8 @@ class NumPy(System):
     """`nncore.reference`."""
 
     def __init__(self, name, x, dy):
-        self.f, _, keeps, self.slope = reference.ACTIVATIONS[name]
+        row = reference.ACTIVATIONS[name]
+        self.f, keeps, self.slope = row.f, row.keeps, row.backward
         self.x, self.y, self.scratch = x, np.empty_like(x), np.empty_like(x)
         self.source = x if keeps == "X" else self.f(x), dy
         self.kept, self.delta = (a.copy() for a in self.source)

@@ -195,7 +195,7 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
     const int act = step_act(plan, s, raw), bends = act != NNC_ACT_identity;
     const void *c = step->b < 0 ? NULL : element(r, v, step->b);
     const ptrdiff_t n = rows * to->ld;
-    void *z = bends && act != NNC_ACT_softmax ? at->d2f : to->z;
+    void *z = bends && !of_whole_row(act) ? at->d2f : to->z;
     nnc_gemm g = {.m = rows,
                   .n = step->n_out,
                   .k = step->n_in,
@@ -217,6 +217,9 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
     if (act == NNC_ACT_softmax) {
         k->softmax(rows, step->n_out, z, to->ld, to->y, to->ld);
         k->softmax_slope(rows, step->n_out, to->y, to->ld, at->rz, to->ld, at->ry, to->ld);
+    } else if (act == NNC_ACT_log_softmax) {
+        k->log_softmax(rows, step->n_out, z, to->ld, to->y, to->ld);
+        k->log_softmax_change(rows, step->n_out, to->ld, to->y, at->rz, at->ry);
     } else if (bends) {
         k->act[act](n, z, to->y, step->act_a);
         k->act_df[act](n, z, at->df, step->act_a);
@@ -239,8 +242,9 @@ static int loss_along(run *r, const nnc_samples *block, double scale, double *su
     if (add_loss(r, &g, sum)) return 1;
     k->loss_curve[plan->loss](&along, at->ry, top->ld);
     if (fused(plan)) return 0;
-    if (step->act == NNC_ACT_softmax)
-        k->softmax_along(block->rows, step->n_out, top->ld, top->y, at->ry, top->dz, at->rdz);
+    if (of_whole_row(step->act))
+        (step->act == NNC_ACT_softmax ? k->softmax_along : k->log_softmax_along)(
+            block->rows, step->n_out, top->ld, top->y, at->ry, top->dz, at->rdz);
     else if (step->act != NNC_ACT_identity)
         slope_of_step(r, block->rows, plan->n_steps - 1, at);
     return 0;

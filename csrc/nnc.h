@@ -26,11 +26,12 @@ typedef enum {
 
 /* The rows of the .def tables, numbered from 0. */
 typedef enum {
-#define NNC_ACT(name, keeps, f, slope, a, df, d2f) NNC_ACT_##name,
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) NNC_ACT_##name,
 #include "tables/activations.def"
 #undef NNC_ACT
     NNC_N_ACTS,
-    NNC_ACT_softmax = NNC_N_ACTS /* of a whole row, so not a table row; output only */
+    NNC_ACT_softmax = NNC_N_ACTS, /* of a whole row, so not table rows; output only */
+    NNC_ACT_log_softmax
 } nnc_act;
 
 typedef enum {
@@ -59,6 +60,7 @@ enum {
     NNC_ALIGN = 64,   /* bytes: alignment of arenas, and what a row of an arena is padded to    */
     NNC_SLACK = 256,  /* bytes that must be readable behind theta and behind a gemm's b         */
     NNC_MAX_COEF = 8, /* coefficients that one update rule may use                              */
+    NNC_MAX_ACT_PARAMETERS = 2,
     NNC_MAX_VECTORS = 4,
     NNC_MAX_LOSS_HYPER = 2, /* parameters of a loss: a and b                                     */
     NNC_MAX_THREADS = 64
@@ -102,12 +104,12 @@ typedef struct {
     int accumulate;
     const void *bias; /* n, or NULL */
     /* Epilogue, on each panel of rows while it is in cache:
-     * y != NULL:    y = f(c), f = act with parameter a; y == c is allowed
+     * y != NULL:    y = f(c), f = act with its parameters; y == c is allowed
      * kept != NULL: c *= f'(kept), the slope of act written in what it keeps
      * update.rule != NULL: c is the gradient of a matrix of parameters, which are updated at once;
      *               unless accumulate, or k > NNC_BLOCK, nothing is written to c */
     int act;
-    double act_a;
+    const double *act_a; /* NNC_MAX_ACT_PARAMETERS */
     void *y;
     ptrdiff_t ldy;
     const void *kept;
@@ -145,7 +147,7 @@ typedef struct {
     int kind;
     ptrdiff_t n_in, n_out;
     int act;
-    double act_a;
+    double act_a[NNC_MAX_ACT_PARAMETERS];
     ptrdiff_t w, b;
 } nnc_step;
 
@@ -179,18 +181,24 @@ typedef struct {
     size_t gemm_work, gemm_rows_work; /* bytes for one gemm call, multiples of NNC_ALIGN */
     int lanes, tile_rows, tile_cols;
     void (*gemm)(const nnc_gemm *);
-    /* y = f(x), f'(x) and f''(x); in place ok */
-    void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
-    void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
-    void (*act_d2f[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, double a);
+    /* y = f(x), f'(x) and f''(x); in place ok. a: NNC_MAX_ACT_PARAMETERS, those of the row first */
+    void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
+    void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
+    void (*act_d2f[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
     /* dx = dy * f'(kept); in place on dy ok */
     void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
-                                  double a);
-    /* y = softmax of each row of z, whose rows are an arena's and are overwritten */
+                                  const double *a);
+    /* y = softmax of each row of z, or its logarithm; the rows of z are an arena's and are
+     * overwritten */
     void (*softmax)(ptrdiff_t rows, ptrdiff_t n, void *z, ptrdiff_t ldz, void *y, ptrdiff_t ldy);
+    void (*log_softmax)(ptrdiff_t rows, ptrdiff_t n, void *z, ptrdiff_t ldz, void *y,
+                        ptrdiff_t ldy);
     /* dz = y * (dy - sum_j dy_j y_j) of each row; in place on dy ok */
     void (*softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy, const void *dy,
                           ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
+    /* dz = dy - exp(y) sum_j dy_j of each row; in place on dy ok */
+    void (*log_softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy,
+                              const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
     /* returns the sum over rows and columns of the value, not averaged; fills dy */
     double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
     /* dy = scale times the Hessian of the loss, with respect to y, times r; no alias with r */
@@ -211,6 +219,11 @@ typedef struct {
     /* the same through y = softmax(z); ry its derivative along the direction; rows `ld` apart */
     void (*softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y, const void *ry,
                           void *dy, void *rdy);
+    /* R y of y = log_softmax(z) from rz = R z; and as softmax_along, of log_softmax */
+    void (*log_softmax_change)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y,
+                               const void *rz, void *ry);
+    void (*log_softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y,
+                              const void *ry, void *dy, void *rdy);
     /* whether none of n numbers is infinite or NaN */
     int (*finite)(ptrdiff_t n, const void *x);
     nnc_rule *update[NNC_N_OPTS];
@@ -243,11 +256,13 @@ const char *nnc_build_flags(void);
 typedef struct {
     const char *name;
     nnc_keeps keeps;
-    double a;
+    const char *parameters; /* their names, space separated */
+    double defaults[NNC_MAX_ACT_PARAMETERS];
 } nnc_act_info;
 typedef struct {
     const char *name;
-    nnc_output output; /* the output activation it is fused with, or ANY: all, not fused */
+    nnc_output output; /* the output activation it is fused with (softmax: or log_softmax), with
+                          default parameters; ANY: all, not fused */
     nnc_mean mean;
     int per_target;    /* outputs for each target */
     const char *hyper; /* names of the parameters a and b, space separated */

@@ -18,10 +18,21 @@
 
 static int step_fits(const nnc_step *step, ptrdiff_t n_params) {
     if (step->kind != NNC_STEP_dense || step->n_in < 1 || step->n_out < 1) return 0;
-    if (step->act < 0 || step->act > NNC_ACT_softmax) return 0;
+    if (step->act < 0 || step->act > NNC_ACT_log_softmax) return 0;
+    for (int p = 0; p < NNC_MAX_ACT_PARAMETERS; p++)
+        if (!isfinite(step->act_a[p])) return 0;
     if (step->n_in > n_params / step->n_out) return 0; /* so the product cannot overflow */
     if (step->w < 0 || step->w > n_params - step->n_in * step->n_out) return 0;
     return step->b <= n_params - step->n_out;
+}
+
+/* Whether a loss that starts from the raw scores knows what the step would make of them. */
+static int fits_output(nnc_output output, const nnc_step *step) {
+    switch (output) {
+    case NNC_OUTPUT_sigmoid: return step->act == NNC_ACT_sigmoid && step->act_a[0] == 1;
+    case NNC_OUTPUT_softmax: return of_whole_row(step->act);
+    default: return 1;
+    }
 }
 
 nnc_status nnc_plan_check(const nnc_plan *plan) {
@@ -32,16 +43,12 @@ nnc_status nnc_plan_check(const nnc_plan *plan) {
         if (!step_fits(&plan->steps[s], plan->n_params)) return NNC_BAD_PLAN;
         width += (double)plan->steps[s].n_in + (double)plan->steps[s].n_out + 4 * NNC_ALIGN;
         if (s > 0 && plan->steps[s].n_in != plan->steps[s - 1].n_out) return NNC_BAD_PLAN;
-        if (s < plan->n_steps - 1 && plan->steps[s].act == NNC_ACT_softmax) return NNC_BAD_PLAN;
+        if (s < plan->n_steps - 1 && of_whole_row(plan->steps[s].act)) return NNC_BAD_PLAN;
     }
     if (width * 8 * NNC_BLOCK * (double)plan->kernels->size > (double)PTRDIFF_MAX)
         return NNC_BAD_PLAN;
-    const nnc_output output = loss_info(plan)->output;
     if (last_step(plan)->n_out % loss_info(plan)->per_target) return NNC_BAD_PLAN;
-    const int act = last_step(plan)->act;
-    if (output == NNC_OUTPUT_sigmoid && act != NNC_ACT_sigmoid) return NNC_BAD_PLAN;
-    if (output == NNC_OUTPUT_softmax && act != NNC_ACT_softmax) return NNC_BAD_PLAN;
-    return NNC_OK;
+    return fits_output(loss_info(plan)->output, last_step(plan)) ? NNC_OK : NNC_BAD_PLAN;
 }
 
 /* ---- up: y = f(x W + b) ------------------------------------------------------------------ */
@@ -74,10 +81,12 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
                       .ldc = to.ld,
                       .bias = parameter(r, step->b),
                       .arena = y != out};
-        if (act != NNC_ACT_identity && act != NNC_ACT_softmax)
+        if (act != NNC_ACT_identity && !of_whole_row(act))
             g.act = act, g.act_a = step->act_a, g.y = y, g.ldy = ldy;
         if (run_gemm(r, &g)) return 1;
-        if (act == NNC_ACT_softmax) plan->kernels->softmax(rows, step->n_out, to.z, to.ld, y, ldy);
+        if (of_whole_row(act))
+            (act == NNC_ACT_softmax ? plan->kernels->softmax : plan->kernels->log_softmax)(
+                rows, step->n_out, to.z, to.ld, y, ldy);
         x = y;
         ldx = ldy;
     }
@@ -123,8 +132,9 @@ static void output_slope(const run *r, ptrdiff_t rows) {
     const nnc_kernels *k = r->plan->kernels;
     const nnc_step *step = last_step(r->plan);
     const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
-    if (step->act == NNC_ACT_softmax)
-        k->softmax_slope(rows, step->n_out, at->y, at->ld, at->dz, at->ld, at->dz, at->ld);
+    if (of_whole_row(step->act))
+        (step->act == NNC_ACT_softmax ? k->softmax_slope : k->log_softmax_slope)(
+            rows, step->n_out, at->y, at->ld, at->dz, at->ld, at->dz, at->ld);
     else if (step->act != NNC_ACT_identity)
         k->act_slope[step->act](rows * at->ld, keeps_x(step->act) ? at->z : at->y, at->dz, at->dz,
                                 step->act_a);

@@ -33,7 +33,10 @@ static int step_act(const nnc_plan *plan, int s, int raw) {
     return raw && s == plan->n_steps - 1 ? NNC_ACT_identity : plan->steps[s].act;
 }
 
-static int keeps_x(int act) { return act == NNC_ACT_softmax || nnc_acts[act].keeps == NNC_KEEPS_X; }
+/* softmax and log_softmax. */
+static int of_whole_row(int act) { return act >= NNC_N_ACTS; }
+
+static int keeps_x(int act) { return of_whole_row(act) || nnc_acts[act].keeps == NNC_KEEPS_X; }
 
 /* One step that writes to `out` alone needs no arena: it takes all rows at once. */
 static int is_one_product(const nnc_plan *plan) {
@@ -81,7 +84,7 @@ static int is_small(const nnc_plan *plan) {
         const nnc_step *step = &plan->steps[s];
         if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
     }
-    return fused(plan) || last_step(plan)->act != NNC_ACT_softmax;
+    return fused(plan) || !of_whole_row(last_step(plan)->act);
 }
 
 /* ---- the workspace ---------------------------------------------------------------------- */

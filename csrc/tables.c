@@ -4,8 +4,11 @@
 
 #include "nnc.h"
 
+#define NNC_LIST(...) {__VA_ARGS__}
+
 const nnc_act_info nnc_acts[NNC_N_ACTS] = {
-#define NNC_ACT(name, keeps, f, slope, a, df, d2f) {#name, NNC_KEEPS_##keeps, a},
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
+    {#name, NNC_KEEPS_##keeps, names, defaults},
 #include "tables/activations.def"
 #undef NNC_ACT
 };

@@ -241,22 +241,25 @@ static inline real v_tanh(real x) {
     return vm_real(vm_bits(base - over / under) | (vm_bits(x) & VM_SIGN));
 }
 
-/* factor * s(-y), s the sigmoid, for 0 <= y <= VM_TIMES_HI, rounded once at the end, also where
- * s(-y) alone would be denormal. With exp(y) = (1+p) / c as in v_sigmoid, factor c / (1 + c + p):
- * the rounding errors of the quotient and of its product with the factor are put back. */
+/* factor * s(-(y + rest)), s the sigmoid, for 0 <= y <= VM_TIMES_HI, rounded once at the end, also
+ * where s(-y) alone would be denormal. With exp(y) = (1+p) / c as in v_sigmoid, factor c / (1 + c +
+ * p): the rounding errors of the quotient and of its product with the factor are put back. */
 #define VM_TIMES_HI VM_C(109.0, 752.0) /* y exp(-y) is 0 from there on */
-#define VM_TIMES_DEEP VM_PICK(32, 64)
-#define VM_TWO_TO_MINUS_TIMES_DEEP VM_C(0x1p-32, 0x1p-64)
-static inline real vm_times_sigmoid(real factor, real y) {
+#define VM_TIMES_DEEP VM_PICK(48, 96)  /* y + rest may go up to 120, 774 */
+#define VM_TWO_TO_MINUS_TIMES_DEEP VM_C(0x1p-48, 0x1p-96)
+static inline real vm_times_sigmoid_of(real factor, real y, real rest) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_TIMES_DEEP);
     real t = FMA(y, -VM_LOG2E, magic), n = t - magic;
-    real r = FMA(n, VM_LN2_LO, FMA(n, VM_LN2_HI, y)), r2 = r * r;
+    real r = FMA(n, VM_LN2_LO, FMA(n, VM_LN2_HI, y)) + rest, r2 = r * r;
     real p = FMA(r2, vm_exp_tail(r, r2), r);
     real s = vm_real(vm_bits(t) << VM_MANTISSA), c = s * VM_TWO_TO_MINUS_TIMES_DEEP;
     real g = c + p, d = R(1.0) + g, low = g - (d - R(1.0));
     real i = R(1.0) / d, residual = FMA(-i, low, FMA(-i, d, R(1.0)));
     real product = factor * i, error = FMA(factor, i, -product);
     return (product + FMA(product, residual, error)) * s * VM_TWO_TO_MINUS_TIMES_DEEP;
+}
+static inline real vm_times_sigmoid(real factor, real y) {
+    return vm_times_sigmoid_of(factor, y, R(-0.0));
 }
 
 /* x s(x), f32 1.19 ulp, f64 1.10 ulp over 14 million random arguments: with m = |x| s(-|x|), -m on

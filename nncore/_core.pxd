@@ -14,6 +14,7 @@ cdef extern from "time.h" nogil:
 cdef extern from "nnc.h" nogil:
     enum: NNC_F32, NNC_F64, NNC_N_DTYPES
     enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK, NNC_MAX_THREADS, NNC_MAX_VECTORS
+    enum: NNC_MAX_ACT_PARAMETERS
     enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
     enum: NNC_STEP_dense
     enum: NNC_LOSS_cross_entropy
@@ -40,7 +41,7 @@ cdef extern from "nnc.h" nogil:
         int accumulate
         const void *bias
         int act
-        double act_a
+        const double *act_a
         void *y
         ptrdiff_t ldy
         const void *kept
@@ -66,13 +67,18 @@ cdef extern from "nnc.h" nogil:
         size_t size, gemm_work, gemm_rows_work
         int lanes, tile_rows, tile_cols
         void (*gemm)(const nnc_gemm *) noexcept nogil
-        void (**act)(ptrdiff_t, const void *, void *, double) noexcept nogil
-        void (**act_df)(ptrdiff_t, const void *, void *, double) noexcept nogil
-        void (**act_d2f)(ptrdiff_t, const void *, void *, double) noexcept nogil
-        void (**act_slope)(ptrdiff_t, const void *, const void *, void *, double) noexcept nogil
+        void (**act)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
+        void (**act_df)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
+        void (**act_d2f)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
+        void (**act_slope)(ptrdiff_t, const void *, const void *, void *,
+                           const double *) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
                               ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*log_softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *,
+                            ptrdiff_t) noexcept nogil
+        void (*log_softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
+                                  ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         double (**loss)(const nnc_loss_args *) noexcept nogil
         void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
@@ -98,7 +104,8 @@ cdef extern from "nnc.h" nogil:
     ctypedef struct nnc_act_info:
         const char *name
         int keeps
-        double a
+        const char *parameters
+        double *defaults
     ctypedef struct nnc_loss_info:
         const char *name
         int output, mean, per_target
@@ -119,7 +126,7 @@ cdef extern from "nnc.h" nogil:
         int kind
         ptrdiff_t n_in, n_out
         int act
-        double act_a
+        double act_a[2]
         ptrdiff_t w, b
     ctypedef struct nnc_tuning:
         int frozen

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 class _Activation(TypedDict):
     keeps: Literal["none", "x", "y"]
-    a: float
+    parameters: dict[str, float]
 
 class _Loss(TypedDict):
     output: str | None
@@ -151,13 +151,17 @@ class Kernels:
         bias: NDArray[Any] | None = None,
         accumulate: bool = False,
         activation: str | None = None,
-        parameter: float | None = None,
+        parameters: tuple[float, ...] | None = None,
         y: NDArray[Any] | None = None,
         kept: NDArray[Any] | None = None,
         b_has_slack: bool = False,
     ) -> None: ...
     def activation(
-        self, name: str, x: NDArray[Any], y: NDArray[Any], parameter: float | None = None
+        self,
+        name: str,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        parameters: tuple[float, ...] | None = None,
     ) -> None: ...
     def derivative(
         self,
@@ -165,7 +169,7 @@ class Kernels:
         name: str,
         x: NDArray[Any],
         y: NDArray[Any],
-        parameter: float | None = None,
+        parameters: tuple[float, ...] | None = None,
     ) -> None: ...
     def slope(
         self,
@@ -173,10 +177,12 @@ class Kernels:
         kept: NDArray[Any],
         dy: NDArray[Any],
         dx: NDArray[Any],
-        parameter: float | None = None,
+        parameters: tuple[float, ...] | None = None,
     ) -> None: ...
-    def softmax(self, z: NDArray[Any], y: NDArray[Any]) -> None: ...
-    def softmax_slope(self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any]) -> None: ...
+    def softmax(self, z: NDArray[Any], y: NDArray[Any], log: bool = False) -> None: ...
+    def softmax_slope(
+        self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any], log: bool = False
+    ) -> None: ...
     def loss(
         self,
         name: str,

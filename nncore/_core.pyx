@@ -27,7 +27,11 @@ _OUTPUTS = (None, "sigmoid", "softmax")
 
 def _activations():
     return {
-        nnc_acts[i].name.decode(): {"keeps": _KEEPS[nnc_acts[i].keeps], "a": nnc_acts[i].a}
+        nnc_acts[i].name.decode(): {
+            "keeps": _KEEPS[nnc_acts[i].keeps],
+            "parameters": {
+                name: nnc_acts[i].defaults[j]
+                for j, name in enumerate(nnc_acts[i].parameters.decode().split())}}
         for i in range(NNC_N_ACTS)}
 
 
@@ -54,14 +58,14 @@ def _optimizers():
 
 
 ACTIVATIONS = _activations()
-"""name -> what backward keeps ("none", "x" or "y") and the default of the parameter a."""
+"""name -> what backward keeps ("none", "x" or "y"), and parameters with their defaults."""
 LOSSES = _losses()
 """name -> the output activation it is fused with (or None), what it averages over, how many outputs
 it takes for each target, and its parameters with their defaults."""
 OPTIMIZERS = _optimizers()
 """name -> number of state vectors, and hyper-parameters with their defaults."""
 
-cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax"))}
+cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax", "log_softmax"))}
 cdef dict _loss_code = {name: i for i, name in enumerate(LOSSES)}
 cdef dict _opt_code = {name: i for i, name in enumerate(OPTIMIZERS)}
 cdef dict _dtype_code = {np.dtype(np.float32): NNC_F32, np.dtype(np.float64): NNC_F64}
@@ -339,6 +343,14 @@ cdef class Exclusive:
 
 # ---- the engine ------------------------------------------------------------------------------
 
+cdef int _set_parameters(double *a, values) except -1:
+    """The parameters of an activation, in the order of its row."""
+    if len(values) > NNC_MAX_ACT_PARAMETERS:
+        raise ValueError(f"at most {NNC_MAX_ACT_PARAMETERS} parameters, got {values!r}")
+    for i in range(NNC_MAX_ACT_PARAMETERS):
+        a[i] = values[i] if i < len(values) else 0.0
+    return 0
+
 cdef enum:  # which derivative
     _BY_X, _BY_ROW, _OUTPUTS_BY_X, _OUTPUTS_BY_THETA, _ALONG
 
@@ -387,7 +399,8 @@ cdef class Engine:
         for i, step in enumerate(steps):
             self.steps[i] = nnc_step(
                 kind=NNC_STEP_dense, n_in=step.n_in, n_out=step.n_out,
-                act=_act_code[step.activation], act_a=step.parameter, w=step.w, b=step.b)
+                act=_act_code[step.activation], w=step.w, b=step.b)
+            _set_parameters(self.steps[i].act_a, step.parameters)
         if nnc_plan_check(&self.plan) != NNC_OK:
             raise ValueError("these steps are not a network")
         self.theta = aligned_zeros(n_params, self.dtype)

@@ -1,10 +1,14 @@
 # Single kernels, for the tests and the benchmarks. Part of _core.pyx.
 
-cdef double _parameter(int act, value) except? -1:
-    """The parameter a of an activation: its default, unless a value is given."""
+cdef int _parameters(int act, values, double *a) except -1:
+    """The parameters of an activation: its defaults, unless a tuple of values is given."""
     if act >= NNC_N_ACTS:
         raise ValueError("softmax is no function of one number")
-    return nnc_acts[act].a if value is None else value
+    if values is not None:
+        return _set_parameters(a, values)
+    for i in range(NNC_MAX_ACT_PARAMETERS):
+        a[i] = nnc_acts[act].defaults[i]
+    return 0
 
 
 cdef class Kernels:
@@ -28,7 +32,7 @@ cdef class Kernels:
         return self.k.tile_rows, self.k.tile_cols
 
     def gemm(self, a, b, c, *, transpose_a=False, transpose_b=False, bias=None, accumulate=False,
-             activation=None, parameter=None, y=None, kept=None, b_has_slack=False):
+             activation=None, parameters=None, y=None, kept=None, b_has_slack=False):
         """c = op(a) op(b), with the ends of nnc_gemm: see csrc/nnc.h.
 
         The kernel may read a little past a b that is not transposed, so it is copied, unless it
@@ -36,6 +40,7 @@ cdef class Kernels:
         """
         cdef matrix ma, mb, mc, my, mk
         cdef nnc_gemm g
+        cdef double[2] p
         if not transpose_b and not b_has_slack:
             padded = aligned_zeros(b.shape, self.dtype)
             padded[...] = b
@@ -60,7 +65,8 @@ cdef class Kernels:
             g.bias = _vector(padded_bias, g.n, self.k.size, False)
         if activation is not None:
             g.act = _act_code[activation]
-            g.act_a = _parameter(g.act, parameter)
+            _parameters(g.act, parameters, p)
+            g.act_a = p
             if kept is not None:
                 _matrix(kept, self.k.size, False, &mk)
                 g.kept, g.ld_kept = mk.data, mk.ld
@@ -74,38 +80,44 @@ cdef class Kernels:
         with nogil:
             self.k.gemm(&g)
 
-    def activation(self, name, x, y, parameter=None):
+    def activation(self, name, x, y, parameters=None):
         """y = f(x), of vectors; y may be x."""
         cdef ptrdiff_t n = len(x)
         cdef char *px = _vector(x, n, self.k.size, False)
         cdef char *py = _vector(y, n, self.k.size, True)
         cdef int act = _act_code[name]
-        self.k.act[act](n, px, py, _parameter(act, parameter))
+        cdef double[2] p
+        _parameters(act, parameters, p)
+        self.k.act[act](n, px, py, p)
 
-    def derivative(self, order, name, x, y, parameter=None):
+    def derivative(self, order, name, x, y, parameters=None):
         """y = f'(x) (order 1) or f''(x) (order 2), of vectors; y may be x."""
         cdef ptrdiff_t n = len(x)
         cdef char *px = _vector(x, n, self.k.size, False)
         cdef char *py = _vector(y, n, self.k.size, True)
         cdef int act = _act_code[name]
+        cdef double[2] p
+        _parameters(act, parameters, p)
         if order == 1:
-            self.k.act_df[act](n, px, py, _parameter(act, parameter))
+            self.k.act_df[act](n, px, py, p)
         elif order == 2:
-            self.k.act_d2f[act](n, px, py, _parameter(act, parameter))
+            self.k.act_d2f[act](n, px, py, p)
         else:
             raise ValueError(f"order must be 1 or 2, got {order!r}")
 
-    def slope(self, name, kept, dy, dx, parameter=None):
+    def slope(self, name, kept, dy, dx, parameters=None):
         """dx = dy * f'(kept), of vectors; dx may be dy."""
         cdef ptrdiff_t n = len(kept)
         cdef char *pk = _vector(kept, n, self.k.size, False)
         cdef char *pd = _vector(dy, n, self.k.size, False)
         cdef char *px = _vector(dx, n, self.k.size, True)
         cdef int act = _act_code[name]
-        self.k.act_slope[act](n, pk, pd, px, _parameter(act, parameter))
+        cdef double[2] p
+        _parameters(act, parameters, p)
+        self.k.act_slope[act](n, pk, pd, px, p)
 
-    def softmax(self, z, y):
-        """y = softmax of each row of z; z is overwritten, and so is its padding."""
+    def softmax(self, z, y, log=False):
+        """y = softmax of each row of z, or its logarithm."""
         cdef matrix mz, my
         padded = aligned_zeros((z.shape[0], -(-z.shape[1] // 16) * 16), self.dtype)
         padded[:, :z.shape[1]] = z
@@ -113,17 +125,19 @@ cdef class Kernels:
         _matrix(y, self.k.size, True, &my)
         if my.rows != mz.rows or my.cols != z.shape[1]:
             raise ValueError("shapes do not fit")
-        self.k.softmax(my.rows, my.cols, mz.data, mz.ld, my.data, my.ld)
+        (self.k.log_softmax if log else self.k.softmax)(
+            my.rows, my.cols, mz.data, mz.ld, my.data, my.ld)
 
-    def softmax_slope(self, y, dy, dz):
-        """dz = y * (dy - sum_j dy_j y_j) of each row; dz may be dy."""
+    def softmax_slope(self, y, dy, dz, log=False):
+        """dz = y * (dy - sum_j dy_j y_j) of each row, or of log_softmax; dz may be dy."""
         cdef matrix my, md, mz
         _matrix(y, self.k.size, False, &my)
         _matrix(dy, self.k.size, False, &md)
         _matrix(dz, self.k.size, True, &mz)
         if not (my.rows == md.rows == mz.rows and my.cols == md.cols == mz.cols):
             raise ValueError("shapes do not fit")
-        self.k.softmax_slope(my.rows, my.cols, my.data, my.ld, md.data, md.ld, mz.data, mz.ld)
+        (self.k.log_softmax_slope if log else self.k.softmax_slope)(
+            my.rows, my.cols, my.data, my.ld, md.data, md.ld, mz.data, mz.ld)
 
     def loss(self, name, y, t, dy, scale=1.0, parameters=None, weights=None):
         """The summed value; dy = its slope times scale. t: values, or int64 labels."""

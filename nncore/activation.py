@@ -6,7 +6,8 @@ are in x, the input of the activation, and y = f(x).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,11 @@ INF = float("inf")
 
 
 class Formulas(NamedTuple):
-    """What is said of an activation: f, f' and f'' as text and as LaTeX, and facts of f."""
+    """What is said of an activation: f, f' and f'' as text and as LaTeX, and facts of f.
+
+    Parameters stand in the texts by their names; range and kinks are functions of them where they
+    depend on them. `Activation` puts values in.
+    """
 
     f: str
     df: str
@@ -25,8 +30,8 @@ class Formulas(NamedTuple):
     latex: str
     df_latex: str
     d2f_latex: str
-    range: tuple[float, float] = (-INF, INF)
-    kinks: dict[float, float] = {}
+    range: tuple[float, float] | Callable = (-INF, INF)
+    kinks: dict[float, float] | Callable = {}
 
 
 _FORMULAS = {
@@ -38,30 +43,40 @@ _FORMULAS = {
         r"\max(x, 0)", r"[x > 0]", "0", range=(0.0, INF), kinks={0.0: 0.0},
     ),
     "sigmoid": Formulas(
-        "1 / (1 + exp(-x))", "y (1 - y)", "y (1 - y) (1 - 2 y)",
-        r"\frac{1}{1 + e^{-x}}", r"y \, (1 - y)", r"y \, (1 - y) \, (1 - 2 y)", range=(0.0, 1.0),
+        "1 / (1 + exp(-gain x))", "gain y (1 - y)", "gain^2 y (1 - y) (1 - 2 y)",
+        r"\frac{1}{1 + e^{-gain \, x}}", r"gain \, y \, (1 - y)",
+        r"gain^2 \, y \, (1 - y) \, (1 - 2 y)", range=(0.0, 1.0),
     ),
     "tanh": Formulas(
-        "tanh(x)", "1 - y^2", "-2 y (1 - y^2)",
-        r"\tanh x", r"1 - y^2", r"-2 y \, (1 - y^2)", range=(-1.0, 1.0),
+        "tanh(gain x)", "gain (1 - y^2)", "-2 gain^2 y (1 - y^2)",
+        r"\tanh (gain \, x)", r"gain \, (1 - y^2)", r"-2 gain^2 \, y \, (1 - y^2)",
+        range=(-1.0, 1.0),
     ),
     "softplus": Formulas(
-        "log(1 + exp(x))", "1 / (1 + exp(-x))", "f'(x) (1 - f'(x))",
-        r"\ln(1 + e^x)", r"\frac{1}{1 + e^{-x}}", r"f'(x) \, (1 - f'(x))", range=(0.0, INF),
+        "log(1 + exp(beta x)) / beta", "1 / (1 + exp(-beta x))", "beta f'(x) (1 - f'(x))",
+        r"\ln(1 + e^{beta \, x}) / beta", r"\frac{1}{1 + e^{-beta \, x}}",
+        r"beta \, f'(x) \, (1 - f'(x))", range=(0.0, INF),
     ),
     "softsign": Formulas(
-        "x / (1 + |x|)", "1 / (1 + |x|)^2", "-2 sign(x) / (1 + |x|)^3",
-        r"\frac{x}{1 + |x|}", r"\frac{1}{(1 + |x|)^2}",
-        r"\frac{-2 \, \mathrm{sign}(x)}{(1 + |x|)^3}", range=(-1.0, 1.0),
+        "gain x / (1 + |gain x|)", "gain / (1 + |gain x|)^2",
+        "-2 gain^2 sign(x) / (1 + |gain x|)^3",
+        r"\frac{gain \, x}{1 + |gain \, x|}", r"\frac{gain}{(1 + |gain \, x|)^2}",
+        r"\frac{-2 gain^2 \, \mathrm{sign}(x)}{(1 + |gain \, x|)^3}", range=(-1.0, 1.0),
     ),
     "leaky_relu": Formulas(
-        "max(x, 0.01 x)", "1 if x > 0 else 0.01", "0",
-        r"\max(x, 0.01 \, x)", r"1 \text{ if } x > 0 \text{ else } 0.01", "0", kinks={0.0: 0.01},
+        "x if x > 0 else slope x", "1 if x > 0 else slope", "0",
+        r"x \text{ if } x > 0 \text{ else } slope \, x",
+        r"1 \text{ if } x > 0 \text{ else } slope", "0",
+        range=lambda slope: (-INF if slope else 0.0, INF),
+        kinks=lambda slope: {0.0: slope} if slope != 1 else {},
     ),
     "elu": Formulas(
-        "x if x > 0 else exp(x) - 1", "1 if x > 0 else exp(x)", "0 if x > 0 else exp(x)",
-        r"x \text{ if } x > 0 \text{ else } e^x - 1", r"1 \text{ if } x > 0 \text{ else } e^x",
-        r"0 \text{ if } x > 0 \text{ else } e^x", range=(-1.0, INF),
+        "x if x > 0 else alpha (exp(x) - 1)", "1 if x > 0 else alpha exp(x)",
+        "0 if x > 0 else alpha exp(x)",
+        r"x \text{ if } x > 0 \text{ else } alpha \, (e^x - 1)",
+        r"1 \text{ if } x > 0 \text{ else } alpha \, e^x",
+        r"0 \text{ if } x > 0 \text{ else } alpha \, e^x",
+        range=lambda alpha: (-alpha, INF), kinks=lambda alpha: {0.0: alpha} if alpha != 1 else {},
     ),
     "hardtanh": Formulas(
         "min(max(x, -1), 1)", "1 if -1 < x < 1 else 0", "0",
@@ -79,9 +94,11 @@ _FORMULAS = {
         range=(0.0, 1.0), kinks={-3.0: 0.0, 3.0: 0.0},
     ),
     "elliot": Formulas(
-        "(x / (1 + |x|) + 1) / 2", "1 / (2 (1 + |x|)^2)", "-sign(x) / (1 + |x|)^3",
-        r"\frac{x}{2 (1 + |x|)} + \frac{1}{2}", r"\frac{1}{2 (1 + |x|)^2}",
-        r"\frac{-\mathrm{sign}(x)}{(1 + |x|)^3}", range=(0.0, 1.0),
+        "(gain x / (1 + |gain x|) + 1) / 2", "gain / (2 (1 + |gain x|)^2)",
+        "-gain^2 sign(x) / (1 + |gain x|)^3",
+        r"\frac{gain \, x}{2 (1 + |gain \, x|)} + \frac{1}{2}",
+        r"\frac{gain}{2 (1 + |gain \, x|)^2}",
+        r"\frac{-gain^2 \, \mathrm{sign}(x)}{(1 + |gain \, x|)^3}", range=(0.0, 1.0),
     ),
     "log_sigmoid": Formulas(
         "-log(1 + exp(-x))", "1 / (1 + exp(x))", "-f'(x) (1 - f'(x))",
@@ -103,23 +120,174 @@ _FORMULAS = {
         r"0 \text{ if } x > 0 \text{ else } 1.7581 e^x",
         range=(-1.7580993408473768, INF), kinks={0.0: 1.7580993408473768},
     ),
+    "celu": Formulas(
+        "x if x > 0 else alpha (exp(x / alpha) - 1)", "1 if x > 0 else exp(x / alpha)",
+        "0 if x > 0 else exp(x / alpha) / alpha",
+        r"x \text{ if } x > 0 \text{ else } alpha \, (e^{x / alpha} - 1)",
+        r"1 \text{ if } x > 0 \text{ else } e^{x / alpha}",
+        r"0 \text{ if } x > 0 \text{ else } e^{x / alpha} / alpha",
+        range=lambda alpha: (-alpha, INF),
+    ),
+    "gelu": Formulas(
+        "x P, P = (1 + erf(x / sqrt(2))) / 2",
+        "P + x p, P = (1 + erf(x / sqrt(2))) / 2, p = exp(-x^2 / 2) / sqrt(2 pi)",
+        "(2 - x^2) p, p = exp(-x^2 / 2) / sqrt(2 pi)",
+        r"x \, \Phi(x)", r"\Phi(x) + x \, \varphi(x)", r"(2 - x^2) \, \varphi(x)",
+        range=(-0.16997120747990366, INF),
+    ),
+    "gelu_tanh": Formulas(
+        "x (1 + t) / 2, t = tanh(sqrt(2 / pi) (x + 0.044715 x^3))",
+        "(1 + t) / 2 + x u (1 - t^2) / 2, t = tanh(sqrt(2 / pi) (x + 0.044715 x^3)), "
+        "u = sqrt(2 / pi) (1 + 0.134145 x^2)",
+        "(1 - t^2) (u - x u^2 t + sqrt(2 / pi) 0.134145 x^2), "
+        "t = tanh(sqrt(2 / pi) (x + 0.044715 x^3)), u = sqrt(2 / pi) (1 + 0.134145 x^2)",
+        r"\frac{x}{2} \left(1 + \tanh\left(\sqrt{2 / \pi} \, (x + 0.044715 x^3)\right)\right)",
+        r"\frac{1 + t}{2} + \frac{x \, u \, (1 - t^2)}{2}, \;"
+        r" t = \tanh\left(\sqrt{2 / \pi} \, (x + 0.044715 x^3)\right), \;"
+        r" u = \sqrt{2 / \pi} \, (1 + 0.134145 x^2)",
+        r"(1 - t^2) \left(u - x u^2 t + \sqrt{2 / \pi} \, 0.134145 x^2\right)",
+        range=(-0.17004075057125406, INF),
+    ),
+    "mish": Formulas(
+        "x t, t = tanh(log(1 + exp(x)))",
+        "t + x s (1 - t^2), t = tanh(log(1 + exp(x))), s = 1 / (1 + exp(-x))",
+        "s (1 - t^2) (2 + x (1 - s) - 2 x t s), t = tanh(log(1 + exp(x))), "
+        "s = 1 / (1 + exp(-x))",
+        r"x \tanh(\ln(1 + e^x))",
+        r"t + x \, s \, (1 - t^2), \; t = \tanh(\ln(1 + e^x)), \; s = \frac{1}{1 + e^{-x}}",
+        r"s \, (1 - t^2) (2 + x (1 - s) - 2 x t s)",
+        range=(-0.30884341301725043, INF),
+    ),
+    "hard_swish": Formulas(
+        "x min(max(x + 3, 0), 6) / 6", "(2 x + 3) / 6 if -3 < x < 3 else x > 0",
+        "1/3 if -3 < x < 3 else 0",
+        r"x \min(\max(x + 3, 0), 6) / 6",
+        r"(2 x + 3) / 6 \text{ if } -3 < x < 3 \text{ else } [x > 0]", r"[-3 < x < 3] / 3",
+        range=(-0.375, INF), kinks={-3.0: 0.0, 3.0: 1.0},
+    ),
+    "tanhshrink": Formulas(
+        "x - tanh(x)", "t^2, t = tanh(x)", "2 t (1 - t^2), t = tanh(x)",
+        r"x - \tanh x", r"\tanh^2 x", r"2 \tanh x \, (1 - \tanh^2 x)",
+    ),
+    "hard_shrink": Formulas(
+        "x if |x| > width else 0", "1 if |x| > width else 0", "0",
+        r"x \text{ if } |x| > width \text{ else } 0", r"[|x| > width]", "0",
+        kinks=lambda width: {-width: 0.0, width: 0.0},
+    ),
+    "softshrink": Formulas(
+        "x - min(max(x, -width), width)", "1 if |x| > width else 0", "0",
+        r"x - \min(\max(x, -width), width)", r"[|x| > width]", "0",
+        kinks=lambda width: {-width: 0.0, width: 0.0},
+    ),
+    "threshold": Formulas(
+        "x if x > threshold else value", "1 if x > threshold else 0", "0",
+        r"x \text{ if } x > threshold \text{ else } value", r"[x > threshold]", "0",
+        range=lambda threshold, value: (min(threshold, value), INF),
+        kinks=lambda threshold, value: {threshold: 0.0},
+    ),
+    "squareplus": Formulas(
+        "(x + r) / 2, r = sqrt(x^2 + b)", "(1 + x / r) / 2, r = sqrt(x^2 + b)",
+        "b / (2 r^3), r = sqrt(x^2 + b)",
+        r"\frac{x + \sqrt{x^2 + b}}{2}", r"\frac{1}{2} + \frac{x}{2 \sqrt{x^2 + b}}",
+        r"\frac{b}{2 (x^2 + b)^{3/2}}", range=(0.0, INF),
+    ),
+    "exponential": Formulas(
+        "exp(x)", "exp(x)", "exp(x)", "e^x", "e^x", "e^x", range=(0.0, INF),
+    ),
+    "sin": Formulas(
+        "sin(gain x)", "gain cos(gain x)", "-gain^2 y",
+        r"\sin (gain \, x)", r"gain \, \cos (gain \, x)", r"-gain^2 \, y", range=(-1.0, 1.0),
+    ),
+    "gaussian": Formulas(
+        "exp(-(gain x)^2)", "-2 gain^2 x y", "gain^2 (4 (gain x)^2 - 2) y",
+        r"e^{-(gain \, x)^2}", r"-2 gain^2 \, x y", r"gain^2 \, (4 (gain \, x)^2 - 2) \, y",
+        range=(0.0, 1.0),
+    ),
+    "satlin": Formulas(
+        "min(max(x, 0), 1)", "1 if 0 < x < 1 else 0", "0",
+        r"\min(\max(x, 0), 1)", r"[0 < x < 1]", "0",
+        range=(0.0, 1.0), kinks={0.0: 0.0, 1.0: 0.0},
+    ),
+    "tribas": Formulas(
+        "max(1 - |x|, 0)", "-sign(x) if -1 < x < 1 else 0", "0",
+        r"\max(1 - |x|, 0)", r"-\mathrm{sign}(x) \text{ if } -1 < x < 1 \text{ else } 0", "0",
+        range=(0.0, 1.0), kinks={-1.0: 0.0, 0.0: 0.0, 1.0: 0.0},
+    ),
     "softmax": Formulas(
         "exp(x_i) / sum_j exp(x_j)", "y_i ([i = j] - y_j)", "",
         r"\frac{e^{x_i}}{\sum_j e^{x_j}}", r"y_i \, (\delta_{ij} - y_j)", "", range=(0.0, 1.0),
     ),
+    "log_softmax": Formulas(
+        "x_i - log(sum_j exp(x_j))", "[i = j] - exp(y_j)", "",
+        r"x_i - \ln \sum_j e^{x_j}", r"\delta_{ij} - e^{y_j}", "", range=(-INF, 0.0),
+    ),
 }  # fmt: skip
+
+# What a parameter may be: beyond this, numbers leave float32.
+_POSITIVE, _ANY = (1e-6, 1e6), (-1e6, 1e6)
+_LIMITS = {
+    "gain": _POSITIVE, "alpha": _POSITIVE, "beta": _POSITIVE, "b": _POSITIVE, "slope": (0.0, 1e6),
+    "width": (0.0, 1e6), "threshold": _ANY, "value": _ANY,
+}  # fmt: skip
+
+
+def _checked(name, given):
+    """All parameters of an activation, in the order of its row: those given, else defaults."""
+    values = dict(names.ACTIVATIONS[name]["parameters"])
+    for parameter, value in given.items():
+        if parameter not in values:
+            known = f"it has: {', '.join(values)}" if values else "it has none"
+            raise TypeError(f"{name} has no parameter {parameter!r}; {known}")
+        low, high = _LIMITS[parameter]
+        real = isinstance(value, (int, float, np.integer, np.floating))
+        if not real or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(
+                f"{parameter} of {name} must be a number from {low:g} to {high:g}, got {value!r}"
+            )
+        values[parameter] = float(value) + 0.0  # not -0
+    return values
+
+
+def _number(value):
+    return repr(value).removesuffix(".0")
+
+
+def _with_values(text, parameters):
+    """Put the values of parameters in a formula; a factor or divisor of 1 is left out."""
+    for name, value in parameters.items():
+        if value == 1 and name in ("gain", "alpha", "beta", "slope"):
+            text = re.sub(rf"\b{name}(\^\d)? (?!/)(\\, )?| / {name}\b", "", text)
+        shown = _number(value)
+        text = re.sub(rf"\b{name}\b", f"({shown})" if value < 0 else shown, text)
+    text = re.sub(r"(?<![a-z'])\(x\)", "x", text)
+    return re.sub(r"^\(([^()]*)\)$", r"\1", text)
 
 
 class Activation:
     """An activation function y = f(x), with its first and second derivative.
 
-    Made by nncore: ``nncore.activations["sigmoid"]``. Arguments are array-likes of any shape;
-    results have that shape, and are float32 where the argument is float32, else float64. NaN gives
-    NaN, and an infinite x the limit.
+    ``nncore.activations["sigmoid"]`` is the one with the default parameters. Arguments of the
+    functions are array-likes of any shape; results have that shape, and are float32 where the
+    argument is float32, else float64. NaN gives NaN, and an infinite x the limit (sin has none:
+    NaN).
+
+    Parameters
+    ----------
+    name : str
+        A name or alias in `nncore.activations`.
+    **parameters : float
+        "gain", from 1e-6 to 1e6, multiplies x in sigmoid, tanh, softsign, elliot, gaussian and sin:
+        what FANN calls steepness. "slope" of leaky_relu on the left, from 0 to 1e6 (the slope in
+        training is found from the sign of y, so it cannot be negative). "alpha" of elu and celu,
+        "beta" of softplus, which is log(1 + exp(beta x)) / beta, and "b" of squareplus, all from
+        1e-6 to 1e6. "width" of hard_shrink and softshrink, which map [-width, width] to 0, from 0
+        to 1e6. "threshold" and "value" of threshold, -1e6 to 1e6.
 
     Attributes
     ----------
     name : str
+    parameters : dict of str to float
+        All of them, in order; empty for most.
     aliases : tuple of str
         Other names that are understood, such as "logistic" for "sigmoid".
     formula, df_formula, d2f_formula : str
@@ -133,15 +301,33 @@ class Activation:
     keeps : {"x", "y", "none"}
         What training keeps to find the slope on the way back: x, y = f(x), or nothing.
 
+    Raises
+    ------
+    ValueError
+        If there is no such name, or a parameter is not within its limits.
+    TypeError
+        If the activation has no parameter of that name.
+
     Notes
     -----
     What names mean elsewhere differs: here "hard_sigmoid" has the slope 1/6 of PyTorch and Keras 3,
-    "leaky_relu" the slope 0.01 of PyTorch, "elliot" is FANN's, from 0 to 1, and MATLAB's elliotsig
-    is "softsign".
+    "leaky_relu" the slope 0.01 of PyTorch, "elliot" is FANN's, from 0 to 1, MATLAB's elliotsig
+    is "softsign", "satlin" clips to [0, 1] and its alias "linear_piece" is FANN's, "gelu" is the
+    exact one, PyTorch's "tanh" form is "gelu_tanh", and the defaults of "threshold", 1 and 0, are
+    those of Keras' ThresholdedReLU.
 
-    `f`, `df` and `d2f` are the engine's own kernels, written in x: with fused multiply-add within
-    2, 4 and 7 units in the last place of the true value, for all x, where the slope is 1e-30 as
-    where it is 1; but next to a zero that it crosses, a derivative of silu is within eps / 4.
+    `f`, `df` and `d2f` are the engine's own kernels, written in x. With fused multiply-add and the
+    default parameters they are within 2, 4 and 7 units in the last place of the true value, for
+    all x, where the slope is 1e-30 as where it is 1, with these exceptions. `d2f` of mish is within
+    10 and of gelu_tanh within 13 units. Next to a zero that it crosses, where digits cancel, `df`
+    of silu, gelu, gelu_tanh and mish is within eps / 4 and `d2f` of silu within eps / 4, of
+    gelu_tanh and mish within 3/4 eps. sin is for abs(gain x) below 2^20 in float32 and 2^49 in
+    float64, and NaN beyond, where rounding of x alone would turn it by more than 0.06. log_softmax
+    is within some eps of the size of the scores. With a gain, beta or alpha other than 1 the
+    product or quotient with x is rounded once: that is exact for powers of two, and otherwise costs
+    as much as a change of x by half a unit in its last place. Identity, relu, hardtanh, relu6,
+    hard_shrink, threshold and satlin are exact.
+
     Training takes the slope from the y it keeps, where it keeps that, which is `df_from_y`: faster,
     and within 2 units in the last place of the largest slope, since a y that is rounded to 1 cannot
     tell more.
@@ -160,29 +346,68 @@ class Activation:
     array([3.72007598e-44, 3.72007598e-44])
     >>> nncore.activations["relu"].kinks
     {0.0: 0.0}
+    >>> leaky = nncore.Activation("leaky_relu", slope=0.2)
+    >>> leaky, leaky.f(-1.0), leaky.kinks
+    (<activation leaky_relu(slope=0.2): x if x > 0 else 0.2 x>, np.float64(-0.2), {0.0: 0.2})
+    >>> leaky == nncore.activations["leaky_relu"]
+    False
+    >>> net = nncore.Network(3, nncore.Dense(8, leaky), nncore.Dense(1))
     """
 
-    def __init__(self, name, formulas):
-        self.name = name
+    def __new__(cls, name, **parameters):
+        return super().__new__(_CLASSES.get(names.activation(name), cls))
+
+    def __init__(self, name, **parameters):
+        self.name = name = names.activation(name)
+        self._parameters = parameters = _checked(name, parameters)
+        self._values = tuple(parameters.values())
+        formulas = _FORMULAS[name]
         self.aliases = tuple(a for a, target in names.ACTIVATION_ALIASES.items() if target == name)
-        self.formula, self.df_formula, self.d2f_formula = formulas[:3]
-        self.latex, self.df_latex, self.d2f_latex = formulas[3:6]
-        self.range = formulas.range
+        texts = [_with_values(text, parameters) for text in formulas[:6]]
+        self.formula, self.df_formula, self.d2f_formula = texts[:3]
+        self.latex, self.df_latex, self.d2f_latex = texts[3:]
+        facts = (formulas.range, formulas.kinks)
+        self.range, self._kinks = (f(**parameters) if callable(f) else f for f in facts)
         self.keeps = names.ACTIVATIONS[name]["keeps"]
-        self._kinks = formulas.kinks
+
+    @property
+    def parameters(self):
+        return dict(self._parameters)
 
     @property
     def kinks(self):
         return dict(self._kinks)
 
+    def _changed(self):
+        """The parameters that are not the defaults."""
+        defaults = names.ACTIVATIONS[self.name]["parameters"]
+        return {p: value for p, value in self._parameters.items() if value != defaults[p]}
+
+    def config(self):
+        """Return the name, or with other parameters than the defaults a dict, as JSON values."""
+        changed = self._changed()
+        return {"name": self.name, **changed} if changed else self.name
+
+    def __eq__(self, other):
+        if not isinstance(other, Activation):
+            return NotImplemented
+        return (self.name, self._values) == (other.name, other._values)
+
+    def __hash__(self):
+        return hash((self.name, self._values))
+
+    def __str__(self):
+        changed = ", ".join(f"{p}={_number(value)}" for p, value in self._changed().items())
+        return f"{self.name}({changed})" if changed else self.name
+
     def __repr__(self):
-        return f"<activation {self.name}: {self.formula}>"
+        return f"<activation {self}: {self.formula}>"
 
     def _repr_latex_(self):
         return f"$f(x) = {self.latex}, \\quad f'(x) = {self.df_latex}$"
 
     def __reduce__(self):
-        return _by_name, (self.name,)
+        return from_config, (self.config(),)
 
     def __call__(self, x):
         """Return f(x)."""
@@ -200,15 +425,15 @@ class Activation:
         -------
         numpy.ndarray or a NumPy number, of the shape of `x`
         """
-        return self._apply(lambda k, x, y: k.activation(self.name, x, y), x)
+        return self._apply(lambda k, x, y: k.activation(self.name, x, y, self._values), x)
 
     def df(self, x):
         """Return dy/dx at x; at a kink the value in `kinks`. As `f` otherwise."""
-        return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y), x)
+        return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y, self._values), x)
 
     def d2f(self, x):
         """Return the second derivative at x, away from kinks. As `f` otherwise."""
-        return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y), x)
+        return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y, self._values), x)
 
     def df_from_y(self, y):
         """Return dy/dx where f gives `y`, as training computes it.
@@ -223,7 +448,7 @@ class Activation:
 
         def run(k, y, dx):
             dx[:] = 1
-            k.slope(self.name, y, dx, dx)
+            k.slope(self.name, y, dx, dx, self._values)
 
         return self._apply(run, y)
 
@@ -264,7 +489,7 @@ class Activation:
             if function == self.df:
                 for x in ends[1:-1]:
                     ax.plot(x, self._kinks[x], "o", color=color)
-        ax.set(title=f"{self.name}: {self.formula}", xlabel="x")
+        ax.set(title=f"{self}: {self.formula}", xlabel="x")
         ax.grid(alpha=0.3)
         ax.legend()
         return ax
@@ -285,14 +510,15 @@ class Softmax(Activation):
     """
 
     def f(self, x):
-        """Return y = softmax(x) over the last axis of x, which has at least one element."""
+        """Return y, over the last axis of x, which has at least one element."""
         x = as_real(x)
         if x.ndim == 0 or x.shape[-1] == 0:
-            raise ValueError(f"softmax takes rows of at least one number, got shape {x.shape}")
+            raise ValueError(f"{self.name} takes rows of at least one number, got shape {x.shape}")
         y = np.empty(x.shape, x.dtype)
         if y.size:
-            rows = x.shape[-1]
-            _kernels(x.dtype).softmax(x.reshape(-1, rows), y.reshape(-1, rows))
+            n = x.shape[-1]
+            log = self.name == "log_softmax"
+            _kernels(x.dtype).softmax(x.reshape(-1, n), y.reshape(-1, n), log)
         return y
 
     def df(self, x):
@@ -314,11 +540,37 @@ class Softmax(Activation):
 
     def d2f(self, x):
         """Not available: it would be a tensor for each row."""
-        raise ValueError("softmax has no d2f: its second derivative is a tensor for each row")
+        raise ValueError(f"{self.name} has no d2f: its second derivative is a tensor for each row")
 
     def plot(self, low=-6.0, high=6.0, *, second=False, ax=None):
-        """Not available: softmax is no function of one number."""
-        raise ValueError("softmax is a function of whole rows: there is no curve to plot")
+        """Not available: it is no function of one number."""
+        raise ValueError(f"{self.name} is a function of whole rows: there is no curve to plot")
+
+
+class LogSoftmax(Softmax):
+    """log_softmax, the logarithm of softmax: in the last layer, outputs are log-probabilities.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.activations["log_softmax"].f([0.0, -1000.0])
+    array([    0., -1000.])
+    """
+
+    def df_from_y(self, y):
+        """Return the Jacobians where log_softmax gives `y`: [i = j] - exp(y_j).
+
+        The diagonal is the sum of the other probabilities, which keeps its digits.
+        """
+        p = activations["exponential"].f(y)
+        jacobian = np.broadcast_to(-p[..., None, :], (*p.shape, p.shape[-1])).copy()
+        here = np.arange(p.shape[-1])
+        jacobian[..., here, here] = 0
+        jacobian[..., here, here] = -jacobian.sum(axis=-1)
+        return jacobian
+
+
+_CLASSES = {"softmax": Softmax, "log_softmax": LogSoftmax}
 
 
 def as_real(x):
@@ -355,28 +607,30 @@ class Activations(Mapping):
     >>> import nncore
     >>> list(nncore.activations)
     ['identity', 'relu', 'sigmoid', 'tanh', 'softplus', 'softsign', 'leaky_relu', 'elu', \
-'hardtanh', 'relu6', 'hard_sigmoid', 'elliot', 'log_sigmoid', 'silu', 'selu', 'softmax']
+'hardtanh', 'relu6', 'hard_sigmoid', 'elliot', 'log_sigmoid', 'silu', 'selu', 'celu', 'gelu', \
+'gelu_tanh', 'mish', 'hard_swish', 'tanhshrink', 'hard_shrink', 'softshrink', 'threshold', \
+'squareplus', 'exponential', 'sin', 'gaussian', 'satlin', 'tribas', 'softmax', 'log_softmax']
     >>> nncore.activations["logistic"]
     <activation sigmoid: 1 / (1 + exp(-x))>
     """
 
     def __init__(self):
-        self._all = {
-            name: (Softmax if name == "softmax" else Activation)(name, _FORMULAS[name])
-            for name in names.ACTIVATIONS
-        }
+        self._made = {}
 
     def __getitem__(self, name):
-        return self._all[names.activation(name)]
+        name = names.activation(name)
+        if name not in self._made:
+            self._made[name] = Activation(name)
+        return self._made[name]
 
     def __contains__(self, name):
-        return name in self._all or name in names.ACTIVATION_ALIASES
+        return name in names.ACTIVATIONS or name in names.ACTIVATION_ALIASES
 
     def __iter__(self):
-        return iter(self._all)
+        return iter(names.ACTIVATIONS)
 
     def __len__(self):
-        return len(self._all)
+        return len(names.ACTIVATIONS)
 
     def __repr__(self):
         return f"<activations: {', '.join(self)}>"
@@ -385,5 +639,11 @@ class Activations(Mapping):
 activations = Activations()
 
 
-def _by_name(name):
-    return activations[name]
+def from_config(config):
+    """Return what `Activation.config` describes; an Activation is returned as it is."""
+    if isinstance(config, Activation):
+        return config
+    if not isinstance(config, dict) or "name" not in config:
+        return activations[config]
+    parameters = dict(config)
+    return Activation(parameters.pop("name"), **parameters)

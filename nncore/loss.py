@@ -366,16 +366,24 @@ TWO_CLASSES = (
 )
 
 
-def choose_loss(loss, output, n_out):
-    """Return the `Loss` of a network, checked against its output activation; None: the default."""
+def choose_loss(loss, layer):
+    """Return the `Loss` of a network, checked against its last layer; None: the default."""
+    output, n_out = layer.activation, layer.n_out
+    scores_of = "softmax" if output == "log_softmax" else output  # what the loss contains of it
     if loss is None:
         fused = {row["output"]: name for name, row in reversed(_core.LOSSES.items())}
-        return Loss(fused.get(output, "mse") if output else "mse")
+        return Loss(fused.get(scores_of, "mse") if output else "mse")
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise ValueError('loss is a class; write nncore.Loss("mse") with a name')
     if not isinstance(loss, Loss):
         loss = Loss(loss)
-    if loss.output not in (None, output):
+    if loss.output == output == "sigmoid" and layer.function.parameters["gain"] != 1:
+        raise ValueError(
+            f"{loss.name} is computed from the raw scores of a sigmoid of gain 1, but the last "
+            f"layer is {layer.function}. Leave the gain out, since weights can take it up, or use "
+            'loss="mse".'
+        )
+    if loss.output not in (None, scores_of):
         one = loss.output == "softmax" and n_out == 1
         fix = TWO_CLASSES if one else f'Use Dense({n_out}, "{loss.output}").'
         raise ValueError(

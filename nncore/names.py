@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from . import _core
 
-# softmax is of a whole row, so it is not a row of the engine's table.
-ACTIVATIONS = {**_core.ACTIVATIONS, "softmax": {"keeps": "y", "a": 0.0}}
+# These are of a whole row of numbers, so they are not rows of the engine's table.
+WHOLE_ROW = ("softmax", "log_softmax")
+ACTIVATIONS = {**_core.ACTIVATIONS, **{n: {"keeps": "y", "parameters": {}} for n in WHOLE_ROW}}
 
 ACTIVATION_ALIASES = {
     "linear": "identity",
@@ -14,9 +15,24 @@ ACTIVATION_ALIASES = {
     "logistic": "sigmoid",
     "logsig": "sigmoid",
     "tansig": "tanh",
+    "sigmoid_symmetric": "tanh",
     "elliotsig": "softsign",
+    "elliot_symmetric": "softsign",
+    "hard_tanh": "hardtanh",
     "satlins": "hardtanh",
+    "linear_piece_symmetric": "hardtanh",
+    "linear_piece": "satlin",
+    "hardsigmoid": "hard_sigmoid",
+    "logsigmoid": "log_sigmoid",
     "swish": "silu",
+    "hardswish": "hard_swish",
+    "hard_silu": "hard_swish",
+    "tanh_shrink": "tanhshrink",
+    "hardshrink": "hard_shrink",
+    "soft_shrink": "softshrink",
+    "exp": "exponential",
+    "radbas": "gaussian",
+    "logsoftmax": "log_softmax",
 }
 
 LOSS_ALIASES = {
@@ -46,14 +62,14 @@ LOSS_ALIASES = {
 
 def activation(name):
     """Return the name of an activation, given that or an alias."""
-    name = look_up("activation", name, [*ACTIVATIONS, *ACTIVATION_ALIASES])
+    name = look_up("activation", name, [*ACTIVATIONS, *ACTIVATION_ALIASES], ACTIVATIONS)
     return ACTIVATION_ALIASES.get(name, name)
 
 
-def look_up(what, name, known, aliases=()):
+def look_up(what, name, known, aliases=(), listed=None):
     """Return `name` if it is in `known`, or what it is an alias of, by a dict of them.
 
-    Otherwise say which names are known, and the nearest name or alias.
+    Otherwise say which names are known (or those `listed`), and the nearest name or alias.
     """
     if isinstance(name, str) and name in known:
         return name
@@ -66,4 +82,4 @@ def look_up(what, name, known, aliases=()):
     near = difflib.get_close_matches(str(name).lower(), lower, 1)
     if near:
         message += f' Did you mean "{lower[near[0]]}"?'
-    raise ValueError(f"{message} Known: {', '.join(sorted(known))}.")
+    raise ValueError(f"{message} Known: {', '.join(sorted(listed or known))}.")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import _core  # files and the NumPy twin are imported where they are used
+from . import _core, names  # files and the NumPy twin are imported where they are used
 from .gradients import Derivatives
 from .initializer import as_initializer
 from .layers import Layer, Tuning
@@ -84,10 +84,11 @@ class Network(Derivatives, _core.Predictor):
         "hinge" and "squared_hinge" (targets -1 and 1), "poisson" (the output is the logarithm of
         the rate), "gaussian_nll" (the outputs are n means and then n logarithms of variances);
         of a "sigmoid" output "binary_cross_entropy" and "focal" (targets 0 and 1). A sum over the
-        outputs, mean over rows: "half_mse"; of a "softmax" output "cross_entropy" and
-        "kl_divergence". Or a `Loss` with parameters, such as ``nncore.Loss("huber", delta=0.5)``,
+        outputs, mean over rows: "half_mse"; of a "softmax" or "log_softmax" output
+        "cross_entropy" and "kl_divergence". Or a `Loss` with parameters, such as ``nncore.Loss("huber", delta=0.5)``,
         or the name of one of `register_loss`. By default what the last activation asks for:
-        cross_entropy after softmax, binary_cross_entropy after sigmoid, otherwise mse.
+        cross_entropy after softmax
+        and log_softmax, binary_cross_entropy after sigmoid, otherwise mse.
     optimizer : str or Optimizer, default "adam"
         "sgd", "momentum", "nesterov", "adam", "adamw", "amsgrad", "adagrad", "adadelta",
         "rmsprop", "adamax", "nadam", "radam", "lion", or an object such as ``nncore.SGD(0.1)``.
@@ -143,7 +144,7 @@ class Network(Derivatives, _core.Predictor):
         """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
-        self.loss = choose_loss(loss, layers[-1].activation, layers[-1].n_out)
+        self.loss = choose_loss(loss, layers[-1])
         self._rng = _as_rng(seed)
         self._training = _core.Exclusive()  # held while parameters or optimizer change
         self._backend = check_backend(backend)
@@ -727,10 +728,12 @@ def check_layers(layers):
                 f"layer {i} must be a layer such as nncore.Dense(10), got {layer!r}; "
                 "layers are separate arguments, not a list."
             )
-        if layer.activation == "softmax" and i < len(layers) - 1:
-            raise ValueError(f"layer {i} is softmax, which only the last layer may be")
-    if layers[-1].activation == "softmax" and layers[-1].n_out == 1:
-        raise ValueError(f"a softmax of one output is always 1. {TWO_CLASSES}")
+        if layer.activation in names.WHOLE_ROW and i < len(layers) - 1:
+            raise ValueError(f"layer {i} is {layer.activation}, which only the last layer may be")
+    output = layers[-1].activation
+    if output in names.WHOLE_ROW and layers[-1].n_out == 1:
+        always = 1 if output == "softmax" else 0
+        raise ValueError(f"a {output} of one output is always {always}. {TWO_CLASSES}")
 
 
 def check_backend(backend):

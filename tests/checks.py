@@ -428,6 +428,129 @@ def silu_slope(x):
     return np.where(x < 0, left, 1 - left)
 
 
+def _pair_product(a, b):
+    """a b = p + e, exactly but for underflow, in the type of the arrays (Dekker)."""
+    p = a * b
+    factor = p.dtype.type(2) ** ((np.finfo(p.dtype).nmant + 2) // 2) + 1
+
+    def halves(x):
+        t = x * factor
+        high = t - (t - x)
+        return high, x - high
+
+    (ah, al), (bh, bl) = halves(a), halves(b)
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+def exp_minus_square(x, half=1):
+    """exp(-half x^2), without what the rounded square would lose."""
+    x = np.clip(x, -200, 200)
+    square, rest = _pair_product(x, x)
+    return np.exp(-half * square) * (1 - half * rest)
+
+
+def density(x):
+    """Of the normal distribution."""
+    return exp_minus_square(x, x.dtype.type(0.5)) / np.sqrt(2 * _constant("pi", x.dtype))
+
+
+def _constant(name, dtype):
+    digits = {"pi": "3.14159265358979323846264338327950288", "cube": "0.044715"}
+    return np.longdouble(digits[name]).astype(dtype)
+
+
+def normal(x):
+    """The normal distribution, on the left to all its digits: a series near 0, a continued
+    fraction for the tail."""
+    y = np.abs(x)
+    near = term = np.minimum(y, 1.5)
+    for n in range(3, 60, 2):
+        term = term * np.square(np.minimum(y, 1.5)) / n
+        near = near + term
+    fraction = np.maximum(y, 1.5)
+    for n in range(200, 0, -1):
+        fraction = np.maximum(y, 1.5) + n / fraction
+    left = np.where(y < 1.5, x.dtype.type(0.5) - density(y) * near, density(y) / fraction)
+    return np.where(x < 0, left, 1 - left)
+
+
+def gelu_slope(x):
+    return normal(x) + np.clip(x, -200, 200) * density(x)
+
+
+def gelu_argument(x):
+    """2 sqrt(2 / pi) (x + 0.044715 x^3), x cut at 30, as a sum of two, and its derivative."""
+    x = np.clip(x, -30, 30)
+    g = np.sqrt(8 / _constant("pi", x.dtype))
+    exact = np.longdouble("1.59576912160573071175978423973752747") - np.longdouble(g)
+    square, lost_square = _pair_product(x, x)
+    cube = _constant("cube", x.dtype)
+    of_cube = (np.longdouble("0.044715") - np.longdouble(cube)).astype(x.dtype)
+    scaled, lost_scaled = _pair_product(cube, square)
+    factor = 1 + scaled
+    low = np.where(scaled < 1, (scaled - (factor - 1)), (1 - (factor - scaled)))
+    low = low + lost_scaled + cube * lost_square + of_cube * square
+    product, lost_product = _pair_product(x, factor)
+    v, lost = _pair_product(g, product)
+    rest = lost + g * (lost_product + x * low) + exact.astype(x.dtype) * product
+    return v, rest, g * (1 + 3 * cube * square)
+
+
+def gelu_tanh_parts(x):
+    """s(v), s(-v) and v' where v is the argument, each to all its digits."""
+    v, rest, rise = gelu_argument(np.abs(x))
+    small = np.exp(-v) * (1 - rest)
+    small, large = small / (1 + small), 1 / (1 + small)
+    return np.where(x < 0, small, large), np.where(x < 0, large, small), rise
+
+
+def gelu_tanh_slope(x):
+    s, other, rise = gelu_tanh_parts(x)
+    return s * (1 + np.clip(x, -30, 30) * rise * other)
+
+
+def mish_parts(x):
+    """t = tanh(log(1 + exp(x))), t' and t'', with q = exp(-|x|)."""
+    q = np.exp(-np.abs(x))
+    d = np.where(x < 0, 2 + 2 * q + q * q, 1 + 2 * q + 2 * q * q)
+    t = np.where(x < 0, q * (2 + q), 1 + 2 * q) / d
+    scale = np.where(x < 0, q, q * q)
+    first = 4 * scale * (1 + q) / d**2
+    left = (1 + 2 * q) * d - 4 * q * (1 + q) ** 2
+    right = (2 + q) * d - 4 * (1 + q) ** 2
+    return t, first, 4 * scale * np.where(x < 0, left, right) / d**3
+
+
+def mish_slope(x):
+    t, first, _ = mish_parts(x)
+    return t + np.clip(x, -1e4, 1e4) * first
+
+
+def tanhshrink(x):
+    """x - tanh(x); near 0 from the continued fraction of tanh."""
+    z = np.square(np.clip(x, -1, 1))
+    fraction = 41
+    for n in range(39, 1, -2):
+        fraction = n + z / fraction
+    return np.where(np.abs(x) < 1, x * z / (fraction + z), x - np.tanh(x))
+
+
+def half_root(x, b=4):
+    """Half of |x| + sqrt(x^2 + b), and the root."""
+    root = np.hypot(x, np.sqrt(x.dtype.type(b)))
+    return np.abs(x) / 2 + root / 2, root
+
+
+def turned(function):
+    """sin or cos; NaN where the engine no longer has a phase."""
+
+    def of(x, end=None):
+        end = end or (2.0**20 if x.dtype == np.float64 else 2.0**49)
+        return function(np.where(np.abs(x) < end, x, np.nan))
+
+    return of
+
+
 def _softsign(x):
     return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(np.where(np.isinf(x), 1, x))))
 
@@ -451,7 +574,24 @@ TRUTH = {
     "log_sigmoid": lambda x: np.where(x < 0, x, 0) - np.log1p(np.exp(-np.abs(x))),
     "silu": lambda x: np.where(x == -np.inf, 0, x * sigmoid(x)),
     "selu": lambda x: (SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x))).astype(x.dtype),
+    "celu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "gelu": lambda x: np.maximum(x, -200) * normal(x),
+    "gelu_tanh": lambda x: np.maximum(x, -30) * gelu_tanh_parts(x)[0],
+    "mish": lambda x: np.maximum(x, -1e4) * mish_parts(x)[0],
+    "hard_swish": lambda x: np.maximum(x, -4) * np.clip(x + 3, 0, 6) / 6,
+    "tanhshrink": tanhshrink,
+    "hard_shrink": lambda x: np.where(np.abs(x) <= 0.5, 0, x),
+    "softshrink": lambda x: x - np.clip(x, -0.5, 0.5),
+    "threshold": lambda x: np.where(x <= 1, 0, x),
+    "squareplus": lambda x: np.where(x < 0, 1 / half_root(x)[0], half_root(x)[0]),
+    "exponential": np.exp,
+    "sin": turned(np.sin),
+    "gaussian": exp_minus_square,
+    "satlin": lambda x: np.clip(x, 0, 1),
+    "tribas": lambda x: np.where(np.abs(x) < 1, 1 - np.abs(x), np.where(np.isnan(x), x, 0)),
 }
+# Where a derivative crosses zero, digits cancel: its error there, relative to eps.
+NEAR_ZERO = {"silu": 1 / 4, "gelu": 1 / 4, "gelu_tanh": 1 / 4, "mish": 1 / 4}
 
 
 def truth(name, x):
@@ -470,7 +610,12 @@ def softmax(z):
 # --- Networks -------------------------------------------------------------------------------------
 
 
-PARAMETERS = {"leaky_relu": 0.01, "elu": 1.0}
+PARAMETERS = {
+    "leaky_relu": (0.01,), "hard_shrink": (0.5,), "softshrink": (0.5,), "threshold": (1.0, 0.0),
+    "squareplus": (4.0,),
+    **dict.fromkeys(("sigmoid", "tanh", "softplus", "softsign", "elu", "elliot", "celu", "sin",
+                     "gaussian"), (1.0,)),
+}  # fmt: skip
 
 
 def lower(n_in, *layers, bias=True, lead=0):
@@ -482,7 +627,7 @@ def lower(n_in, *layers, bias=True, lead=0):
     for n_out, activation in layers:
         w, b = n_params, n_params + n_in * n_out
         n_params = b + n_out * bias
-        a = PARAMETERS.get(activation, 0.0)
+        a = PARAMETERS.get(activation, ())
         steps.append(Step("dense", n_in, n_out, activation, a, w, b if bias else -1))
         n_in = n_out
     return steps, n_params

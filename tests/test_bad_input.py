@@ -503,9 +503,10 @@ def test_init_that_would_lose_something(init):
 # --- Names ----------------------------------------------------------------------------------------
 
 ALL_ACTIVATIONS = (
-    "Known: elliot, elliotsig, elu, hard_sigmoid, hardtanh, identity, leaky_relu, linear, "
-    "log_sigmoid, logistic, logsig, poslin, purelin, relu, relu6, satlins, selu, sigmoid, "
-    "silu, softmax, softplus, softsign, swish, tanh, tansig."
+    "Known: celu, elliot, elu, exponential, gaussian, gelu, gelu_tanh, hard_shrink, hard_sigmoid, "
+    "hard_swish, hardtanh, identity, leaky_relu, log_sigmoid, log_softmax, mish, relu, relu6, "
+    "satlin, selu, sigmoid, silu, sin, softmax, softplus, softshrink, softsign, squareplus, tanh, "
+    "tanhshrink, threshold, tribas."
 )
 
 

@@ -16,8 +16,11 @@ NETWORKS = [
     (hidden, output, loss)
     for loss, row in _core.LOSSES.items()
     for output in (
-        [row["output"]] if row["output"]
-        else ["identity", "softmax", "tanh"] if loss in ("mse", "half_mse", "huber") else ["tanh"]
+        [row["output"]]
+        if row["output"]
+        else ["identity", "softmax", "log_softmax"]
+        if loss in ("mse", "half_mse", "huber")
+        else ["tanh"]
     )
     for hidden in HIDDEN
 ]
@@ -58,6 +61,7 @@ def everything(network, X, y):
 
 @dtypes
 @pytest.mark.filterwarnings("ignore:All hidden activations are linear")
+@pytest.mark.filterwarnings("ignore:Targets span")
 @pytest.mark.parametrize(("hidden", "output", "loss"), NETWORKS)
 def test_derivatives_are_those_of_the_loss(hidden, output, loss, dtype):
     network = of(hidden, output, loss, dtype=dtype)
@@ -71,7 +75,7 @@ def test_derivatives_are_those_of_the_loss(hidden, output, loss, dtype):
 
 @dtypes
 @backends
-@pytest.mark.parametrize("output", ["softmax", "identity", "sigmoid"])
+@pytest.mark.parametrize("output", ["softmax", "log_softmax", "identity", "sigmoid"])
 def test_on_every_backend(output, backend, dtype):
     for rows in (1, 300):  # 300: more than a block
         network = of("silu", output, None, dtype=dtype, backend=backend)
@@ -82,9 +86,13 @@ def test_on_every_backend(output, backend, dtype):
 
 
 @dtypes
+@pytest.mark.filterwarnings("ignore:Targets span")
 @pytest.mark.parametrize("isa", ISAS)
 def test_the_engine_and_its_twin_agree(isa, dtype):
-    for output, loss in (("softmax", "cross_entropy"), ("tanh", "mse"), ("softmax", "half_mse")):
+    for output, loss in (
+        ("softmax", "cross_entropy"), ("tanh", "mse"), ("softmax", "half_mse"),
+        ("log_softmax", "cross_entropy"), ("log_softmax", "half_mse"),
+    ):  # fmt: skip
         engine, twin = (of("elu", output, loss, dtype=dtype, backend=b) for b in (isa, "reference"))
         for a, b in zip(
             everything(engine, *data(loss)), everything(twin, *data(loss)), strict=True

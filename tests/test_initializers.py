@@ -505,9 +505,13 @@ def deep(activation, dtype="float64", backend="auto", **options):
     return Network(25, *layers, Dense(3, "softmax"), dtype=dtype, seed=1, backend=backend)
 
 
+# The last two are for the last layer; six exponentials make some percent of a rounding.
+NOT_IN_A_ROW = {"exponential", "softmax", "log_softmax"}
+
+
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.filterwarnings("ignore:All hidden activations are linear")
-@pytest.mark.parametrize("activation", sorted({*nncore.activations} - {"softmax", "log_softmax"}))
+@pytest.mark.parametrize("activation", sorted({*nncore.activations} - NOT_IN_A_ROW))
 def test_lsuv(activation, backend, dtype):
     net = deep(activation, dtype, backend)
     X = rng(2).normal(0.5, 3, (100, 25))

@@ -497,19 +497,22 @@ def test_weights_multiply_rows(kernels, name):
 # --- Whole networks -------------------------------------------------------------------------------
 
 HIDDEN = list(TRUTH)
+OUTPUTS_OF = {"sigmoid": ["sigmoid"], "softmax": ["softmax", "log_softmax"]}
 OUTPUTS = [
     (loss, output)
     for loss in _core.LOSSES
     for output in (
-        [FUSED_OUTPUT[loss]] if FUSED_OUTPUT[loss]
-        else [*TRUTH, "softmax"] if loss in ("mse", "half_mse")
+        OUTPUTS_OF[FUSED_OUTPUT[loss]] if FUSED_OUTPUT[loss]
+        else [*TRUTH, "softmax", "log_softmax"] if loss in ("mse", "half_mse")
         else ["identity", "sigmoid", "softmax"]
     )
 ]  # fmt: skip
 STEP = 2e-6  # of the differences
 NEAR = 100 * STEP  # no pre-activation comes closer to a point where f' jumps or bends
 BENDS = {"relu": (0,), "leaky_relu": (0,), "elu": (0,), "selu": (0,), "hardtanh": (-1, 1),
-         "relu6": (0, 6), "hard_sigmoid": (-3, 3)}  # fmt: skip
+         "relu6": (0, 6), "hard_sigmoid": (-3, 3), "celu": (0,), "hard_swish": (-3, 3),
+         "hard_shrink": (-0.5, 0.5), "softshrink": (-0.5, 0.5), "threshold": (1,),
+         "satlin": (0, 1), "tribas": (-1, 0, 1)}  # fmt: skip
 BATCH = 300  # one block of rows and a part of another
 
 
@@ -517,7 +520,7 @@ def away_from_bends(z, bends):
     """Biases that put the first bend in the middle of each unit's values and all bends into gaps
     between them: no difference crosses one, and slopes differ from sample to sample."""
     if len(z) == 1:
-        return np.array([0.5, -0.3, 0.2, 0.7])[: z.shape[1]] - z[0]
+        return np.array([0.6, 1.35, -0.35, 0.25])[: z.shape[1]] - z[0]
     ordered, quarter = np.sort(z, axis=0), len(z) // 4
     middles = (ordered[:-1] + ordered[1:])[quarter : len(z) - 1 - quarter] / 2
     tried = bends[0] - middles
@@ -533,11 +536,13 @@ def fill(theta, steps, X, rng):
         W = theta[step.w : step.w + step.n_in * step.n_out].reshape(step.n_in, step.n_out)
         b = theta[step.b : step.b + step.n_out]
         W[...] = rng.uniform(-1, 1, W.shape)
+        if step.activation == "exponential":
+            W *= 0.2  # it would outgrow all others, and what comes after it
         bends = BENDS.get(step.activation)
         b[...] = away_from_bends(X @ W, bends) if bends else rng.uniform(-1, 1, len(b))
         z = X @ W + b
         assert all(np.abs(z - bend).min() >= NEAR for bend in bends or ())
-        X = np.float64(softmax(z) if step.activation == "softmax" else truth(step.activation, z))
+        X = np.float64(outputs_of(step.activation, z))
     return X
 
 
@@ -566,6 +571,12 @@ def targets_of(loss, outputs, rng):
     return y
 
 
+def outputs_of(activation, z):
+    if activation in ("softmax", "log_softmax"):
+        return np.log(softmax(z)) if activation == "log_softmax" else softmax(z)
+    return truth(activation, z)
+
+
 def network(isa, loss, output, hidden, rows):
     """Two or three layers: (steps, (engine, reference engine, X, y, where the parameters lie))."""
     other = HIDDEN[(HIDDEN.index(hidden) + 2) % len(HIDDEN)]
@@ -582,10 +593,18 @@ def network(isa, loss, output, hidden, rows):
     return steps, (engine, reference, X, y, slice(steps[0].w, None))
 
 
-@pytest.mark.parametrize("loss, output", OUTPUTS)
-@pytest.mark.parametrize("hidden", HIDDEN)
+# Each activation under each loss, before the usual outputs; and each as the output, after tanh.
+GRID = [
+    (loss, output, hidden)
+    for loss, output in OUTPUTS
+    for hidden in HIDDEN
+    if hidden == "tanh" or output in ("identity", "sigmoid", "softmax")
+]
+
+
+@pytest.mark.parametrize("loss, output, hidden", GRID)
 def test_gradient_of_networks(isa, loss, output, hidden):
-    """Every loss over every output it fits and every hidden activation, by central differences of
+    """Every loss with every output it fits and every hidden activation, by central differences of
     the loss itself: one row, some, and more than a block."""
     for rows in (1, 7, BATCH):
         _, (engine, reference, X, y, own) = network(isa, loss, output, hidden, rows)
@@ -608,8 +627,7 @@ def roundings_on_a_way(engine, rows):
     return min(rows, BLOCK) + rows // BLOCK + len(engine.theta)
 
 
-@pytest.mark.parametrize("loss, output", OUTPUTS)
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("loss, output, hidden", GRID)
 def test_gradient_of_networks_in_float32(isa, loss, output, hidden):
     """Against float64, of the same numbers."""
     for rows in (7, BATCH):

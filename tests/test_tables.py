@@ -24,9 +24,16 @@ def test_what_activations_keep(name):
     assert _core.ACTIVATIONS[name]["keeps"] == reference.ACTIVATIONS[name].keeps.lower()
 
 
+@pytest.mark.parametrize("name", _core.ACTIVATIONS)
+def test_parameters_of_activations(name):
+    row, twin = _core.ACTIVATIONS[name], reference.ACTIVATIONS[name]
+    assert list(row["parameters"].items()) == list(twin.parameters.items())
+
+
 def test_softmax_is_of_a_row_and_no_row_of_the_table():
-    assert "softmax" not in _core.ACTIVATIONS
+    assert not {"softmax", "log_softmax"} & _core.ACTIVATIONS.keys()
     assert reference.SOFTMAX.f is reference.softmax
+    assert reference.LOG_SOFTMAX.f is reference.log_softmax
 
 
 def test_losses():
@@ -91,7 +98,7 @@ def test_optimizers_by_name(name):
 
 
 def test_dense_names_every_activation():
-    assert {*_core.ACTIVATIONS, "softmax"} <= quoted(nncore.Dense.__doc__)
+    assert {*_core.ACTIVATIONS, "softmax", "log_softmax"} <= quoted(nncore.Dense.__doc__)
 
 
 def test_network_names_every_loss_and_optimizer():
@@ -103,9 +110,9 @@ def test_network_names_every_loss_and_optimizer():
 def test_docstrings_name_nothing_that_is_not_there():
     text = nncore.Dense.__doc__
     listed = quoted(text[text.index("activation :") : text.index("bias :")])
-    assert listed - {"identity"} <= {*_core.ACTIVATIONS, "softmax"}
+    assert listed - {"identity"} <= {*_core.ACTIVATIONS, "softmax", "log_softmax"}
     text = nncore.Network.__doc__
     listed = quoted(text[text.index("loss :") : text.index("optimizer :")])
-    assert listed <= {*_core.LOSSES, *_core.ACTIVATIONS, "softmax"}
+    assert listed <= {*_core.LOSSES, *_core.ACTIVATIONS, "softmax", "log_softmax"}
     listed = quoted(text[text.index("optimizer :") : text.index("dtype :")])
     assert listed <= {*optimizers._BY_NAME}

@@ -5,6 +5,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "../vmath.h"
 
+#include "curves.inc.h"
+
 #include "elementwise.inc.h"
 
 #include "transpose.inc.h"
@@ -45,13 +47,15 @@ static const nnc_kernels kernels = {
     .tile_rows = TILE_ROWS,
     .tile_cols = TILE_COLS,
     .gemm = gemm,
-#define NNC_ACT(name, keeps, f, slope, a, df, d2f) \
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name, \
     .act_df[NNC_ACT_##name] = act_df_##name, .act_d2f[NNC_ACT_##name] = act_d2f_##name,
 #include "../tables/activations.def"
 #undef NNC_ACT
     .softmax = softmax,
     .softmax_slope = softmax_slope,
+    .log_softmax = log_softmax,
+    .log_softmax_slope = log_softmax_slope,
 #define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
     .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
 #define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
@@ -65,6 +69,8 @@ static const nnc_kernels kernels = {
     .outer = outer,
     .slope_along = slope_along,
     .softmax_along = softmax_along,
+    .log_softmax_change = log_softmax_change,
+    .log_softmax_along = log_softmax_along,
     .finite = all_finite,
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,

@@ -42,6 +42,34 @@ static void softmax_along(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void 
     }
 }
 
+/* R y of y = log_softmax(z): rz - m, where m = sum_j exp(y_j) rz_j. All rows are `ld` apart. */
+static void log_softmax_change(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y_,
+                               const void *rz_, void *ry_) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const real *y = (const real *)y_ + i * ld, *rz = (const real *)rz_ + i * ld;
+        real *ry = (real *)ry_ + i * ld, mean = 0;
+        for (ptrdiff_t j = 0; j < n; j++) mean = FMA(v_exp(y[j]), rz[j], mean);
+        for (ptrdiff_t j = 0; j < n; j++) ry[j] = rz[j] - mean;
+    }
+}
+
+/* And, as softmax_along: dz = dy - p s and rdz = rdy - p (ry s + R s), p = exp(y), s = sum dy. */
+static void log_softmax_along(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y_,
+                              const void *ry_, void *dy_, void *rdy_) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const real *y = (const real *)y_ + i * ld, *ry = (const real *)ry_ + i * ld;
+        real *dy = (real *)dy_ + i * ld, *rdy = (real *)rdy_ + i * ld;
+        real sum = 0, along = 0;
+        for (ptrdiff_t j = 0; j < n; j++) sum += dy[j], along += rdy[j];
+        IVDEP
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const real p = v_exp(y[j]);
+            rdy[j] = FMA(-p, FMA(ry[j], sum, along), rdy[j]);
+            dy[j] = FMA(-p, sum, dy[j]);
+        }
+    }
+}
+
 /* c[i, j] = x[i] y[j], m x n without a gap: what gemm makes of sums of one product. */
 static void outer(ptrdiff_t m, ptrdiff_t n, const void *x_, const void *y_, void *c_) {
     const real *x = x_, *y = y_;

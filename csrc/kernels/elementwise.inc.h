@@ -24,57 +24,56 @@ ALWAYS_INLINE real v_elliot(real x) {
 }
 
 /* A slope sees only the variable that its row keeps. */
-#define KEPT_NNC_KEEPS_NONE(kept)
+#define KEPT_NNC_KEEPS_NONE(kept) (void)(kept);
 #define KEPT_NNC_KEEPS_X(kept) const real x = kept;
 #define KEPT_NNC_KEEPS_Y(kept) const real y = kept;
 
-/* The loops run over whole vectors. What is left at the end is copied to a vector of its own, so it
- * takes the same instructions. */
+/* The loops run over whole vectors. What is left at the end is copied to a vector of its own, and
+ * the same loop runs again on that, so it takes the same instructions. */
 #define OF_X(name, expression) \
-    ALWAYS_INLINE void whole_##name(ptrdiff_t n, const real *xs, real *ys, real a) { \
-        (void)a; \
-        IVDEP \
-        for (ptrdiff_t i = 0; i < n; i++) { \
-            const real x = xs[i]; \
-            ys[i] = expression; \
-        } \
-    } \
-    static void name(ptrdiff_t n, const void *from, void *to, double a) { \
+    static void name(ptrdiff_t n, const void *from, void *to, const double *parameters) { \
+        const real a = (real)parameters[0], b = (real)parameters[1]; \
         const ptrdiff_t whole = n & -LANES; \
         const int rest = (int)(n - whole); \
-        whole_##name(whole, from, to, (real)a); \
-        if (rest) { \
-            real x[LANES], y[LANES]; \
-            VSTORE(x, VLOAD_N((const real *)from + whole, rest)); \
-            whole_##name(LANES, x, y, (real)a); \
-            VSTORE_N((real *)to + whole, VLOAD(y), rest); \
+        const real *xs = from; \
+        real *ys = to, last[LANES]; \
+        (void)a, (void)b; \
+        for (ptrdiff_t count = whole;; count = LANES) { \
+            IVDEP \
+            for (ptrdiff_t i = 0; i < (count & -LANES); i++) { \
+                const real x = xs[i]; \
+                ys[i] = expression; \
+            } \
+            if (ys == last || !rest) break; \
+            VSTORE(last, VLOAD_N((const real *)from + whole, rest)); \
+            xs = ys = last; \
         } \
+        if (rest) VSTORE_N((real *)to + whole, VLOAD(last), rest); \
     }
 
-#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     OF_X(act_##name, f) \
     OF_X(act_df_##name, df) \
     OF_X(act_d2f_##name, d2f) \
-    ALWAYS_INLINE void whole_slope_##name(ptrdiff_t n, const real *ks, const real *dys, real *dxs, \
-                                          real a) { \
-        (void)a, (void)ks; \
-        IVDEP \
-        for (ptrdiff_t i = 0; i < n; i++) { \
-            KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope); \
-        } \
-    } \
     static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx, \
-                                 double a) { \
+                                 const double *parameters) { \
+        const real a = (real)parameters[0], b = (real)parameters[1]; \
         const ptrdiff_t whole = n & -LANES; \
         const int rest = (int)(n - whole); \
-        whole_slope_##name(whole, kept, dy, dx, (real)a); \
-        if (rest) { \
-            real k[LANES], d[LANES]; \
-            VSTORE(k, VLOAD_N((const real *)kept + whole, rest)); \
-            VSTORE(d, VLOAD_N((const real *)dy + whole, rest)); \
-            whole_slope_##name(LANES, k, d, d, (real)a); \
-            VSTORE_N((real *)dx + whole, VLOAD(d), rest); \
+        const real *ks = kept, *dys = dy; \
+        real *dxs = dx, last_kept[LANES], last[LANES]; \
+        (void)a, (void)b; \
+        for (ptrdiff_t count = whole;; count = LANES) { \
+            IVDEP \
+            for (ptrdiff_t i = 0; i < (count & -LANES); i++) { \
+                KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope); \
+            } \
+            if (dxs == last || !rest) break; \
+            VSTORE(last_kept, VLOAD_N((const real *)kept + whole, rest)); \
+            VSTORE(last, VLOAD_N((const real *)dy + whole, rest)); \
+            ks = last_kept, dys = dxs = last; \
         } \
+        if (rest) VSTORE_N((real *)dx + whole, VLOAD(last), rest); \
     }
 #include "../tables/activations.def"
 #undef NNC_ACT

@@ -176,15 +176,22 @@ ALWAYS_INLINE real scale_of_row(const nnc_loss_args *g, ptrdiff_t i) {
 /* Partial results of one row, combined PAD columns at a time. */
 #define EACH_LANE for (int l = 0; l < PAD; l++)
 
-/* e[j] = exp(z[j] - max z) for j < n, a multiple of PAD; returns their sum. A NaN in z makes the
- * sum NaN, whether or not the comparisons saw it. e may be z. */
-ALWAYS_INLINE real exp_row(ptrdiff_t n, const real *z, real *e, real *max) {
+/* The largest of n, a multiple of PAD. */
+ALWAYS_INLINE real max_of_row(ptrdiff_t n, const real *z) {
     real part[PAD];
     EACH_LANE part[l] = z[l];
     for (ptrdiff_t j = PAD; j < n; j += PAD)
         EACH_LANE part[l] = z[j + l] > part[l] ? z[j + l] : part[l];
     real top = part[0];
     EACH_LANE top = part[l] > top ? part[l] : top;
+    return top;
+}
+
+/* e[j] = exp(z[j] - max z) for j < n, a multiple of PAD; returns their sum. A NaN in z makes the
+ * sum NaN, whether or not the comparisons saw it. e may be z. */
+ALWAYS_INLINE real exp_row(ptrdiff_t n, const real *z, real *e, real *max) {
+    const real top = max_of_row(n, z);
+    real part[PAD];
     *max = top;
     for (ptrdiff_t j = 0; j < n; j++) e[j] = v_exp(z[j] - top);
     EACH_LANE part[l] = e[l];
@@ -278,6 +285,36 @@ static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t
         const real mean = dot_row(n, dy, y);
         IVDEP
         for (ptrdiff_t j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
+    }
+}
+
+/* y = (z - max z) - log(sum exp(z - max z)): the logarithm of softmax, which does not leave the
+ * scores, so it is finite where softmax is 0. z is an arena row: its padding is overwritten. */
+static void log_softmax(ptrdiff_t rows, ptrdiff_t n, void *z_, ptrdiff_t ldz, void *y,
+                        ptrdiff_t ldy) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        real *z = (real *)z_ + i * ldz, *to = (real *)y + i * ldy, part[PAD] = {0};
+        fill_row(z, n);
+        const real max = max_of_row(padded(n), z);
+        for (ptrdiff_t j = 0; j < n; j += PAD) EACH_LANE part[l] += v_exp(z[j + l] - max);
+        const real log_sum = v_log(fold(part));
+        for (ptrdiff_t j = 0; j < n; j++) to[j] = (z[j] - max) - log_sum;
+    }
+}
+
+/* The whole Jacobian: dz = dy - exp(y) sum_j dy_j. */
+static void log_softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t ldy,
+                              const void *dy_, ptrdiff_t lddy, void *dz_, ptrdiff_t lddz) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const real *y = (const real *)y_ + i * ldy, *dy = (const real *)dy_ + i * lddy;
+        real *dz = (real *)dz_ + i * lddz, part[PAD];
+        EACH_LANE part[l] = 0;
+        ptrdiff_t j = 0;
+        for (; j + PAD <= n; j += PAD) EACH_LANE part[l] += dy[j + l];
+        for (int l = 0; j + l < n; l++) part[l] += dy[j + l];
+        const real sum = fold(part);
+        IVDEP
+        for (j = 0; j < n; j++) dz[j] = FMA(-v_exp(y[j]), sum, dy[j]);
     }
 }
 

@@ -12,6 +12,8 @@ import numpy as np
 class Step(NamedTuple):
     """One step of the engine: ``y = f(x W + b)``.
 
+    ``parameters`` are those of ``f``, in the order of its row in csrc/tables/activations.def.
+
     ``w`` and ``b`` are the offsets, in elements, of ``W`` (n_in, n_out) and ``b`` (n_out,) in the
     flat parameter vector; ``b`` is -1 where there is no bias.
     """
@@ -20,7 +22,7 @@ class Step(NamedTuple):
     n_in: int
     n_out: int
     activation: str
-    parameter: float
+    parameters: tuple[float, ...]
     w: int
     b: int
 

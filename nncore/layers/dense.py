@@ -6,8 +6,7 @@ import operator
 
 import numpy as np
 
-from .. import names
-from ..activation import Activation
+from ..activation import from_config
 from ..initializer import Initializer, default_for
 from ..validation import as_parameters
 from .base import Layer, Step
@@ -23,9 +22,12 @@ class Dense(Layer):
     n_out : int
         Number of outputs (units).
     activation : str or nncore.Activation, default "identity"
-        ``f``: "elliot", "elu", "hard_sigmoid", "hardtanh", "identity", "leaky_relu",
-        "log_sigmoid", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
-        "tanh"; in the last layer also "softmax". Aliases are understood: see `nncore.activations`.
+        ``f``: "celu", "elliot", "elu", "exponential", "gaussian", "gelu", "gelu_tanh",
+        "hard_shrink", "hard_sigmoid", "hard_swish", "hardtanh", "identity", "leaky_relu",
+        "log_sigmoid", "mish", "relu", "relu6", "satlin", "selu", "sigmoid", "silu", "sin",
+        "softplus", "softshrink", "softsign", "squareplus", "tanh", "tanhshrink", "threshold",
+        "tribas"; in the last layer also "softmax" and "log_softmax". Aliases are understood: see
+        `nncore.activations`. With other parameters than the defaults, `nncore.Activation`.
     bias : bool, default True
         Whether there is a ``b``.
     init : str, nncore.Initializer, array_like or callable, optional
@@ -57,6 +59,8 @@ class Dense(Layer):
         Weights, a writable view of ``net.theta``; only in ``net.layers``.
     b : numpy.ndarray, shape (n_out,), or None
         Biases, likewise.
+    function : nncore.Activation
+        ``f`` with its parameters.
 
     Examples
     --------
@@ -74,9 +78,7 @@ class Dense(Layer):
         l2=0.0, max_norm=None, trainable=True, lr_scale=1.0,
     ):  # fmt: skip
         self.n_out = positive_int(n_out, "n_out of Dense")
-        if isinstance(activation, Activation):
-            activation = activation.name
-        self.activation = names.activation(activation)
+        self.activation = activation
         if not isinstance(bias, (bool, np.bool_)):
             raise ValueError(f"bias of Dense must be True or False, got {bias!r}")
         self.bias = bool(bias)
@@ -94,9 +96,25 @@ class Dense(Layer):
         self.trainable, self.lr_scale = trainable, lr_scale
 
     def __repr__(self):
+        function = repr(self.activation)
+        if str(self.function) != self.activation:
+            function = f"Activation({function}, {str(self.function).partition('(')[2]}"
         options = ({} if self.bias else {"bias": False}) | self.settings()
         shown = "".join(f", {name}={value!r}" for name, value in options.items())
-        return f"Dense({self.n_out}, {self.activation!r}{shown})"
+        return f"Dense({self.n_out}, {function}{shown})"
+
+    @property
+    def activation(self):
+        """The name of the activation."""
+        return self._function.name
+
+    @activation.setter
+    def activation(self, value):
+        self._function = from_config(value)
+
+    @property
+    def function(self):
+        return self._function
 
     def n_outputs(self, n_in):
         return self.n_out
@@ -106,14 +124,14 @@ class Dense(Layer):
 
     def lower(self, n_in, offset):
         b = offset + n_in * self.n_out if self.bias else -1
-        parameter = names.ACTIVATIONS[self.activation]["a"]
-        return [Step("dense", n_in, self.n_out, self.activation, parameter, offset, b)]
+        parameters = tuple(self.function.parameters.values())
+        return [Step("dense", n_in, self.n_out, self.activation, parameters, offset, b)]
 
     def config(self):
         return {
             "type": "dense",
             "n_out": self.n_out,
-            "activation": self.activation,
+            "activation": self.function.config(),
             "bias": self.bias,
             **self.settings(),
         }

@@ -17,7 +17,11 @@ int net_shapes(net_shape list[MAX_NETS]) {
     int n = 0;
 #define NET(...) list[n++] = (net_shape)__VA_ARGS__
     for (int act = 0; act < NNC_N_ACTS; act++)
-        NET({{9, 17, 6}, {act, act}, act % 2 ? NNC_LOSS_mse : NNC_LOSS_half_mse, 0, 0});
+        NET({{9, 17, 6},
+             {act == NNC_ACT_exponential ? TANH : act, act},
+             act % 2 ? NNC_LOSS_mse : NNC_LOSS_half_mse,
+             0,
+             0});
     for (int loss = 0; loss < NNC_N_LOSSES; loss++) {
         NET({{5, 8, 7, 4}, {TANH, RELU, output_of(loss)}, loss, 0, 0});
         /* a softmax of one output would be constant */
@@ -31,6 +35,9 @@ int net_shapes(net_shape list[MAX_NETS]) {
     NET({{5, 16, 3}, {NNC_ACT_softsign, SOFTMAX}, NNC_LOSS_cross_entropy, 1, 1});
     NET({{6, 5, 4}, {TANH, SOFTMAX}, NNC_LOSS_mse, 0, 0});
     NET({{6, 5, 11}, {NNC_ACT_softplus, SOFTMAX}, NNC_LOSS_half_mse, 1, 0});
+    NET({{5, 8, 3}, {TANH, NNC_ACT_log_softmax}, NNC_LOSS_cross_entropy, 0, 1});
+    NET({{6, 5, 4}, {TANH, NNC_ACT_log_softmax}, NNC_LOSS_mse, 0, 0});
+    NET({{3, 70}, {NNC_ACT_log_softmax}, NNC_LOSS_mse, 0, 0});
     /* rows of 1 KB in float32, in float64 (an arena pads them), and wider than a tile */
     NET({{2, 256, 2}, {RELU, NNC_ACT_sigmoid}, NNC_LOSS_mse, 0, 0});
     NET({{2, 128, 129}, {NNC_ACT_softsign, TANH}, NNC_LOSS_half_mse, 1, 0});
@@ -62,9 +69,10 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
                                 .n_in = n_in,
                                 .n_out = n_out,
                                 .act = act,
-                                .act_a = act < NNC_N_ACTS ? nnc_acts[act].a : 0,
                                 .w = offset + first * n_out,
                                 .b = shape.without_bias ? -1 : offset + !first * n_in * n_out};
+        if (act < NNC_N_ACTS)
+            memcpy(n.steps[s].act_a, nnc_acts[act].defaults, sizeof n.steps[s].act_a);
         offset += n_in * n_out + !shape.without_bias * n_out;
     }
     size_t length = 0;
@@ -74,8 +82,11 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
     const int last = shape.acts[steps - 1];
     snprintf(n.name + length, sizeof n.name - length, "%td %s %s %s%s%s", shape.widths[steps],
              nnc_acts[shape.acts[0] % NNC_N_ACTS].name,
-             last == NNC_ACT_softmax ? "softmax" : nnc_acts[last].name, nnc_losses[shape.loss].name,
-             shape.by_label ? " of labels" : "", shape.without_bias ? " without bias" : "");
+             last == NNC_ACT_softmax       ? "softmax"
+             : last == NNC_ACT_log_softmax ? "log_softmax"
+                                           : nnc_acts[last].name,
+             nnc_losses[shape.loss].name, shape.by_label ? " of labels" : "",
+             shape.without_bias ? " without bias" : "");
     n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0, 1, 0, 0, 0, NULL, NULL, NULL};
     n.plan.loss_a = nnc_losses[shape.loss].defaults[0];
     n.plan.loss_b = nnc_losses[shape.loss].defaults[1];

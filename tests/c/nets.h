@@ -4,7 +4,7 @@
 
 #include "testing.h"
 
-enum { MAX_STEPS = 4, MAX_NETS = 80 };
+enum { MAX_STEPS = 4, MAX_NETS = 100 };
 
 typedef struct {
     ptrdiff_t widths[MAX_STEPS + 1]; /* of the input and of each step; 0 ends */

@@ -20,7 +20,7 @@ static inline wide v_sigmoid(wide x) {
     return (x < 0 ? e : 1) / (1 + e);
 }
 static inline wide v_softplus(wide x) { return (x > 0 ? x : 0) + W(log1p)(W(exp)(-W(fabs)(x))); }
-static inline wide v_softsign(wide x) { return x / (1 + W(fabs)(x)); }
+static inline wide v_softsign(wide x) { return isinf(x) ? (x > 0 ? 1 : -1) : x / (1 + W(fabs)(x)); }
 static inline wide v_softsign_slope(wide x) { return 1 / ((1 + W(fabs)(x)) * (1 + W(fabs)(x))); }
 static inline wide v_softsign_curve(wide x) {
     const wide r = 1 / (1 + W(fabs)(x));
@@ -42,6 +42,104 @@ static inline wide v_silu_curve(wide x) {
 #define VM_SELU_SCALE ((wide)1.0507009873554804934193349852946L)
 #define VM_SELU_LEFT ((wide)1.7580993408473768599402175208123L)
 static inline wide v_selu(wide x) { return x > 0 ? VM_SELU_SCALE * x : VM_SELU_LEFT * W(expm1)(x); }
+/* exp(-x^2 / 2) and exp(-x^2), with what the rounded square lost. */
+static inline wide exp_half_square(wide x) {
+    const wide h = x * x;
+    return isinf(h) ? 0 : W(exp)(-h / 2) * (1 - W(fma)(x, x, -h) / 2);
+}
+static inline wide v_gaussian(wide x) {
+    const wide h = x * x;
+    return isinf(h) ? 0 : W(exp)(-h) * (1 - W(fma)(x, x, -h));
+}
+static inline wide v_gaussian_slope(wide x) { return isinf(x) ? 0 : -2 * x * v_gaussian(x); }
+static inline wide v_gaussian_curve(wide x) {
+    return isinf(x * x) ? 0 : 4 * W(fma)(x, x, -0.5) * v_gaussian(x);
+}
+static const wide density_at_0 = (wide)0.398942280401432677939946059934381868L;
+/* The normal distribution, from erfc of a rounded argument and the slope there. */
+static inline wide normal(wide x) {
+    const wide c = (wide)0.707106781186547524400844362104849039L, u = -x * c;
+    const wide rest = LDBL_MANT_DIG == 64 ? -x * (wide)1.895e-20L : 0; /* of 1 / sqrt 2 */
+    if (isinf(u)) return x > 0;
+    const wide slope = -2 * density_at_0 * (wide)1.41421356237309504880168872420969808L;
+    return (W(erfc)(u) + (W(fma)(-x, c, -u) + rest) * slope * exp_half_square(x)) / 2;
+}
+static inline wide v_gelu(wide x) { return isinf(x) ? (x > 0 ? x : 0) : x * normal(x); }
+static inline wide v_gelu_slope(wide x) {
+    return isinf(x) ? x > 0 : normal(x) + x * density_at_0 * exp_half_square(x);
+}
+static inline wide v_gelu_curve(wide x) {
+    return isinf(x * x) ? 0 : W(fma)(-x, x, 2) * density_at_0 * exp_half_square(x);
+}
+/* s(v), v = g x + h x^3. */
+static const wide gelu_g = (wide)1.59576912160573071175978423973752747L,
+                  gelu_h = (wide)0.0713548162726002487763887522798635408L;
+static inline wide v_gelu_tanh(wide x) {
+    if (W(fabs)(x) > 1e3) return x > 0 ? x : 0;
+    return x * v_sigmoid(x * (gelu_g + gelu_h * x * x));
+}
+static inline wide v_gelu_tanh_slope(wide x) {
+    if (W(fabs)(x) > 1e3) return x > 0;
+    const wide v = x * (gelu_g + gelu_h * x * x), rise = gelu_g + 3 * gelu_h * x * x;
+    return v_sigmoid(v) * (1 + x * rise * v_sigmoid(-v));
+}
+static inline wide v_gelu_tanh_curve(wide x) {
+    if (W(fabs)(x) > 1e3) return 0;
+    const wide v = x * (gelu_g + gelu_h * x * x), rise = gelu_g + 3 * gelu_h * x * x;
+    return v_sigmoid(v) * v_sigmoid(-v) *
+           (2 * rise + 6 * gelu_h * x * x - x * rise * rise * W(tanh)(v / 2));
+}
+/* In n = e (e + 2) with e = exp(x): tanh(log(1 + e)) = n / (n + 2); on the right in 1 / e. */
+static inline wide v_mish(wide x) {
+    const wide q = W(exp)(-W(fabs)(x));
+    if (isinf(x)) return x > 0 ? x : 0;
+    return x < 0 ? x * q * (q + 2) / (q * (q + 2) + 2) : x * (1 + 2 * q) / (1 + 2 * q + 2 * q * q);
+}
+static inline wide v_mish_slope(wide x) {
+    const wide q = W(exp)(-W(fabs)(x));
+    if (isinf(x)) return x > 0;
+    const wide d = x < 0 ? 2 + 2 * q + q * q : 1 + 2 * q + 2 * q * q;
+    const wide t = x < 0 ? q * (2 + q) / d : (1 + 2 * q) / d;
+    return t + x * 4 * (1 + q) * (x < 0 ? q : q * q) / (d * d);
+}
+static inline wide v_mish_curve(wide x) {
+    const wide q = W(exp)(-W(fabs)(x));
+    if (isinf(x)) return 0;
+    const wide d = x < 0 ? 2 + 2 * q + q * q : 1 + 2 * q + 2 * q * q;
+    const wide rise = 4 * (1 + q) * (x < 0 ? q : q * q) / (d * d); /* of the tanh */
+    const wide curve =
+        x < 0 ? 4 * q * (1 + 2 * q) / (d * d) - 16 * q * q * (1 + q) * (1 + q) / (d * d * d)
+              : 4 * q * q * ((2 + q) * d - 4 * (1 + q) * (1 + q)) / (d * d * d);
+    return 2 * rise + x * curve;
+}
+/* x - tanh(x); near 0 by x^3 / G, G the continued fraction of tanh. */
+static inline wide v_tanhshrink(wide x) {
+    const wide z = x * x;
+    wide g = 35;
+    if (W(fabs)(x) > 1) return x - W(tanh)(x);
+    for (int k = 33; k >= 3; k -= 2) g = k + z / g;
+    return x * z / (g + z); /* tanh = x / (1 + z / g), g = 3 + z / (5 + ...) */
+}
+static inline wide v_tanh_squared(wide x) { return W(tanh)(x) * W(tanh)(x); }
+static inline wide v_sin(wide x) { return W(fabs)(x) < 0x1p52 ? W(sin)(x) : (wide)NAN; }
+static inline wide v_cos(wide x) { return W(fabs)(x) < 0x1p52 ? W(cos)(x) : (wide)NAN; }
+/* Half of |x| + sqrt(x^2 + b). */
+static inline wide half_of(wide x, wide b) {
+    return (W(fabs)(x) + (W(fabs)(x) > 1e100 ? W(fabs)(x) : W(sqrt)(x * x + b))) / 2;
+}
+static inline wide v_squareplus(wide x, wide b) {
+    return x < 0 ? b / 4 / half_of(x, b) : half_of(x, b);
+}
+static inline wide v_squareplus_slope(wide x, wide b) {
+    const wide root = 2 * half_of(x, b) - W(fabs)(x);
+    const wide left = b / 4 / half_of(x, b) / (isinf(x) ? 1 : root);
+    return x < 0 ? left : 1 - left;
+}
+static inline wide v_squareplus_curve(wide x, wide b) {
+    const wide root = W(fabs)(x) > 1e100 ? W(fabs)(x) : W(sqrt)(x * x + b);
+    return b / 2 / root / root / root;
+}
+static inline wide v_squareplus_slope_of(wide y, wide b) { return 1 / (1 + b / 4 / y / y); }
 static inline wide v_elliot(wide x) {
     const wide r = 1 / (1 + W(fabs)(x)) / 2;
     return x < 0 ? r : 1 - r;
@@ -91,10 +189,11 @@ static inline wide v_focal_curve(wide z, wide t, wide gamma, wide alpha) {
            (gamma * gamma * p * l + gamma * q * (2 - l) + q);
 }
 
-wide expected_act(int act, wide x, wide a) {
-    (void)a;
+wide expected_act(int act, wide x, const double *parameters) {
+    const wide a = parameters[0], b = parameters[1];
+    (void)a, (void)b;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     case NNC_ACT_##name: return f;
 #include "tables/activations.def"
 #undef NNC_ACT
@@ -102,10 +201,11 @@ wide expected_act(int act, wide x, wide a) {
     }
 }
 
-wide expected_slope(int act, wide x, wide y, wide a) {
-    (void)a, (void)x, (void)y;
+wide expected_slope(int act, wide x, wide y, const double *parameters) {
+    const wide a = parameters[0], b = parameters[1];
+    (void)a, (void)b, (void)x, (void)y;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     case NNC_ACT_##name: return slope;
 #include "tables/activations.def"
 #undef NNC_ACT
@@ -113,10 +213,11 @@ wide expected_slope(int act, wide x, wide y, wide a) {
     }
 }
 
-wide expected_derivative(int act, int order, wide x, wide a) {
-    (void)a;
+wide expected_derivative(int act, int order, wide x, const double *parameters) {
+    const wide a = parameters[0], b = parameters[1];
+    (void)a, (void)b;
     switch (act) {
-#define NNC_ACT(name, keeps, f, slope, a_default, df, d2f) \
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     case NNC_ACT_##name: return order == 1 ? (wide)(df) : (wide)(d2f);
 #include "tables/activations.def"
 #undef NNC_ACT
@@ -205,18 +306,21 @@ static wide roundings(nnc_dtype type, ptrdiff_t n) {
     return (wide)(chain + n / NNC_BLOCK + 3) * epsilon_of(type);
 }
 
-/* No activation here is steeper than this. */
-#define STEEPEST 2
-
-static number activated(nnc_dtype type, int act, number z, wide a) {
-    const wide y = expected_act(act, z.v, a);
-    return (number){y, STEEPEST * z.e + 4 * epsilon_of(type) * W(fabs)(y) + smallest_of(type)};
+/* No activation is steeper near z, nor is its slope. */
+static wide steepest(int act, number z) {
+    return act == NNC_ACT_exponential ? W(exp)(z.v + z.e) : 2;
 }
 
-static number slope_of(nnc_dtype type, int act, number z, number y, wide a) {
+static number activated(nnc_dtype type, int act, number z, const double *a) {
+    const wide y = expected_act(act, z.v, a);
+    return (number){y,
+                    steepest(act, z) * z.e + 4 * epsilon_of(type) * W(fabs)(y) + smallest_of(type)};
+}
+
+static number slope_of(nnc_dtype type, int act, number z, number y, const double *a) {
     const wide s = expected_slope(act, z.v, y.v, a);
     const wide kept = z.e > y.e ? z.e : y.e;
-    wide e = STEEPEST * kept + 4 * epsilon_of(type) * (W(fabs)(s) + 1);
+    wide e = steepest(act, z) * kept + 4 * epsilon_of(type) * (W(fabs)(s) + 1);
     if (W(fabs)(z.v) <= z.e) e += 1; /* may be on the other side of a kink */
     return (number){s, e};
 }
@@ -244,6 +348,21 @@ void expected_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y) {
         /* z - top is rounded, exp is, the sum is a tree; and all scores may be off by `worst` */
         y[j].e = p * (2 * worst + epsilon_of(type) * ((top - z[j].v) + (wide)n + 10)) +
                  4 * smallest_of(type);
+    }
+}
+
+/* z - top - log(sum): rounded at their size. */
+void expected_log_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y) {
+    wide top = z[0].v, sum = 0, worst = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        if (z[j].v > top) top = z[j].v;
+        if (z[j].e > worst) worst = z[j].e;
+    }
+    for (ptrdiff_t j = 0; j < n; j++) sum += W(exp)(z[j].v - top);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        y[j].v = z[j].v - top - W(log)(sum);
+        y[j].e =
+            2 * worst + epsilon_of(type) * (2 * (top - z[j].v) + 4 * W(log)(sum) + (wide)n + 10);
     }
 }
 
@@ -395,10 +514,11 @@ static void forward(network *net, const void *x) {
                 add_product(&z, in[i], parameter(net, step->w + i * step->n_out + j), r);
             if (step->b >= 0) add_product(&z, one, parameter(net, step->b + j), r);
             row->z[j] = z;
-            if (step->act != NNC_ACT_softmax)
-                row->y[j] = activated(type, step->act, z, step->act_a);
+            if (step->act < NNC_N_ACTS) row->y[j] = activated(type, step->act, z, step->act_a);
         }
         if (step->act == NNC_ACT_softmax) expected_softmax(type, step->n_out, row->z, row->y);
+        if (step->act == NNC_ACT_log_softmax)
+            expected_log_softmax(type, step->n_out, row->z, row->y);
     }
 }
 
@@ -417,6 +537,20 @@ static void through_output(network *net) {
                                        d.e + mean.e +
                                            2 * epsilon_of(type) * (W(fabs)(d.v) + W(fabs)(mean.v))};
             row->d[j] = times(type, row->y[j], difference);
+        }
+        return;
+    }
+    if (step->act == NNC_ACT_log_softmax) {
+        number sum = {0, 0}, one = {1, 0};
+        const wide r = (wide)(step->n_out + 2) * epsilon_of(type);
+        for (ptrdiff_t j = 0; j < step->n_out; j++) add_product(&sum, row->d[j], one, r);
+        for (ptrdiff_t j = 0; j < step->n_out; j++) {
+            const number y = row->y[j];
+            const wide p = W(exp)(y.v);
+            const number share =
+                times(type, (number){p, p * (2 * y.e + 2 * epsilon_of(type))}, sum);
+            row->d[j].v -= share.v;
+            row->d[j].e += share.e + epsilon_of(type) * W(fabs)(row->d[j].v);
         }
         return;
     }

@@ -9,9 +9,9 @@
 
 #include "testing.h"
 
-wide expected_act(int act, wide x, wide a);
-wide expected_slope(int act, wide x, wide y, wide a);
-wide expected_derivative(int act, int order, wide x, wide a);
+wide expected_act(int act, wide x, const double *a);
+wide expected_slope(int act, wide x, wide y, const double *a);
+wide expected_derivative(int act, int order, wide x, const double *a);
 /* elementwise losses only */
 wide expected_loss(int loss, wide y, wide t, wide a, wide b);
 wide expected_loss_slope(int loss, wide y, wide t, wide a, wide b);
@@ -31,6 +31,7 @@ typedef struct {
 /* softmax of a row, and the loss of a row with its gradient times `scale`, of outputs or raw scores
  * with the errors given. t: values, or NULL and `label`. */
 void expected_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y);
+void expected_log_softmax(nnc_dtype type, ptrdiff_t n, const number *z, number *y);
 number expected_loss_of_row(nnc_dtype type, int loss, ptrdiff_t n, const number *y, const wide *t,
                             int64_t label, wide scale, double a, double b, number *dy);
 

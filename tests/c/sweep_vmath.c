@@ -34,6 +34,7 @@
 #define vm_times_expm1 PREFIX(times_expm1)
 #define v_selu PREFIX(selu)
 #define vm_times_sigmoid PREFIX(times_sigmoid)
+#define vm_times_sigmoid_of PREFIX(times_sigmoid_of)
 #define v_silu PREFIX(silu)
 #define v_silu_slope PREFIX(silu_slope)
 #define v_silu_curve PREFIX(silu_curve)

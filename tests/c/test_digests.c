@@ -43,7 +43,8 @@ static const char *name_of(int kind, int i) {
 static uint64_t digest(const nnc_kernels *k, int kind, int which) {
     net_shape shape = {
         {7, 33, 12, 5}, {NNC_ACT_tanh, NNC_ACT_tanh, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0};
-    if (kind == 0) shape.acts[0] = shape.acts[1] = which;
+    if (kind == 0) shape.acts[1] = which;
+    if (kind == 0 && which != NNC_ACT_exponential) shape.acts[0] = which; /* two of it explode */
     if (kind == 1) {
         static const int outputs_of[] = {NNC_ACT_identity, NNC_ACT_sigmoid, NNC_ACT_softmax};
         shape.loss = which;

@@ -146,7 +146,7 @@ static void run(const nnc_kernels *kernels, const problem *q, const layout *l, v
     g.b_row = l->transpose_b ? 1 : l->ldb, g.b_col = l->transpose_b ? l->ldb : 1;
     g.c = matrix(type, m, n, l->ldc, l->accumulate ? q->c : NULL, 0, 0);
     if (l->with_bias) g.bias = matrix(type, 1, n, n, q->bias, 0, 1);
-    if (l->epilogue != PLAIN) g.act = l->act, g.act_a = nnc_acts[l->act].a;
+    if (l->epilogue != PLAIN) g.act = l->act, g.act_a = nnc_acts[l->act].defaults;
     if (l->epilogue == IN_PLACE) g.y = g.c, g.ldy = l->ldc;
     if (l->epilogue == APART) g.y = matrix(type, m, n, l->ldy, NULL, 0, 0), g.ldy = l->ldy;
     if (l->epilogue == SLOPE)

@@ -106,7 +106,8 @@ static void check_long(const nnc_kernels *k, ptrdiff_t hidden_units, ptrdiff_t n
             put(type, dx, row,
                 chain(k, n_out, at(type, dz, row * n_out), 1, at(type, w, j * n_out), 1, 0));
             k->act_slope[NNC_ACT_tanh](1, at(type, hidden, row * hidden_units + j),
-                                       at(type, dx, row), at(type, dx, row), 0);
+                                       at(type, dx, row), at(type, dx, row),
+                                       nnc_acts[NNC_ACT_tanh].defaults);
         }
         for (ptrdiff_t input = 0; input < N_IN; input++)
             right &= get(type, gradient, n.steps[0].w + input * hidden_units + j) ==

@@ -48,7 +48,17 @@ void test_plan_check(void) {
         REFUSED(steps[0].kind = NNC_N_STEPS);
         REFUSED(steps[1].kind = -1);
         REFUSED(steps[0].act = -1);
-        REFUSED(steps[1].act = NNC_ACT_softmax + 1);
+        ACCEPTED(steps[1].act = NNC_ACT_log_softmax);
+        REFUSED(steps[1].act = NNC_ACT_log_softmax + 1);
+        REFUSED(steps[0].act = NNC_ACT_log_softmax);
+        REFUSED(steps[0].act_a[0] = (double)NAN);
+        REFUSED(steps[0].act_a[1] = (double)INFINITY);
+        ACCEPTED(steps[0].act_a[0] = 3);
+        /* a loss that starts from the raw scores knows a sigmoid of gain 1 alone */
+        ACCEPTED(plan->loss = NNC_LOSS_binary_cross_entropy; steps[1].act = NNC_ACT_sigmoid;
+                 steps[1].act_a[0] = 1);
+        REFUSED(plan->loss = NNC_LOSS_binary_cross_entropy; steps[1].act = NNC_ACT_sigmoid;
+                steps[1].act_a[0] = 2);
         REFUSED(steps[0].act = NNC_ACT_softmax);  /* not the last */
         REFUSED(steps[1].act = NNC_ACT_identity); /* not what the loss is fused with */
         REFUSED(steps[1].act = NNC_ACT_sigmoid);
