@@ -85,10 +85,10 @@ class Network(Derivatives, _core.Predictor):
         the rate), "gaussian_nll" (the outputs are n means and then n logarithms of variances);
         of a "sigmoid" output "binary_cross_entropy" and "focal" (targets 0 and 1). A sum over the
         outputs, mean over rows: "half_mse"; of a "softmax" or "log_softmax" output
-        "cross_entropy" and "kl_divergence". Or a `Loss` with parameters, such as ``nncore.Loss("huber", delta=0.5)``,
-        or the name of one of `register_loss`. By default what the last activation asks for:
-        cross_entropy after softmax
-        and log_softmax, binary_cross_entropy after sigmoid, otherwise mse.
+        "cross_entropy" and "kl_divergence". Or a `Loss` with parameters, such as
+        ``nncore.Loss("huber", delta=0.5)``, or the name of one of `register_loss`. By default what
+        the last activation asks for: cross_entropy after softmax and log_softmax,
+        binary_cross_entropy after sigmoid, otherwise mse.
     optimizer : str or Optimizer, default "adam"
         "sgd", "momentum", "nesterov", "adam", "adamw", "amsgrad", "adagrad", "adadelta",
         "rmsprop", "adamax", "nadam", "radam", "lion", or an object such as ``nncore.SGD(0.1)``.
