@@ -196,9 +196,9 @@ typedef struct {
     int threads;
     nnc_poll poll;
     void *context;
-    double work_left; /* operations until the next poll */
-    atomic_int *stop; /* the poll has asked for it */
-    int committed;    /* parameters have changed: the step is finished first */
+    double work_left;  /* operations until the next poll */
+    atomic_int *stop;  /* the poll has asked for it */
+    int committed;     /* parameters have changed: the step is finished first */
     step_update *each; /* training: of each step, where one update is not for all */
     int lowest;        /* training: the first step that is not frozen */
 } run;
