@@ -13,28 +13,99 @@
 #include "nnc.h"
 #include "run.inc.h"
 
-/* ---- is it a network? ---------------------------------------------------------------------- */
+#include "steps/layer.inc.h"
 
-static int step_fits(const nnc_step *step, ptrdiff_t n_params) {
-    if (step->kind != NNC_STEP_dense || step->n_in < 1 || step->n_out < 1) return 0;
-    if (step->act < 0 || step->act > NNC_ACT_softmax) return 0;
+#include "steps/batch_norm.inc.h"
+#include "steps/embedding.inc.h"
+#include "steps/layer_norm.inc.h"
+#include "steps/prelu.inc.h"
+#include "steps/random.inc.h"
+#include "steps/residual.inc.h"
+
+/* ---- the kinds of steps --------------------------------------------------------------------- */
+
+/* What a kind of step does; each returns whether to stop. NULL: nothing.
+ *
+ * fits        whether sizes and offsets of step s are such that memory is safe
+ * own         bytes of what it keeps for itself in its slot
+ * forward     y from x
+ * backward    dx from dz, unless dx is NULL; after forward, x the same
+ * parameters  (+)= their gradient; after backward of all steps
+ * settle      what changes with the parameters, when they have changed */
+typedef struct {
+    int (*fits)(const nnc_plan *plan, int s);
+    size_t (*own)(const nnc_kernels *k, const nnc_step *step, ptrdiff_t rows);
+    int (*forward)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *y,
+                   ptrdiff_t ldy);
+    int (*backward)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
+                    ptrdiff_t lddx);
+    int (*parameters)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *gradient,
+                      int accumulate);
+    void (*settle)(run *r, int s);
+} step_kind;
+
+static int dense_fits(const nnc_plan *plan, int s) {
+    const nnc_step *step = &plan->steps[s];
+    const ptrdiff_t n_params = plan->n_params;
     if (step->n_in > n_params / step->n_out) return 0; /* so the product cannot overflow */
     if (step->w < 0 || step->w > n_params - step->n_in * step->n_out) return 0;
     return step->b <= n_params - step->n_out;
 }
 
+/* Dense steps are run below: their activations are part of the products above and below them. */
+static const step_kind kinds[NNC_N_STEPS] = {
+    [NNC_STEP_dense] = {dense_fits, NULL, NULL, NULL, NULL, NULL},
+    [NNC_STEP_dropout] = {dropout_fits, NULL, draw_forward, draw_backward, NULL, NULL},
+    [NNC_STEP_noise] = {noise_fits, NULL, draw_forward, draw_backward, NULL, NULL},
+    [NNC_STEP_batch_norm] = {batch_norm_fits, batch_norm_own, batch_norm_forward,
+                             batch_norm_backward, batch_norm_parameters, batch_norm_settle},
+    [NNC_STEP_layer_norm] = {layer_norm_fits, layer_norm_own, layer_norm_forward,
+                             layer_norm_backward, layer_norm_parameters, NULL},
+    [NNC_STEP_prelu] = {prelu_fits, prelu_own, prelu_forward, prelu_backward, prelu_parameters,
+                        NULL},
+    [NNC_STEP_embedding] = {embedding_fits, NULL, embedding_forward, embedding_backward,
+                            embedding_parameters, NULL},
+    [NNC_STEP_fork] = {fork_fits, NULL, fork_forward, fork_backward, NULL, NULL},
+    [NNC_STEP_add] = {add_fits, NULL, add_forward, add_backward, NULL, NULL},
+};
+
+static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows) {
+    const step_kind *kind = &kinds[step->kind];
+    return kind->own ? kind->own(plan->kernels, step, rows) : 0;
+}
+
+static int has_parameters(const nnc_step *step) {
+    return step->kind == NNC_STEP_dense || kinds[step->kind].parameters != NULL;
+}
+
+/* ---- is it a network? ---------------------------------------------------------------------- */
+
+static int step_fits(const nnc_plan *plan, int s) {
+    const nnc_step *step = &plan->steps[s];
+    if (step->kind < 0 || step->kind >= NNC_N_STEPS || step->n_in < 1 || step->n_out < 1) return 0;
+    if (step->act < 0 || step->act > NNC_ACT_softmax) return 0;
+    if (step->kind != NNC_STEP_dense && step->act != NNC_ACT_identity) return 0;
+    return kinds[step->kind].fits(plan, s);
+}
+
+/* More than the arenas for so many rows: in double, which cannot overflow as their sizes could. */
+static double most_bytes(const nnc_plan *plan, ptrdiff_t rows) {
+    double width = 0;
+    for (int s = 0; s < plan->n_steps; s++)
+        width += (double)plan->steps[s].n_in + (double)plan->steps[s].n_out + 4 * NNC_ALIGN;
+    return width * 8 * ((double)rows + 1) * (double)plan->kernels->size;
+}
+
 nnc_status nnc_plan_check(const nnc_plan *plan) {
     if (plan->kernels == NULL || plan->n_steps < 1 || plan->n_params < 1) return NNC_BAD_PLAN;
+    if (plan->n_running < 0 || (plan->n_running > 0 && plan->running == NULL)) return NNC_BAD_PLAN;
     if (plan->loss < 0 || plan->loss >= NNC_N_LOSSES) return NNC_BAD_PLAN;
-    double width = 0; /* in double, which cannot overflow as the sizes of the arenas could */
     for (int s = 0; s < plan->n_steps; s++) {
-        if (!step_fits(&plan->steps[s], plan->n_params)) return NNC_BAD_PLAN;
-        width += (double)plan->steps[s].n_in + (double)plan->steps[s].n_out + 4 * NNC_ALIGN;
+        if (!step_fits(plan, s)) return NNC_BAD_PLAN;
         if (s > 0 && plan->steps[s].n_in != plan->steps[s - 1].n_out) return NNC_BAD_PLAN;
         if (s < plan->n_steps - 1 && plan->steps[s].act == NNC_ACT_softmax) return NNC_BAD_PLAN;
     }
-    if (width * 8 * NNC_BLOCK * (double)plan->kernels->size > (double)PTRDIFF_MAX)
-        return NNC_BAD_PLAN;
+    if (most_bytes(plan, NNC_BLOCK) > (double)PTRDIFF_MAX) return NNC_BAD_PLAN;
     const nnc_output output = nnc_losses[plan->loss].output;
     const int act = last_step(plan)->act;
     if (output == NNC_OUTPUT_sigmoid && act != NNC_ACT_sigmoid) return NNC_BAD_PLAN;
@@ -58,6 +129,11 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
         if (out && s == plan->n_steps - 1) {
             y = out, ldy = ldo;
             if (!keeps_x(act)) to.z = out, to.ld = ldo;
+        }
+        if (step->kind != NNC_STEP_dense) {
+            if (kinds[step->kind].forward(r, s, rows, x, ldx, y, ldy)) return 1;
+            x = y, ldx = ldy;
+            continue;
         }
         nnc_gemm g = {.m = rows,
                       .n = step->n_out,
@@ -117,6 +193,19 @@ static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt
 
 /* ---- down: dz of each step, then dW = x' dz and db = sum of dz ----------------------------- */
 
+/* Through step s, which is not dense: dx, and with the slope of the step below its dz. */
+static int backward_layer(run *r, ptrdiff_t rows, int s, const void *x, ptrdiff_t ldx,
+                          int with_dx) {
+    const nnc_step *step = &r->plan->steps[s], *below = step - (s > 0);
+    const nnc_slot *at = &r->f.slots[s] - (s > 0);
+    if (s > 0) x = at->y, ldx = at->ld;
+    if (kinds[step->kind].backward(r, s, rows, x, ldx, with_dx ? at->dz : NULL, at->ld)) return 1;
+    if (with_dx && below->act != NNC_ACT_identity)
+        r->plan->kernels->act_slope[below->act](rows * at->ld, keeps_x(below->act) ? at->z : at->y,
+                                                at->dz, at->dz, below->act_a);
+    return 0;
+}
+
 /* dz of step s from that of the step above: dz W' there, times the slope here. */
 static int backward_dz(run *r, ptrdiff_t rows, int s) {
     const nnc_step *step = &r->plan->steps[s], *above = step + 1;
@@ -146,6 +235,17 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     const nnc_kernels *k = r->plan->kernels;
     const nnc_step *step = &r->plan->steps[s];
     const nnc_slot *here = &r->f.slots[s];
+    if (step->kind != NNC_STEP_dense) {
+        const ptrdiff_t n = step->kind == NNC_STEP_batch_norm || step->kind == NNC_STEP_layer_norm
+                                ? step->n_out
+                                : step->other;
+        if (kinds[step->kind].parameters(r, s, rows, s > 0 ? here[-1].y : x,
+                                         s > 0 ? here[-1].ld : ldx, gradient, accumulate))
+            return 1;
+        update_some(r, update, step->w, n, gradient);
+        if (step->b >= 0) update_some(r, update, step->b, n, gradient);
+        return 0;
+    }
     nnc_gemm dw = {.m = step->n_in,
                    .n = step->n_out,
                    .k = rows,
@@ -162,23 +262,30 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     if (run_gemm(r, &dw)) return 1;
     if (step->b < 0) return 0;
     void *db = gradient + (size_t)step->b * k->size;
-    k->column_sums(rows, step->n_out, here->dz, here->ld, db, accumulate);
-    if (update) {
-        const nnc_update u = update_at(r, update, step->b);
-        u.rule(step->n_out, u.theta, db, u.state, u.coef);
-    }
+    sum_rows(r, rows, step->n_out, here->dz, here->ld, db, accumulate);
+    update_some(r, update, step->b, step->n_out, gradient);
     return 0;
 }
 
 /* update: parameters as soon as their gradient is known; NULL: the gradient is kept. */
 static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *gradient,
                     int accumulate, const nnc_update *update) {
+    const nnc_step *steps = r->plan->steps;
     const int last = r->plan->n_steps - 1;
-    for (int s = last - 1; s >= 0; s--)
-        if (backward_dz(r, rows, s)) return 1;
+    int lowest = 0; /* with parameters: what is below needs no gradient */
+    while (lowest < last && !has_parameters(&steps[lowest])) lowest++;
+    for (int s = last; s >= lowest; s--) {
+        if (steps[s].kind != NNC_STEP_dense) {
+            if (backward_layer(r, rows, s, x, ldx, s > lowest)) return 1;
+        } else if (s > lowest && backward_dz(r, rows, s - 1)) {
+            return 1;
+        }
+    }
     r->committed = update != NULL;
-    for (int s = last; s >= 0; s--)
-        if (backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update)) return 1;
+    for (int s = last; s >= lowest; s--)
+        if (has_parameters(&steps[s]) &&
+            backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update))
+            return 1;
     r->committed = 0;
     return 0;
 }
@@ -222,6 +329,11 @@ static int updates_at_once(const run *r, ptrdiff_t rows) {
            2 * n * (double)rows < (double)PART_WORK * lanes;
 }
 
+static void settle_all(run *r) {
+    for (int s = 0; s < r->plan->n_steps; s++)
+        if (kinds[r->plan->steps[s].kind].settle) kinds[r->plan->steps[s].kind].settle(r, s);
+}
+
 /* The mean loss over samples first .. first + rows, its gradient unless NULL, and the update unless
  * NULL or the loss is not finite. */
 static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
@@ -230,9 +342,10 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     const double count = (double)rows * averaged_per_row(plan);
     const int at_once = update && updates_at_once(r, rows);
     double sum = 0;
-    for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
-        const ptrdiff_t size = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
+    for (ptrdiff_t i = 0; i < rows; i += r->block) {
+        const ptrdiff_t size = rows - i < r->block ? rows - i : r->block;
         const int at_end = i + size == rows;
+        r->first = i;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
         sum += loss_of_block(r, size, b.t, b.ldt, b.labels, 1 / count, gradient != NULL);
@@ -243,6 +356,7 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
             return NNC_STOPPED;
     }
     if (update && !at_once) update_all(r, update, gradient);
+    if (update) settle_all(r);
     return NNC_OK;
 }
 
@@ -350,14 +464,16 @@ static nnc_status train_wide(run *r, nnc_optimizer *optimizer, const nnc_update 
 
 /* Operations of the products for that many rows. */
 static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
-    return (use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows * (double)plan->n_params;
+    return (use == NNC_GRADIENT || use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows *
+           (double)plan->n_params;
 }
 
 static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
                  void *work, nnc_poll poll, void *context, atomic_int *stop) {
-    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
+    const ptrdiff_t block = block_rows(plan, rows, use);
     return (run){.plan = plan,
                  .theta = theta,
+                 .block = block,
                  .f = lay_out(plan, block, use, threads, work),
                  .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
                  .poll = poll,
@@ -379,7 +495,8 @@ static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
 
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
-    const ptrdiff_t block = rows < NNC_BLOCK ? rows : NNC_BLOCK;
+    const ptrdiff_t block = block_rows(plan, rows, use);
+    if (most_bytes(plan, block) > (double)PTRDIFF_MAX) return SIZE_MAX; /* nobody has that */
     return (size_t)parts * lay_out(plan, block, use, parts > 1 ? 1 : plan->threads, NULL).used;
 }
 
@@ -404,6 +521,7 @@ static void predict_part(void *context, int part, int parts) {
     run r = start(plan, job->theta, job->rows, NNC_PREDICT, parts > 1 ? 1 : plan->threads,
                   job->work + (size_t)part * job->work_per_part, part == 0 ? job->poll : NULL,
                   job->context, &job->stop);
+    r.sample = plan->sample, r.draw = plan->draw;
     const ptrdiff_t rows = job->to - job->from;
     const ptrdiff_t end = job->from + part_start(rows, unit, part + 1, parts);
     const ptrdiff_t most = is_one_product(plan) ? job->rows : NNC_BLOCK;
@@ -411,6 +529,7 @@ static void predict_part(void *context, int part, int parts) {
         const ptrdiff_t block = end - i < most ? end - i : most;
         char *to = (char *)job->out + (size_t)(i * job->ldo) * size;
         const void *from = row_of(job->x, job->ldx, i, size);
+        r.first = i;
         if (forward(&r, block, from, job->ldx, 0, to, job->ldo)) return;
     }
 }
@@ -448,7 +567,7 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
 nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context) {
     atomic_int stop = 0;
-    run r = start(plan, theta, samples->rows, gradient ? NNC_TRAIN : NNC_EVALUATE, plan->threads,
+    run r = start(plan, theta, samples->rows, gradient ? NNC_GRADIENT : NNC_EVALUATE, plan->threads,
                   work, poll, context, &stop);
     return loss_and_gradient(&r, samples, 0, samples->rows, loss, gradient, NULL);
 }
@@ -463,11 +582,16 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     atomic_int stop = 0;
     run r = start(plan, theta, largest, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     *steps_done = 0;
+    if (normalizes_batches(plan) && samples->rows > 0 &&
+        (batch_size == 1 || samples->rows % batch_size == 1))
+        return NNC_BAD_PLAN;
+    r.training = 1;
     if (r.f.wide.n > 0)
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
         nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
+        r.draw = plan->draw + (uint64_t)*steps_done;
         const nnc_status status =
             loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update);
         if (status != NNC_OK) return status;

@@ -17,6 +17,12 @@ const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
     [NNC_LOSS_cross_entropy] = {"cross_entropy", NNC_OUTPUT_softmax, NNC_MEAN_ROWS},
 };
 
+const char *const nnc_step_names[NNC_N_STEPS] = {
+#define NNC_STEP(name) #name,
+#include "tables/steps.def"
+#undef NNC_STEP
+};
+
 #define NNC_LIST(...) {__VA_ARGS__}
 
 const nnc_opt_info nnc_opts[NNC_N_OPTS] = {

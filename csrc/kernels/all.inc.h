@@ -15,6 +15,12 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "optim.inc.h"
 
+#include "random.inc.h"
+
+#include "norm.inc.h"
+
+#include "layers.inc.h"
+
 #include "gemm.inc.h"
 
 #include "row.inc.h"
@@ -61,6 +67,25 @@ static const nnc_kernels kernels = {
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"
 #undef NNC_OPT
+    .dropout = dropout,
+    .noise = noise,
+    .batch_moments = batch_moments,
+    .batch_scale = batch_scale,
+    .batch_running = batch_running,
+    .batch_norm = batch_norm,
+    .batch_norm_slope = batch_norm_slope,
+    .batch_norm_sums = batch_norm_sums,
+    .layer_norm = layer_norm,
+    .layer_norm_slope = layer_norm_slope,
+    .layer_norm_sums = layer_norm_sums,
+    .prelu = prelu,
+    .prelu_slope = prelu_slope,
+    .prelu_sums = prelu_sums,
+    .embed = embed,
+    .embed_sums = embed_sums,
+    .add = add,
+    .fill = fill,
+    .total = total,
     .row = row,
     .fma_probe = fma_probe,
 };

@@ -1,0 +1,96 @@
+/* Part of plan.c: normalisation of columns. In training by the mean and variance of the batch,
+ * which is one block then; otherwise by the running ones, which the step before left. */
+
+/* What a step keeps in its slot, each a vector of n_out. */
+enum { BATCH_MEAN, BATCH_RSTD, BATCH_VAR, BATCH_SUMS, BATCH_DY_SUMS, BATCH_VECTORS };
+
+static int batch_norm_fits(const nnc_plan *plan, int s) {
+    const nnc_step *step = &plan->steps[s];
+    const ptrdiff_t n = step->n_out;
+    return step->n_in == n && vector_fits(step->w, n, plan->n_params) &&
+           vector_fits(step->b, n, plan->n_params) && n <= PTRDIFF_MAX / 2 &&
+           vector_fits(step->other, 2 * n, plan->n_running) && is_between(step->p[0], 0, 1) &&
+           step->p[1] > 0;
+}
+
+static size_t batch_norm_own(const nnc_kernels *k, const nnc_step *step, ptrdiff_t rows) {
+    (void)rows;
+    return BATCH_VECTORS * own_vector(k, step->n_out);
+}
+
+/* The running mean, or variance. */
+static void *running(const run *r, int s, int variance) {
+    const nnc_step *step = &r->plan->steps[s];
+    return (void *)element(r, r->plan->running, step->other + variance * step->n_out);
+}
+
+static nnc_layer_args batch_args(const run *r, int s, ptrdiff_t rows, const void *x,
+                                 ptrdiff_t ldx) {
+    nnc_layer_args g = layer_args(r, s, rows, x, ldx);
+    g.mean = r->training ? own(r, s, BATCH_MEAN) : running(r, s, 0);
+    g.var = r->training ? own(r, s, BATCH_VAR) : running(r, s, 1);
+    g.rstd = own(r, s, BATCH_RSTD);
+    g.sums = own(r, s, BATCH_SUMS);
+    return g;
+}
+
+static int batch_norm_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *y,
+                              ptrdiff_t ldy) {
+    const nnc_kernels *k = r->plan->kernels;
+    nnc_layer_args g = batch_args(r, s, rows, x, ldx);
+    g.y = y, g.ldy = ldy;
+    g.a = r->plan->steps[s].p[1];
+    if (!r->training)
+        k->batch_scale(&g);
+    else if (run_layer(r, k->batch_moments, &g, BY_COLUMNS, WORK_PER_NUMBER))
+        return 1;
+    return run_layer(r, k->batch_norm, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+/* The statistics of the batch depend on x, too: dx lacks the mean of dy, and what of dy goes along
+ * with x. */
+static int batch_norm_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
+                               void *dx, ptrdiff_t lddx) {
+    const nnc_kernels *k = r->plan->kernels;
+    nnc_layer_args g = batch_args(r, s, rows, x, ldx);
+    void *dy_sums = own(r, s, BATCH_DY_SUMS);
+    sum_rows(r, rows, g.n, g.dy, g.lddy, dy_sums, 0);
+    if (run_layer(r, k->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
+    if (dx == NULL) return 0;
+    g.dx = dx, g.lddx = lddx;
+    g.dy_sums = dy_sums;
+    g.a = r->training ? 1 / (double)rows : 0;
+    return run_layer(r, k->batch_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+static void add_to(const run *r, ptrdiff_t n, void *to, const void *from, int accumulate) {
+    const nnc_layer_args g = {.rows = 1, .n = n, .x = to, .dy = from, .y = to};
+    if (accumulate)
+        r->plan->kernels->add(&g);
+    else
+        memcpy(to, from, (size_t)n * r->plan->kernels->size);
+}
+
+static int batch_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
+                                 void *gradient, int accumulate) {
+    const nnc_step *step = &r->plan->steps[s];
+    (void)rows, (void)x, (void)ldx;
+    add_to(r, step->n_out, (void *)element(r, gradient, step->w), own(r, s, BATCH_SUMS),
+           accumulate);
+    add_to(r, step->n_out, (void *)element(r, gradient, step->b), own(r, s, BATCH_DY_SUMS),
+           accumulate);
+    return 0;
+}
+
+/* With the update of the parameters: r' = r + momentum (batch's - r), of the unbiased variance. */
+static void batch_norm_settle(run *r, int s) {
+    const nnc_step *step = &r->plan->steps[s];
+    for (int variance = 0; variance < 2; variance++) {
+        const nnc_layer_args g = {.rows = 1,
+                                  .n = step->n_out,
+                                  .x = own(r, s, variance ? BATCH_VAR : BATCH_MEAN),
+                                  .dx = running(r, s, variance),
+                                  .a = step->p[0]};
+        r->plan->kernels->batch_running(&g);
+    }
+}

@@ -1,0 +1,52 @@
+/* Part of plan.c: a learned slope below 0, one for each unit or one for all. */
+
+static int prelu_fits(const nnc_plan *plan, int s) {
+    const nnc_step *step = &plan->steps[s];
+    return step->n_in == step->n_out && step->b < 0 &&
+           (step->other == 1 || step->other == step->n_out) &&
+           vector_fits(step->w, step->other, plan->n_params);
+}
+
+/* One slope for all is written to a vector; their sums are another one. */
+static size_t prelu_own(const nnc_kernels *k, const nnc_step *step, ptrdiff_t rows) {
+    (void)rows;
+    return 2 * own_vector(k, step->n_out);
+}
+
+static int prelu_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *y,
+                         ptrdiff_t ldy) {
+    const nnc_step *step = &r->plan->steps[s];
+    const nnc_kernels *k = r->plan->kernels;
+    nnc_layer_args g = layer_args(r, s, rows, x, ldx);
+    g.y = y, g.ldy = ldy;
+    if (step->other == 1) {
+        const nnc_layer_args all = {.rows = 1, .n = g.n, .w = g.w, .y = own(r, s, 0)};
+        k->fill(&all);
+        g.w = all.y;
+    }
+    return run_layer(r, k->prelu, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+static int prelu_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
+                          ptrdiff_t lddx) {
+    nnc_layer_args g = layer_args(r, s, rows, x, ldx);
+    if (r->plan->steps[s].other == 1) g.w = own(r, s, 0);
+    g.dx = dx, g.lddx = lddx;
+    return dx && run_layer(r, r->plan->kernels->prelu_slope, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+static int prelu_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
+                            void *gradient, int accumulate) {
+    const nnc_step *step = &r->plan->steps[s];
+    const nnc_kernels *k = r->plan->kernels;
+    nnc_layer_args g = layer_args(r, s, rows, x, ldx);
+    void *slopes = (void *)element(r, gradient, step->w);
+    const int shared = step->other == 1;
+    g.sums = shared ? own(r, s, 1) : slopes;
+    g.accumulate = accumulate && !shared;
+    if (run_layer(r, k->prelu_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
+    if (shared)
+        k->total(&(nnc_layer_args){
+            .rows = 1, .n = g.n, .x = g.sums, .sums = slopes, .accumulate = accumulate});
+    return 0;
+}
