@@ -23,7 +23,17 @@ except ModuleNotFoundError as _error:
 from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
-from .layers import Dense, Layer
+from .layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    GaussianNoise,
+    Layer,
+    LayerNorm,
+    PReLU,
+    Residual,
+)
 from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
 from .threads import get_num_threads, set_num_threads
@@ -44,11 +54,18 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "BatchNorm",
     "Dense",
+    "Dropout",
+    "Embedding",
+    "GaussianNoise",
     "History",
     "Layer",
+    "LayerNorm",
     "Network",
     "Optimizer",
+    "PReLU",
+    "Residual",
     "activations",
     "datasets",
     "get_config",

@@ -18,6 +18,7 @@ class _Optimizer(TypedDict):
 ACTIVATIONS: dict[str, _Activation]
 LOSSES: dict[str, _Loss]
 OPTIMIZERS: dict[str, _Optimizer]
+STEPS: tuple[str, ...]
 BLOCK: int
 ISA: str
 
@@ -45,11 +46,15 @@ class Engine:
     state: NDArray[Any]
     hyper: tuple[float, ...]
     n_updates: int
+    running: NDArray[Any]
+    draws: tuple[int, int, int] | None
     def __init__(
         self, steps: list[Any], n_params: int, loss: str, dtype: Any, isa: str | None = None
     ) -> None: ...
     def set_optimizer(self, name: str, hyper: tuple[float, ...]) -> None: ...
-    def predict(self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0) -> None: ...
+    def predict(
+        self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0, sample: bool = False
+    ) -> None: ...
     def loss(self, X: NDArray[Any], y: NDArray[Any], n_threads: int = 0) -> float: ...
     def loss_and_gradient(
         self, X: NDArray[Any], y: NDArray[Any], gradient: NDArray[Any], n_threads: int = 0

@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import os
 
@@ -54,6 +54,9 @@ LOSSES = _losses()
 """name -> the output activation it is fused with (or None) and what it averages over."""
 OPTIMIZERS = _optimizers()
 """name -> number of state vectors, and hyper-parameters with their defaults."""
+
+STEPS = tuple(nnc_step_names[i].decode() for i in range(NNC_N_STEPS))
+"""Kinds of steps."""
 
 cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax"))}
 cdef dict _loss_code = {name: i for i, name in enumerate(LOSSES)}
@@ -219,6 +222,8 @@ cdef class _Work:
     cdef int reserve(self, size_t size) except -1:
         if size <= self.size:
             return 0
+        if size > SIZE_MAX // 2:
+            raise MemoryError("a batch of so many rows needs more workspace than there can be")
         # Fresh pages of the system are zero, and not touched before they are needed.
         cdef char *block = <char *>PyMem_Calloc(size + NNC_ALIGN, 1)
         if block == NULL:
@@ -296,12 +301,15 @@ cdef class Engine:
     """
     cdef nnc_plan plan
     cdef nnc_step *steps
+    cdef nnc_column *columns
+    cdef bint random, samples, checked  # steps draw, predictions do, inputs are checked before
+    cdef uint64_t n_steps, n_predictions
     cdef nnc_optimizer opt
     cdef double hyper_values[8]
     cdef char *theta_data
     cdef char *gradient_data
     cdef _Work predict_work, train_work
-    cdef readonly object theta, dtype
+    cdef readonly object theta, dtype, running
     cdef readonly str isa, rule
     cdef object gradient
     cdef readonly object state
@@ -316,14 +324,15 @@ cdef class Engine:
         self.plan.longest = 0
         self.plan.loss = _loss_code[loss]
         self.plan.n_steps = len(steps)
-        self.steps = <nnc_step *>PyMem_Malloc(len(steps) * sizeof(nnc_step))
-        if self.steps == NULL:
+        self.steps = <nnc_step *>PyMem_Calloc(len(steps), sizeof(nnc_step))
+        self.columns = <nnc_column *>PyMem_Calloc(len(steps[0].columns) + 1, sizeof(nnc_column))
+        if self.steps == NULL or self.columns == NULL:
             raise MemoryError()
         self.plan.steps = self.steps
         for i, step in enumerate(steps):
-            self.steps[i] = nnc_step(
-                kind=NNC_STEP_dense, n_in=step.n_in, n_out=step.n_out,
-                act=_act_code[step.activation], act_a=step.parameter, w=step.w, b=step.b)
+            self._set_step(i, step)
+        self.running = aligned_zeros(self.plan.n_running, self.dtype)
+        self.plan.running = _vector(self.running, self.plan.n_running, self.plan.kernels.size, True)
         if nnc_plan_check(&self.plan) != NNC_OK:
             raise ValueError("these steps are not a network")
         self.theta = aligned_zeros(n_params, self.dtype)
@@ -334,8 +343,44 @@ cdef class Engine:
         self.train_work = _Work()
         self.set_optimizer("sgd", (0.01,))
 
+    cdef int _set_step(self, ptrdiff_t i, step) except -1:
+        cdef nnc_step *to = &self.steps[i]
+        cdef ptrdiff_t j
+        to.kind = STEPS.index(step.kind)
+        to.n_in, to.n_out, to.w, to.b = step.n_in, step.n_out, step.w, step.b
+        to.act, to.act_a, to.other = _act_code[step.activation], step.parameter, step.other
+        for j, value in enumerate(step.values):
+            to.p[j] = value
+        if to.kind == NNC_STEP_batch_norm:  # running statistics lie in the order of the steps
+            to.other = self.plan.n_running
+            self.plan.n_running += 2 * to.n_out
+        self.random |= to.kind == NNC_STEP_dropout or to.kind == NNC_STEP_noise
+        if to.kind == NNC_STEP_dropout and to.p[1]:
+            self.samples = True
+        if step.columns:
+            if i > 0 or len(step.columns) != to.n_in:
+                raise ValueError("these steps are not a network")
+            for j, column in enumerate(step.columns):
+                self.columns[j] = nnc_column(n_tokens=column[0], dim=column[1], table=column[2])
+            to.columns = self.columns
+            self.checked = True
+        return 0
+
     def __dealloc__(self):
         PyMem_Free(self.steps)
+        PyMem_Free(self.columns)
+
+    @property
+    def draws(self):
+        """Seed of the random numbers; how many training steps, and predictions, have drawn.
+
+        None where no step draws any.
+        """
+        return (self.plan.seed, self.n_steps, self.n_predictions) if self.random else None
+
+    @draws.setter
+    def draws(self, values):
+        self.plan.seed, self.n_steps, self.n_predictions = values
 
     def set_optimizer(self, name, hyper):
         """Chooses the update rule; its state starts at zero."""
@@ -374,22 +419,28 @@ cdef class Engine:
     def n_updates(self, value):
         self.opt.updates = value
 
-    def predict(self, X, out, n_threads=0):
-        """out[...] = outputs for the rows of X. The two must not overlap."""
+    def predict(self, X, out, n_threads=0, sample=False):
+        """out[...] = outputs for the rows of X. The two must not overlap.
+
+        sample: what is random in predictions is drawn, anew in each call.
+        """
         cdef matrix x, y
         _matrix(X, self.plan.kernels.size, False, &x)
         _matrix(out, self.plan.kernels.size, True, &y)
         if not self.fits(&x, &y):
             raise ValueError("shapes of X and out do not fit the network")
-        self.run_predict(&x, &y, n_threads)
+        self.run_predict(&x, &y, n_threads, sample)
 
     cdef bint fits(self, matrix *x, matrix *y) noexcept:
         return (x.cols == self.steps[0].n_in and y.rows == x.rows
                 and y.cols == self.steps[self.plan.n_steps - 1].n_out)
 
-    cdef int run_predict(self, matrix *x, matrix *y, int n_threads) except -1:
+    cdef int run_predict(self, matrix *x, matrix *y, int n_threads, bint sample) except -1:
         cdef nnc_status status
         cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        if sample and self.samples:
+            plan.sample, plan.draw = True, self.n_predictions
+            self.n_predictions += 1
         cdef _Watch watch = None
         cdef nnc_poll poll = NULL
         cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&plan, x.rows, NNC_PREDICT))
@@ -446,7 +497,7 @@ cdef class Engine:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
             self.train_work,
-            nnc_plan_work(&plan, s.rows, NNC_EVALUATE if gradient is None else NNC_TRAIN))
+            nnc_plan_work(&plan, s.rows, NNC_EVALUATE if gradient is None else NNC_GRADIENT))
         cdef _Watch watch = _Watch()
         try:
             with nogil:
@@ -481,14 +532,18 @@ cdef class Engine:
         cdef _Work work = _borrow(
             self.train_work, nnc_plan_work(&plan, min(batch, s.rows), NNC_TRAIN))
         cdef _Watch watch = _Watch()
+        plan.draw = self.n_steps
         try:
             with nogil:
                 status = nnc_train(&plan, self.theta_data, self.gradient_data, &self.opt, &s,
                                    batch, loss_data, &done, work.at, _poll, <void *>watch)
         finally:
             work.busy = False
+        self.n_steps += done
         if status == NNC_STOPPED:
             raise watch.error
+        if status == NNC_BAD_PLAN:
+            raise ValueError("a batch of one row has no variance")
         return losses[:done + 1] if status == NNC_NOT_FINITE else losses
 
 # ---- the call that has to be fast -------------------------------------------------------------
@@ -541,7 +596,8 @@ cdef class Predictor:
         cdef matrix x, y
         cdef size_t size
         cdef int threads = 0
-        if engine is None or type(X) is not _ndarray or X.dtype is not engine.dtype:
+        if (engine is None or engine.checked or type(X) is not _ndarray
+                or X.dtype is not engine.dtype):
             return self._predict_any(X, out, n_threads)
         if n_threads is not None:
             if type(n_threads) is not int or not 1 <= n_threads <= NNC_MAX_THREADS:
@@ -556,7 +612,7 @@ cdef class Predictor:
             return self._predict_any(X, out, n_threads)
         if not (_is_matrix(out, size, True, &y) and engine.fits(&x, &y) and _apart(&x, &y, size)):
             return self._predict_any(X, out, n_threads)
-        engine.run_predict(&x, &y, threads)
+        engine.run_predict(&x, &y, threads, True)
         return out
 
 include "_kernels.pxi"

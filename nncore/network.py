@@ -15,7 +15,14 @@ from .layers.dense import positive_int
 from .optimizers import as_optimizer
 from .progress import Progress
 from .threads import as_count, use_default
-from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear
+from .validation import (
+    as_inputs,
+    as_out,
+    as_parameters,
+    as_targets,
+    check_batches,
+    check_linear,
+)
 
 
 class History(Mapping):
@@ -66,7 +73,8 @@ class Network(_core.Predictor):
     n_in : int
         Number of input features.
     *layers : Layer
-        The layers in order, such as `Dense`.
+        The layers in order: `Dense`, `PReLU`, `Dropout`, `GaussianNoise`, `BatchNorm`,
+        `LayerNorm`, `Residual`, `Embedding`.
     loss : str, optional
         "mse" (mean over all elements), "half_mse" (half the sum over outputs, mean over rows),
         "cross_entropy" (of a "softmax" output) or "binary_cross_entropy" (of a "sigmoid" one).
@@ -77,8 +85,8 @@ class Network(_core.Predictor):
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all arithmetic.
     seed : int, optional
-        Of the starting weights and the shuffling. The same seed gives the same bits; without one
-        each network differs.
+        Of the starting weights, the shuffling and what layers draw in training. The same seed
+        gives the same bits; without one each network differs.
     backend : str, default "auto"
         What runs it: "auto" is the C engine with the best instruction set of this machine (or
         that of ``NNCORE_ISA``), "baseline", "avx2", "avx512" or "neon" the C engine with that one,
@@ -131,18 +139,24 @@ class Network(_core.Predictor):
         self._training = _core.Exclusive()  # held while parameters or optimizer change
         self._backend = check_backend(backend)
         steps, places = [], []
-        offset, width = 0, self.n_in
+        offset, kept, width = 0, 0, self.n_in
         for layer in layers:
             steps += layer.lower(width, offset)
-            places.append((layer, width, offset))
+            places.append((layer, width, offset, kept))
             offset += layer.n_params(width)
+            kept += layer.n_running(width)
             width = layer.n_outputs(width)
+        if offset == 0:
+            raise ValueError("these layers have no parameters to train: add a nncore.Dense")
         self.n_out, self.n_params = width, offset
         self._engine = _make_engine(backend, steps, offset, self.loss, self.dtype)
-        theta = self._engine.theta
+        theta, running = self._engine.theta, self._engine.running
         self.layers = tuple(
-            layer.bind(width, theta[at : at + layer.n_params(width)]) for layer, width, at in places
+            layer.bind(n, theta[at : at + layer.n_params(n)], running[to : to + layer.n_running(n)])
+            for layer, n, at, to in places
         )
+        if self._engine.draws:
+            self._engine.draws = (_seed_of_draws(self._rng), 0, 0)
         for layer in self.layers:
             layer.initialize(self._rng)
         self.optimizer = optimizer
@@ -193,7 +207,7 @@ class Network(_core.Predictor):
             as_out(out, len(X), self)
         if out is None or np.may_share_memory(X, out) or not _core.is_matrix(out, write=True):
             result = np.empty((len(X), self.n_out), self.dtype)
-        self._engine.predict(X, result, as_count(n_threads))
+        self._engine.predict(X, result, as_count(n_threads), sample=True)
         if out is None:
             return result
         if result is not out:
@@ -425,8 +439,10 @@ class Network(_core.Predictor):
         if isinstance(batch_size, str):
             if batch_size != "full":
                 raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
-            return rows
-        return min(positive_int(batch_size, "batch_size"), rows)
+            batch_size = rows
+        batch_size = min(positive_int(batch_size, "batch_size"), rows)
+        check_batches(self, rows, batch_size)
+        return batch_size
 
     # ---- description and files ----
 
@@ -452,12 +468,8 @@ class Network(_core.Predictor):
         rows = [("layer", "activation", "in -> out", "parameters")]
         width = self.n_in
         for i, layer in enumerate(self.layers):
-            n_out = layer.n_outputs(width)
-            kind = f"{i} {type(layer).__name__}"
-            rows.append(
-                (kind, layer.activation, f"{width} -> {n_out}", f"{layer.n_params(width):,}")
-            )
-            width = n_out
+            rows += layer.rows_of_summary(str(i), width)
+            width = layer.n_outputs(width)
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         for row in rows:
             left = "  ".join(cell.ljust(size) for cell, size in zip(row[:3], widths, strict=False))
@@ -533,6 +545,12 @@ def _as_rng(seed):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
+def _seed_of_draws(rng):
+    """A seed from that of a generator, which is left as it is."""
+    entropy = rng.bit_generator.seed_seq.entropy
+    return int(np.random.SeedSequence(entropy, spawn_key=(1,)).generate_state(1, np.uint64)[0])
+
+
 _TWO_CLASSES = (
     'For two classes use Dense(1, "sigmoid") and binary_cross_entropy; for more, one output per '
     'class, such as Dense(3, "softmax").'
@@ -549,6 +567,8 @@ def check_layers(layers):
                 f"layer {i} must be a layer such as nncore.Dense(10), got {layer!r}; "
                 "layers are separate arguments, not a list."
             )
+        if layer.first_only and i > 0:
+            raise ValueError(f"layer {i} is {layer!r}, which only the first layer may be")
         if layer.activation == "softmax" and i < len(layers) - 1:
             raise ValueError(f"layer {i} is softmax, which only the last layer may be")
     if layers[-1].activation == "softmax" and layers[-1].n_out == 1:
@@ -565,9 +585,9 @@ def _choose_loss(loss, layers):
     names.look_up("loss", loss, [*_core.LOSSES, *names.LOSS_ALIASES])
     needed = _core.LOSSES[loss]["output"]
     if needed not in (None, output):
-        n_out = layers[-1].n_out
+        n_out = getattr(layers[-1], "n_out", None)
         one = needed == "softmax" and n_out == 1
-        fix = _TWO_CLASSES if one else f'Use Dense({n_out}, "{needed}").'
+        fix = _TWO_CLASSES if one else f'Use Dense({n_out or "n_out"}, "{needed}").'
         raise ValueError(
             f'{loss} needs a "{needed}" output, but the last layer is "{output}": the two are '
             f"computed together, from the raw scores. {fix}"

@@ -1,8 +1,10 @@
 """A network as bytes: what is in a saved file, and how one is read back without trusting it.
 
 The container is safetensors (`nncore.files`). The tensors are ``layers.<i>.<name>`` for each
-parameter and ``optimizer.<j>`` for the state vectors; the metadata entry ``nncore`` is a JSON
-object: format, config (what `Network.config` returns), updates, rng.
+parameter and running statistic (in a `Residual` ``layers.<i>.<j>.<name>``), and ``optimizer.<j>``
+for the state vectors; the metadata entry ``nncore`` is a JSON
+object: format, config (what `Network.config` returns), updates, rng, and where a layer draws random
+numbers draws: their seed, and how many training steps and predictions have drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 
 from . import files, names
 from .files import FileFormatError
+from .layers.dense import positive_int
 
 FORMAT = 1
 
@@ -46,7 +49,7 @@ def _describe(network):
     tensors = {
         f"layers.{i}.{name}": values
         for i, layer in enumerate(network.layers)
-        for name, values in layer.parameters().items()
+        for name, values in (layer.parameters() | layer.running()).items()
     }
     engine = network._engine
     tensors |= {f"optimizer.{j}": vector for j, vector in enumerate(engine.state)}
@@ -56,6 +59,8 @@ def _describe(network):
         "updates": int(engine.n_updates),
         "rng": network._rng.bit_generator.state,
     }
+    if engine.draws:
+        description["draws"] = list(engine.draws)
     return tensors, {"nncore": json.dumps(description)}
 
 
@@ -69,8 +74,9 @@ def _rebuild(tensors, metadata, where, backend, kind=None):
                 f"{FORMAT}. Update the package."
             )
         config = description["config"]
-        _check_sizes(config, tensors)
-        network = _make(config, backend, kind)
+        layers = _layers(config)
+        _check_sizes(config, layers, tensors)
+        network = _make(config, layers, backend, kind)
         _fill(network, tensors, description)
     except FileFormatError:
         raise
@@ -88,13 +94,17 @@ def _refuse(constant):
     raise ValueError(f"{constant} is not a number that a network has")
 
 
-def _check_sizes(config, tensors):
+def _layers(config):
+    from .layers import from_config
+
+    return [from_config(layer) for layer in config["layers"]]
+
+
+def _check_sizes(config, layers, tensors):
     """The description may only ask for the parameters that are there: before any is allocated."""
-    width = config["n_in"]
-    for i, layer in enumerate(config["layers"]):
-        wanted = {"W": (width, layer["n_out"])} | (
-            {"b": (layer["n_out"],)} if layer["bias"] else {}
-        )
+    width = positive_int(config["n_in"], "n_in")
+    for i, layer in enumerate(layers):
+        wanted = layer.shapes(width) | layer.running_shapes(width)
         for name, shape in wanted.items():
             found = tensors[f"layers.{i}.{name}"]
             if found.shape != shape or found.dtype != config["dtype"]:
@@ -102,20 +112,13 @@ def _check_sizes(config, tensors):
                     f"layers.{i}.{name} is {found.dtype} {found.shape}; the description says "
                     f"{config['dtype']} {shape}"
                 )
-        width = layer["n_out"]
+        width = layer.n_outputs(width)
 
 
-def _make(config, backend, kind):
-    from .layers import Dense
+def _make(config, layers, backend, kind):
     from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
 
-    makers = {"dense": Dense}
-    layers = []
-    for layer in config["layers"]:
-        arguments = dict(layer)
-        maker = makers[names.look_up("type of layer", arguments.pop("type"), makers)]
-        layers.append(maker(**arguments, init="zeros"))
     check_layers(layers)
     optimizer = dict(config["optimizer"])
     rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
@@ -128,7 +131,7 @@ def _make(config, backend, kind):
 def _fill(network, tensors, description):
     left = set(tensors)
     for i, layer in enumerate(network.layers):
-        for name, values in layer.parameters().items():
+        for name, values in (layer.parameters() | layer.running()).items():
             values[...] = tensors[f"layers.{i}.{name}"]
             left.discard(f"layers.{i}.{name}")
     for j, vector in enumerate(network._engine.state):
@@ -143,6 +146,18 @@ def _fill(network, tensors, description):
     if type(updates) is not int or not 0 <= updates < 1 << 62:
         raise ValueError(f"updates is {updates!r}, not a count")
     network._engine.n_updates = updates
+    if network._engine.draws or "draws" in description:
+        network._engine.draws = _draws(description["draws"])
     rng = np.random.PCG64()
     rng.state = description["rng"]
     network._rng = np.random.Generator(rng)
+
+
+def _draws(counts):
+    """The seed and the counts of a description, checked."""
+    valid = isinstance(counts, list) and len(counts) == 3
+    for count, bits in zip(counts, (64, 48, 48), strict=valid):
+        valid = valid and type(count) is int and 0 <= count < 1 << bits
+    if not valid:
+        raise ValueError(f"draws is {reprlib.repr(counts)}, not a seed and two counts")
+    return tuple(counts)

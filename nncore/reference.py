@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import reference_steps
+
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
 BLOCK = 512
 
@@ -447,8 +449,9 @@ class ReferenceEngine:
     Parameters
     ----------
     steps : sequence of Step
-        Each has `kind` ("dense"), `n_in`, `n_out`, `activation`, and in `w` and `b` the offsets of
-        W (n_in, n_out) and of the bias (n_out,) in theta; b = -1: no bias.
+        Each has `kind`, `n_in`, `n_out`; a "dense" one `activation`, and in `w` and `b` the offsets
+        of W (n_in, n_out) and of the bias (n_out,) in theta; b = -1: no bias. The other kinds are
+        in `reference_steps`.
     n_params : int
         Length of theta.
     loss : str
@@ -468,6 +471,11 @@ class ReferenceEngine:
         Hyper-parameters of the rule; may be replaced between calls.
     n_updates : int
         Updates since `set_optimizer`.
+    running : ndarray
+        Running statistics of the batch_norm steps, in their order: means, then variances.
+    draws : tuple of int, or None
+        The seed of the random numbers, and how many training steps and predictions have drawn, if
+        any step does.
     isa : str
         "reference", where the C engine names its instruction set.
 
@@ -483,8 +491,15 @@ class ReferenceEngine:
 
     def __init__(self, steps, n_params, loss, dtype):
         self._steps, self._loss = list(steps), LOSSES[loss]
-        if any(step.kind != "dense" for step in self._steps):
-            raise ValueError("the only kind of step is 'dense'")
+        kinds = {step.kind for step in self._steps}
+        if kinds - {"dense", *reference_steps.STEPS}:
+            raise ValueError(f"{sorted(kinds)} are not all kinds of steps")
+        self._is_dense = kinds == {"dense"}
+        self._draws = not kinds.isdisjoint({"dropout", "noise"})
+        self._samples = any(step.kind == "dropout" and step.values[1] for step in self._steps)
+        self._mode, self._trained, self._predicted = reference_steps.Mode(), 0, 0
+        wide = sum(2 * step.n_out for step in self._steps if step.kind == "batch_norm")
+        self.running = np.zeros(wide, dtype)
         if self._loss.link not in (None, self._steps[-1].activation):
             raise ValueError(f"loss {loss!r} needs a {self._loss.link} output")
         self.theta = np.zeros(n_params, dtype)
@@ -500,11 +515,25 @@ class ReferenceEngine:
         self.state = np.zeros((n_vectors, self.theta.size), self.theta.dtype)
         self.n_updates = 0
 
+    @property
+    def draws(self):
+        return (self._mode.seed, self._trained, self._predicted) if self._draws else None
+
+    @draws.setter
+    def draws(self, values):
+        self._mode.seed, self._trained, self._predicted = values
+
     @np.errstate(all="ignore")
-    def predict(self, X, out, n_threads=0):
-        """Write the outputs of the network for X to out, (M, n_out)."""
+    def predict(self, X, out, n_threads=0, sample=False):
+        """Write the outputs of the network for X to out, (M, n_out).
+
+        sample: what is random in predictions is drawn, anew in each call.
+        """
+        self._mode.sample, self._mode.number = sample, self._predicted
+        self._predicted += sample and self._samples
         for rows, work in self._blocks(len(X)):
             out[rows] = work.predict(X[rows])
+        self._mode.sample = False
 
     @np.errstate(all="ignore")
     def loss(self, X, y, n_threads=0):
@@ -532,7 +561,15 @@ class ReferenceEngine:
         """
         n_rows = len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
+        self._mode.training, self._mode.first = True, 0
+        try:
+            return self._train(X, y, order, batch_size, n_rows, losses)
+        finally:
+            self._mode.training = False
+
+    def _train(self, X, y, order, batch_size, n_rows, losses):
         for i in range(len(losses)):
+            self._mode.number = self._trained
             rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
             work = self._pass(rows.stop - rows.start)
             x, t = (X[rows], y[rows]) if order is None else work.gather(X, y, order[rows])
@@ -544,11 +581,14 @@ class ReferenceEngine:
             self._update(
                 self.theta, self._gradient, self.state, self._move, self.n_updates, *self.hyper
             )
+            self._trained += 1
+            work.settle()
         return losses
 
     def _blocks(self, n_rows):
         for start in range(0, n_rows, BLOCK):
             stop = min(start + BLOCK, n_rows)
+            self._mode.first = start
             yield slice(start, stop), self._pass(stop - start)
 
     def _pass(self, n_rows):
@@ -556,7 +596,7 @@ class ReferenceEngine:
         if n_rows > self._capacity:
             self._buffers, self._capacity, self._passes = self._allocate(n_rows), n_rows, {}
         if n_rows not in self._passes:
-            self._passes[n_rows] = _Pass(self, n_rows)
+            self._passes[n_rows] = (_Pass if self._is_dense else _MixedPass)(self, n_rows)
         return self._passes[n_rows]
 
     def _allocate(self, n_rows):
@@ -636,6 +676,80 @@ class _Pass:
                 np.dot(self._ones, delta, out=db)
             if delta_below is not None:
                 np.dot(delta, W_T, out=delta_below)
+
+    def settle(self):
+        """After an update: nothing but parameters has changed."""
+
+
+class _MixedPass(_Pass):
+    """The same for steps of all kinds."""
+
+    def __init__(self, engine, n_rows):
+        self.mode, self.theta, self.gradient = engine._mode, engine.theta, engine._gradient
+        self.running, self._running_at, self.made = engine.running, 0, []
+        batch, arrays = engine._buffers
+        self._x, self._y, self._labels = (a[:n_rows] for a in batch)
+        self._loss, self._link = engine._loss.run, None
+        self._steps = []
+        for place, (step, of_step) in enumerate(zip(engine._steps, arrays, strict=True)):
+            _, y, delta = (a[:n_rows] for a in of_step)
+            if step.kind == "dense":
+                last = place == len(engine._steps) - 1 and engine._loss.link
+                self._link = _activation(step).f if last else None
+                run = _Dense(step, self.theta, self.gradient, of_step, n_rows, fused=last)
+            else:
+                run = reference_steps.STEPS[step.kind](step, place, self)
+            self.made.append(run)
+            self._steps.append((run, y, delta))
+        self._delta = delta
+
+    def place_running(self, n):
+        """Return where the next n numbers of the running statistics are."""
+        self._running_at += n
+        return self._running_at - n
+
+    def forward(self, x):
+        for run, y, _ in self._steps:
+            run.forward(x, y)
+            x = y
+        return x
+
+    def backward(self, x):
+        below = [(x, None), *((y, delta) for _, y, delta in self._steps[:-1])]
+        for (run, y, delta), (inputs, dx) in zip(self._steps[::-1], below[::-1], strict=True):
+            run.backward(inputs, y, delta, dx)
+
+    def settle(self):
+        for run in self.made:
+            run.settle()
+
+
+class _Dense:
+    """A dense step by itself, with the interface of those in `reference_steps`."""
+
+    def __init__(self, step, theta, gradient, arrays, n_rows, fused):
+        self.W, self.b = _parameters(step, theta)
+        self.dW, self.db = _parameters(step, gradient)
+        self.z, self.y, self.scratch = (a[:n_rows] for a in arrays)
+        self.activation = ACTIVATIONS["identity"] if fused else _activation(step)
+
+    def forward(self, x, y):
+        np.dot(x, self.W, out=self.z)
+        if self.b is not None:
+            self.z += self.b
+        if self.activation.keeps != "NONE":
+            self.activation.f(self.z, y, self.scratch)
+
+    def backward(self, x, y, dy, dx):
+        self.activation.backward(self.z if self.activation.keeps == "X" else y, dy)
+        np.dot(x.T, dy, out=self.dW)
+        if self.db is not None:
+            np.sum(dy, axis=0, out=self.db)
+        if dx is not None:
+            np.dot(dy, self.W.T, out=dx)
+
+    def settle(self):
+        pass
 
 
 def _activation(step):

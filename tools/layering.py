@@ -34,6 +34,7 @@ C_SYSTEM = {
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
+    ["reference_steps"],
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
     ["names", "initializers", "info", "threads"],
     ["activation"],

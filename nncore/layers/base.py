@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..validation import as_parameters
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the engine: ``y = f(x W + b)``.
+    """One step of the engine, of a kind of ``csrc/tables/steps.def``; "dense": ``y = f(x W + b)``.
 
     ``w`` and ``b`` are the offsets, in elements, of ``W`` (n_in, n_out) and ``b`` (n_out,) in the
-    flat parameter vector; ``b`` is -1 where there is no bias.
+    flat parameter vector; ``b`` is -1 where there is no bias. The other kinds say in steps.def what
+    they use; ``values`` is p there.
     """
 
     kind: str
     n_in: int
     n_out: int
-    activation: str
-    parameter: float
-    w: int
-    b: int
+    activation: str = "identity"
+    parameter: float = 0.0
+    w: int = -1
+    b: int = -1
+    values: tuple = ()
+    other: int = 0
+    columns: tuple = ()
 
 
 class Layer:
@@ -33,38 +40,132 @@ class Layer:
     ``net.layers``.
     """
 
+    activation = "identity"
+    mixes = False  # whether it mixes its inputs, as a matrix does
+    bends = False  # whether it is nonlinear between such layers
+    first_only = False  # whether it takes samples and nothing else
+
     def __setattr__(self, name, value):
         if "_theta" in self.__dict__ and name in self.config():
             raise AttributeError(f"{name} is fixed when a Network is made; make a new one")
         super().__setattr__(name, value)
 
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the parameters by name, in the order of the flat vector."""
+        return {}
+
+    def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what training keeps that has no gradient, likewise."""
+        return {}
+
     def n_params(self, n_in: int) -> int:
         """Return the number of parameters, given the number of inputs."""
-        raise NotImplementedError
+        return sum(math.prod(shape) for shape in self.shapes(n_in).values())
+
+    def n_running(self, n_in: int) -> int:
+        """Return the number of numbers that training keeps and that have no gradient."""
+        return sum(math.prod(shape) for shape in self.running_shapes(n_in).values())
 
     def n_outputs(self, n_in: int) -> int:
-        """Return the number of outputs, given the number of inputs."""
-        raise NotImplementedError
+        """Return the number of outputs, given the number of inputs: by default the same."""
+        return n_in
 
     def lower(self, n_in: int, offset: int) -> list[Step]:
         """Return the steps that compute this layer, with parameters from `offset` on."""
         raise NotImplementedError
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Fill the bound parameters with their starting values."""
-        raise NotImplementedError
+        """Fill what is bound with its starting values."""
 
     def config(self) -> dict:
         """Return the arguments that make this layer again, as JSON values."""
         raise NotImplementedError
 
+    @classmethod
+    def from_config(cls, arguments: dict) -> Layer:
+        """Return the layer of a config without its type, whose parameters are filled later."""
+        return cls(**arguments)
+
     def parameters(self) -> dict[str, np.ndarray]:
         """Return the bound parameters by name, as writable views of ``net.theta``."""
-        raise NotImplementedError
+        return views(self.shapes(self._inputs()), self._theta)
 
-    def bind(self, n_in: int, theta: np.ndarray) -> Layer:
+    def running(self) -> dict[str, np.ndarray]:
+        """Return what training keeps and no gradient touches, by name, as writable views."""
+        return views(self.running_shapes(self._inputs()), self._running)
+
+    def bind(self, n_in: int, theta: np.ndarray, running: np.ndarray) -> Layer:
         """Return a copy of this layer whose parameters are views of `theta`."""
         bound = copy.copy(self)
         bound._n_in = n_in
+        bound._running = running
         bound._theta = theta
         return bound
+
+    def check_inputs(self, X: np.ndarray, name: str) -> None:
+        """Raise if X, (n_rows, n_in), is not what this layer takes as the first of a network."""
+
+    def rows_of_summary(self, name: str, n_in: int) -> list[tuple[str, str, str, str]]:
+        """Return the lines of `Network.summary` for this layer."""
+        shape = f"{n_in} -> {self.n_outputs(n_in)}"
+        kind = f"{name} {type(self).__name__}"
+        return [(kind, self.activation, shape, f"{self.n_params(n_in):,}")]
+
+    def _inputs(self):
+        try:
+            return self._n_in
+        except AttributeError:
+            raise AttributeError(
+                f"{self!r} is only a description: the parameters are in net.layers[i]"
+            ) from None
+
+
+def views(shapes, flat):
+    """Return views of these shapes, one behind the other in a flat vector."""
+    found, at = {}, 0
+    for name, shape in shapes.items():
+        size = math.prod(shape)
+        found[name] = flat[at : at + size].reshape(shape)
+        at += size
+    return found
+
+
+def view(name, of="parameters"):
+    """Return the attribute that is a bound parameter; assigning copies into it."""
+
+    def get(self):
+        return getattr(self, of)()[name]
+
+    def put(self, value):
+        copy_into(get(self), value, name)
+
+    return property(get, put)
+
+
+def copy_into(parameter, value, name):
+    """Set a parameter to a number or to an array of exactly its shape."""
+    value = as_parameters(value, name, parameter.dtype)
+    if value.ndim and value.shape != parameter.shape:
+        raise ValueError(f"{name} has shape {parameter.shape}, got {value.shape}")
+    parameter[...] = value
+
+
+def real(value, what, low, high=math.inf, *, strictly=False):
+    """Return `value` as a float from `low` on and below `high`, or say what is wrong with it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    ok = (low < number if strictly else low <= number) and number < high
+    if not ok or isinstance(value, (bool, np.bool_, str)):
+        least = "above" if strictly else "of at least"
+        most = "" if high == math.inf else f" and below {high:g}"
+        raise ValueError(f"{what} must be a number {least} {low:g}{most}, got {value!r}")
+    return number
+
+
+def flag(value, what):
+    """Return `value` as a bool, or say what is wrong with it."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{what} must be True or False, got {value!r}")
+    return bool(value)

@@ -10,6 +10,7 @@ from .. import initializers, names
 from ..activation import Activation
 from ..validation import as_parameters
 from .base import Layer, Step
+from .base import copy_into as _copy_into
 
 # He's variance makes up for the half that is lost; selu's own is LeCun's.
 _INITS = dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu", "softplus"), "he_uniform")
@@ -53,6 +54,8 @@ class Dense(Layer):
     0.5
     """
 
+    mixes = True
+
     def __init__(self, n_out, activation="identity", *, bias=True, init=None):
         self.n_out = positive_int(n_out, "n_out of Dense")
         if isinstance(activation, Activation):
@@ -75,13 +78,22 @@ class Dense(Layer):
     def n_outputs(self, n_in):
         return self.n_out
 
-    def n_params(self, n_in):
-        return n_in * self.n_out + (self.n_out if self.bias else 0)
+    @property
+    def bends(self):
+        return self.activation != "identity"
+
+    def shapes(self, n_in):
+        shapes = {"W": (n_in, self.n_out)}
+        return shapes | {"b": (self.n_out,)} if self.bias else shapes
 
     def lower(self, n_in, offset):
         b = offset + n_in * self.n_out if self.bias else -1
         parameter = names.ACTIVATIONS[self.activation]["a"]
         return [Step("dense", n_in, self.n_out, self.activation, parameter, offset, b)]
+
+    @classmethod
+    def from_config(cls, arguments):
+        return cls(**arguments, init="zeros")
 
     def config(self):
         return {
@@ -108,9 +120,6 @@ class Dense(Layer):
         if not self.bias:
             raise AttributeError(f"{self!r} has no bias")
         _copy_into(self.b, value, "b")
-
-    def parameters(self):
-        return {"W": self.W, "b": self.b} if self.bias else {"W": self.W}
 
     def initialize(self, rng):
         if isinstance(self.init, str):
@@ -144,14 +153,6 @@ def _as_weights(init):
             f"init must be the name of an initializer or an array (n_in, n_out) of numbers: {error}"
         ) from None
     return weights
-
-
-def _copy_into(parameter, value, name):
-    """Set a parameter to a number or to an array of exactly its shape."""
-    value = as_parameters(value, name, parameter.dtype)
-    if value.ndim and value.shape != parameter.shape:
-        raise ValueError(f"{name} has shape {parameter.shape}, got {value.shape}")
-    parameter[...] = value
 
 
 def positive_int(value, what):

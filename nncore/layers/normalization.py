@@ -1,0 +1,124 @@
+"""Layers that normalise: columns over a batch, or the outputs of each row."""
+
+from __future__ import annotations
+
+from .base import Layer, Step, real, view
+
+
+class _Normalization(Layer):
+    """What both have: ``y = gamma (x - mean) / sqrt(var + eps) + beta``."""
+
+    def shapes(self, n_in):
+        return {"gamma": (n_in,), "beta": (n_in,)}
+
+    def initialize(self, rng):
+        self.gamma = 1
+        self.beta = 0
+
+    gamma = view("gamma")
+    beta = view("beta")
+
+
+class BatchNorm(_Normalization):
+    """Normalise each column over the batch: ``y = gamma (x - mean) / sqrt(var + eps) + beta``.
+
+    Ioffe and Szegedy 2015. In training, mean and (biased) variance are those of the whole batch,
+    however large. Elsewhere, in `predict`, `evaluate` and `loss_and_gradient`, they are running
+    ones, so each row's result is its own; with each update ``r += momentum (batch's - r)``, where the
+    batch's variance is the unbiased one, as in PyTorch.
+
+    Parameters
+    ----------
+    momentum : float, default 0.1
+        The weight of the newest batch, from 0 to 1. (What Keras calls momentum is 1 minus it.)
+    eps : float, default 1e-5
+        Above 0.
+
+    Attributes
+    ----------
+    gamma, beta : numpy.ndarray, shape (n_in,)
+        Parameters, 1 and 0 at the start: writable views of ``net.theta``; only in ``net.layers``.
+    running_mean, running_var : numpy.ndarray, shape (n_in,)
+        0 and 1 at the start; saved and copied with the network. No gradient touches them.
+
+    Raises
+    ------
+    ValueError
+        In training, when a batch has one row, which has no variance.
+
+    Notes
+    -----
+    Training needs memory for the outputs of all layers for a whole batch; without `BatchNorm` it is
+    for 256 rows.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(
+    ...     3, nncore.Dense(8, bias=False), nncore.BatchNorm(), nncore.PReLU(), nncore.Dense(1))
+    >>> net.layers[1].running_var[:2]
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(self, momentum=0.1, eps=1e-5):
+        self.momentum = momentum if momentum == 1 else real(momentum, "momentum of BatchNorm", 0, 1)
+        self.momentum = float(self.momentum)
+        self.eps = real(eps, "eps of BatchNorm", 0, strictly=True)
+
+    def __repr__(self):
+        return f"BatchNorm(momentum={self.momentum:g}, eps={self.eps:g})"
+
+    def running_shapes(self, n_in):
+        return {"running_mean": (n_in,), "running_var": (n_in,)}
+
+    def initialize(self, rng):
+        super().initialize(rng)
+        self.running_mean = 0
+        self.running_var = 1
+
+    running_mean = view("running_mean", of="running")
+    running_var = view("running_var", of="running")
+
+    def lower(self, n_in, offset):
+        values = (self.momentum, self.eps)
+        return [Step("batch_norm", n_in, n_in, w=offset, b=offset + n_in, values=values)]
+
+    def config(self):
+        return {"type": "batch_norm", "momentum": self.momentum, "eps": self.eps}
+
+
+class LayerNorm(_Normalization):
+    """Normalise the outputs of each row: ``y = gamma (x - mean) / sqrt(var + eps) + beta``.
+
+    Ba, Kiros and Hinton 2016. Mean and (biased) variance are those of the row, in training and
+    elsewhere.
+
+    Parameters
+    ----------
+    eps : float, default 1e-5
+        Above 0.
+
+    Attributes
+    ----------
+    gamma, beta : numpy.ndarray, shape (n_in,)
+        Parameters, 1 and 0 at the start: writable views of ``net.theta``; only in ``net.layers``.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(8, "tanh"), nncore.LayerNorm(), nncore.Dense(1))
+    """
+
+    bends = True
+
+    def __init__(self, eps=1e-5):
+        self.eps = real(eps, "eps of LayerNorm", 0, strictly=True)
+
+    def __repr__(self):
+        return f"LayerNorm(eps={self.eps:g})"
+
+    def lower(self, n_in, offset):
+        return [Step("layer_norm", n_in, n_in, w=offset, b=offset + n_in, values=(0.0, self.eps))]
+
+    def config(self):
+        return {"type": "layer_norm", "eps": self.eps}
