@@ -330,7 +330,7 @@ typedef struct {
     ptrdiff_t n_running;
     void *running; /* [n_running] running statistics; nnc_train updates them with the parameters */
     uint64_t seed; /* of random numbers */
-    uint64_t draw; /* number of the first training step, or of the prediction */
+    uint64_t draw; /* number of the prediction */
     int sample;    /* in predictions draw what is random there too */
 } nnc_plan;
 
@@ -354,6 +354,7 @@ typedef struct {
     const double *hyper;
     void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each; NULL beyond the rule's */
     int64_t updates;              /* done so far; counted up with each step */
+    uint64_t drawn;               /* steps done so far, of any optimizer: what they drew */
 } nnc_optimizer;
 
 nnc_status nnc_plan_check(const nnc_plan *plan);

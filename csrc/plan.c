@@ -262,7 +262,7 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     if (run_gemm(r, &dw)) return 1;
     if (step->b < 0) return 0;
     void *db = gradient + (size_t)step->b * k->size;
-    sum_rows(r, rows, step->n_out, here->dz, here->ld, db, accumulate);
+    if (sum_rows(r, rows, step->n_out, here->dz, here->ld, db, accumulate)) return 1;
     update_some(r, update, step->b, step->n_out, gradient);
     return 0;
 }
@@ -591,11 +591,12 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
         nnc_opt_coefficients(optimizer->opt, optimizer->hyper, optimizer->updates + 1, coef);
-        r.draw = plan->draw + (uint64_t)*steps_done;
+        r.draw = optimizer->drawn;
         const nnc_status status =
             loss_and_gradient(&r, samples, i, rows, losses + *steps_done, gradient, &update);
         if (status != NNC_OK) return status;
         ++optimizer->updates;
+        ++optimizer->drawn;
         ++*steps_done;
         if (wants_stop(&r, 10.0 * (double)plan->n_params)) return NNC_STOPPED;
     }

@@ -141,6 +141,7 @@ cdef extern from "nnc.h" nogil:
         const double *hyper
         void **state
         int64_t updates
+        uint64_t drawn
     ctypedef int (*nnc_poll)(void *) noexcept nogil
 
     nnc_status nnc_plan_check(const nnc_plan *)

@@ -303,7 +303,6 @@ cdef class Engine:
     cdef nnc_step *steps
     cdef nnc_column *columns
     cdef bint random, samples, checked  # steps draw, predictions do, inputs are checked before
-    cdef uint64_t n_steps, n_predictions
     cdef nnc_optimizer opt
     cdef double hyper_values[8]
     cdef char *theta_data
@@ -376,11 +375,11 @@ cdef class Engine:
 
         None where no step draws any.
         """
-        return (self.plan.seed, self.n_steps, self.n_predictions) if self.random else None
+        return (self.plan.seed, self.opt.drawn, self.plan.draw) if self.random else None
 
     @draws.setter
     def draws(self, values):
-        self.plan.seed, self.n_steps, self.n_predictions = values
+        self.plan.seed, self.opt.drawn, self.plan.draw = values
 
     def set_optimizer(self, name, hyper):
         """Chooses the update rule; its state starts at zero."""
@@ -439,8 +438,8 @@ cdef class Engine:
         cdef nnc_status status
         cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
         if sample and self.samples:
-            plan.sample, plan.draw = True, self.n_predictions
-            self.n_predictions += 1
+            plan.sample = True
+            self.plan.draw += 1
         cdef _Watch watch = None
         cdef nnc_poll poll = NULL
         cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&plan, x.rows, NNC_PREDICT))
@@ -532,14 +531,12 @@ cdef class Engine:
         cdef _Work work = _borrow(
             self.train_work, nnc_plan_work(&plan, min(batch, s.rows), NNC_TRAIN))
         cdef _Watch watch = _Watch()
-        plan.draw = self.n_steps
         try:
             with nogil:
                 status = nnc_train(&plan, self.theta_data, self.gradient_data, &self.opt, &s,
                                    batch, loss_data, &done, work.at, _poll, <void *>watch)
         finally:
             work.busy = False
-        self.n_steps += done
         if status == NNC_STOPPED:
             raise watch.error
         if status == NNC_BAD_PLAN:

@@ -588,8 +588,9 @@ def _choose_loss(loss, layers):
         n_out = getattr(layers[-1], "n_out", None)
         one = needed == "softmax" and n_out == 1
         fix = _TWO_CLASSES if one else f'Use Dense({n_out or "n_out"}, "{needed}").'
+        shown = f'"{output}"' if n_out else repr(layers[-1])
         raise ValueError(
-            f'{loss} needs a "{needed}" output, but the last layer is "{output}": the two are '
+            f'{loss} needs a "{needed}" output, but the last layer is {shown}: the two are '
             f"computed together, from the raw scores. {fix}"
         )
     return loss

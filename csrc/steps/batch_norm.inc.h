@@ -54,7 +54,7 @@ static int batch_norm_backward(run *r, int s, ptrdiff_t rows, const void *x, ptr
     const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = batch_args(r, s, rows, x, ldx);
     void *dy_sums = own(r, s, BATCH_DY_SUMS);
-    sum_rows(r, rows, g.n, g.dy, g.lddy, dy_sums, 0);
+    if (sum_rows(r, rows, g.n, g.dy, g.lddy, dy_sums, 0)) return 1;
     if (run_layer(r, k->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
     if (dx == NULL) return 0;
     g.dx = dx, g.lddx = lddx;

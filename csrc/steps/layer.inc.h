@@ -116,12 +116,15 @@ static void copy_rows(const run *r, ptrdiff_t rows, ptrdiff_t n, const void *x, 
                (size_t)n * r->plan->kernels->size);
 }
 
-/* s[n] (+)= the sums over any number of rows. */
-static void sum_rows(const run *r, ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx,
-                     void *s, int accumulate) {
-    for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK)
+/* s[n] (+)= the sums over any number of rows; returns whether to stop. */
+static int sum_rows(run *r, ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
+                    int accumulate) {
+    for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
+        if (i > 0 && wants_stop(r, (double)WORK_PER_NUMBER * NNC_BLOCK * (double)n)) return 1;
         r->plan->kernels->column_sums(rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK, n,
                                       element(r, x, i * ldx), ldx, s, accumulate || i > 0);
+    }
+    return 0;
 }
 
 /* Updates n parameters from `offset` on, whose gradient is known, if it is used up at once. */

@@ -37,6 +37,5 @@ static int layer_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, p
     g.sums = (void *)element(r, gradient, step->w);
     g.accumulate = accumulate;
     if (run_layer(r, r->plan->kernels->layer_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
-    sum_rows(r, rows, g.n, g.dy, g.lddy, (void *)element(r, gradient, step->b), accumulate);
-    return 0;
+    return sum_rows(r, rows, g.n, g.dy, g.lddy, (void *)element(r, gradient, step->b), accumulate);
 }

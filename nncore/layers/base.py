@@ -150,17 +150,14 @@ def copy_into(parameter, value, name):
     parameter[...] = value
 
 
-def real(value, what, low, high=math.inf, *, strictly=False):
-    """Return `value` as a float from `low` on and below `high`, or say what is wrong with it."""
+def real(value, what, accept, wanted):
+    """Return `value` as a float that `accept` accepts, or say what is `wanted`."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    ok = (low < number if strictly else low <= number) and number < high
-    if not ok or isinstance(value, (bool, np.bool_, str)):
-        least = "above" if strictly else "of at least"
-        most = "" if high == math.inf else f" and below {high:g}"
-        raise ValueError(f"{what} must be a number {least} {low:g}{most}, got {value!r}")
+    if not accept(number) or isinstance(value, (bool, np.bool_, str)):
+        raise ValueError(f"{what} must be a number {wanted}, got {value!r}")
     return number
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .base import Layer, Step, real, view
 
 
@@ -24,15 +26,15 @@ class BatchNorm(_Normalization):
 
     Ioffe and Szegedy 2015. In training, mean and (biased) variance are those of the whole batch,
     however large. Elsewhere, in `predict`, `evaluate` and `loss_and_gradient`, they are running
-    ones, so each row's result is its own; with each update ``r += momentum (batch's - r)``, where the
-    batch's variance is the unbiased one, as in PyTorch.
+    ones, so each row's result is its own; with each update ``r += momentum (batch's - r)``, where
+    the batch's variance is the unbiased one, as in PyTorch.
 
     Parameters
     ----------
     momentum : float, default 0.1
         The weight of the newest batch, from 0 to 1. (What Keras calls momentum is 1 minus it.)
     eps : float, default 1e-5
-        Above 0.
+        At least 1e-30.
 
     Attributes
     ----------
@@ -61,9 +63,10 @@ class BatchNorm(_Normalization):
     """
 
     def __init__(self, momentum=0.1, eps=1e-5):
-        self.momentum = momentum if momentum == 1 else real(momentum, "momentum of BatchNorm", 0, 1)
-        self.momentum = float(self.momentum)
-        self.eps = real(eps, "eps of BatchNorm", 0, strictly=True)
+        self.momentum = real(
+            momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"
+        )
+        self.eps = _eps(eps, "eps of BatchNorm")
 
     def __repr__(self):
         return f"BatchNorm(momentum={self.momentum:g}, eps={self.eps:g})"
@@ -96,7 +99,7 @@ class LayerNorm(_Normalization):
     Parameters
     ----------
     eps : float, default 1e-5
-        Above 0.
+        At least 1e-30.
 
     Attributes
     ----------
@@ -112,7 +115,7 @@ class LayerNorm(_Normalization):
     bends = True
 
     def __init__(self, eps=1e-5):
-        self.eps = real(eps, "eps of LayerNorm", 0, strictly=True)
+        self.eps = _eps(eps, "eps of LayerNorm")
 
     def __repr__(self):
         return f"LayerNorm(eps={self.eps:g})"
@@ -122,3 +125,8 @@ class LayerNorm(_Normalization):
 
     def config(self):
         return {"type": "layer_norm", "eps": self.eps}
+
+
+def _eps(eps, what):
+    # below that, 1 / sqrt(0 + eps) is not finite in float32
+    return real(eps, what, lambda e: 1e-30 <= e < math.inf, "of at least 1e-30")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .base import Layer, Step, flag, real
 
 
@@ -39,7 +41,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate, *, always=False):
-        self.rate = real(rate, "rate of Dropout", 0, 1)
+        self.rate = real(rate, "rate of Dropout", lambda r: 0 <= r < 1, "of at least 0 and below 1")
         self.always = flag(always, "always of Dropout")
 
     def __repr__(self):
@@ -72,7 +74,7 @@ class GaussianNoise(Layer):
     """
 
     def __init__(self, std):
-        self.std = real(std, "std of GaussianNoise", 0)
+        self.std = real(std, "std of GaussianNoise", lambda s: 0 <= s < math.inf, "of at least 0")
 
     def __repr__(self):
         return f"GaussianNoise({self.std:g})"
