@@ -155,9 +155,10 @@ def _fill(network, tensors, description):
 
 def _draws(counts):
     """The seed and the counts of a description, checked."""
-    valid = isinstance(counts, list) and len(counts) == 3
-    for count, bits in zip(counts, (64, 48, 48), strict=valid):
-        valid = valid and type(count) is int and 0 <= count < 1 << bits
-    if not valid:
+    good = isinstance(counts, list) and len(counts) == 3
+    if not good or not all(
+        type(count) is int and 0 <= count < 1 << bits
+        for count, bits in zip(counts, (64, 48, 48), strict=True)
+    ):
         raise ValueError(f"draws is {reprlib.repr(counts)}, not a seed and two counts")
     return tuple(counts)

@@ -44,6 +44,7 @@ class Layer:
     mixes = False  # whether it mixes its inputs, as a matrix does
     bends = False  # whether it is nonlinear between such layers
     first_only = False  # whether it takes samples and nothing else
+    depth = 0  # of layers in it
 
     def __setattr__(self, name, value):
         if "_theta" in self.__dict__ and name in self.config():

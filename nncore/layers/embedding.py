@@ -170,14 +170,14 @@ class Embedding(Layer):
 def _column(column, shape):
     """One item of columns, checked."""
     try:
-        column = operator.index(column)
+        number = -1 if isinstance(column, (bool, np.bool_)) else operator.index(column)
         n_tokens, dim = shape
     except (TypeError, ValueError):
-        column = -1
-    if column < 0 or isinstance(column, bool):
+        number = -1
+    if number < 0:
         raise ValueError(
             "columns of Embedding must be a dict of the number of a column to (n_tokens, dim), got "
             f"{column!r}: {shape!r}"
-        ) from None
-    what = f"of column {column} of Embedding"
-    return column, (positive_int(n_tokens, f"n_tokens {what}"), positive_int(dim, f"dim {what}"))
+        )
+    what = f"of column {number} of Embedding"
+    return number, (positive_int(n_tokens, f"n_tokens {what}"), positive_int(dim, f"dim {what}"))

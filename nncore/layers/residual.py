@@ -5,10 +5,13 @@ from __future__ import annotations
 from .base import Layer, Step
 
 
+MOST_DEPTH = 64
+
+
 class Residual(Layer):
     """A skip connection round a block of layers: ``y = x + block(x)``.
 
-    He, Zhang, Ren and Sun 2016. Blocks may hold other blocks.
+    He, Zhang, Ren and Sun 2016. Blocks may hold other blocks, up to 64 deep.
 
     Parameters
     ----------
@@ -43,6 +46,9 @@ class Residual(Layer):
             if layer.activation == "softmax":
                 raise ValueError("softmax in a Residual: only the last layer may be softmax")
         self.layers = layers
+        self.depth = 1 + max(layer.depth for layer in layers)
+        if self.depth > MOST_DEPTH:
+            raise ValueError(f"Residual blocks may nest {MOST_DEPTH} deep, not deeper")
 
     @property
     def mixes(self):
