@@ -72,7 +72,8 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
              nnc_acts[shape.acts[0] % NNC_N_ACTS].name,
              last == NNC_ACT_softmax ? "softmax" : nnc_acts[last].name, nnc_losses[shape.loss].name,
              shape.by_label ? " of labels" : "", shape.without_bias ? " without bias" : "");
-    n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0, 1, 0};
+    n.plan = (nnc_plan){
+        .kernels = kernels, .n_steps = steps, .n_params = offset, .loss = shape.loss, .threads = 1};
     return n;
 }
 
