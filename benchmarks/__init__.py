@@ -1,10 +1,11 @@
 """Benchmarks of nncore: each verifies its results first, then times, and prints both.
 
     python -m benchmarks            # training and prediction: the same as `nncore bench`
+    python -m benchmarks activations  # each activation and its slope, per element
     python -m benchmarks gemm       # matrix products
     python -m benchmarks importing
 
-In the last two NumPy's BLAS is held to one thread, like nncore.
+In those with a name NumPy's BLAS is held to one thread, like nncore.
 """
 
 import os

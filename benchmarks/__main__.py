@@ -7,7 +7,9 @@ import sys
 from nncore import bench
 
 BENCHMARKS = {
+    "activations": "each activation and its slope per element, beside NumPy and PyTorch",
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
+    "derivatives": "per-sample gradients and Hessian-vector products",
     "importing": "what importing nncore adds to importing NumPy",
 }
 
@@ -25,8 +27,10 @@ def run_named():
     for name, text in BENCHMARKS.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--quick", action="store_true", help="fewer shapes and bursts")
-    options = parser.parse_args()
-    importlib.import_module(f".{options.name}", __package__).run(quick=options.quick)
+        if name == "activations":
+            command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    options = vars(parser.parse_args())
+    importlib.import_module(f".{options.pop('name')}", __package__).run(**options)
 
 
 if __name__ == "__main__":

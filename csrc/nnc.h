@@ -34,7 +34,7 @@ typedef enum {
 } nnc_act;
 
 typedef enum {
-#define NNC_LOSS(name, output, mean, value, slope) NNC_LOSS_##name,
+#define NNC_LOSS(name, output, mean, value, slope, curve) NNC_LOSS_##name,
 #include "tables/losses.def"
 #undef NNC_LOSS
     NNC_N_ELEMENTWISE_LOSSES,
@@ -227,12 +227,24 @@ typedef struct {
                           ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
     /* returns the sum over rows and columns of the value, not averaged; fills dy */
     double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
+    /* dy = scale times the Hessian of the loss, with respect to y, times r; no alias with r */
+    void (*loss_curve[NNC_N_LOSSES])(const nnc_loss_args *, const void *r, ptrdiff_t ldr);
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
                         int accumulate);
     /* y[i,:] = x[index[i],:] */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy);
+    /* out = x * y; in place ok */
+    void (*multiply)(ptrdiff_t n, const void *x, const void *y, void *out);
+    /* c[m, n], without a gap, = x[i] * y[j] */
+    void (*outer)(ptrdiff_t m, ptrdiff_t n, const void *x, const void *y, void *c);
+    /* second order: dy becomes dz = f' dy, and rdy becomes f'' rz dy + f' rdy */
+    void (*slope_along)(ptrdiff_t n, const void *df, const void *d2f, const void *rz, void *dy,
+                        void *rdy);
+    /* the same through y = softmax(z); ry its derivative along the direction; rows `ld` apart */
+    void (*softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y, const void *ry,
+                          void *dy, void *rdy);
     /* whether none of n numbers is infinite or NaN */
     int (*finite)(ptrdiff_t n, const void *x);
     nnc_rule *update[NNC_N_OPTS];
@@ -252,12 +264,13 @@ typedef struct {
     nnc_layer_kernel *prelu;       /* y = x, or w x below 0 */
     nnc_layer_kernel *prelu_slope; /* dx = dy, or w dy at 0 and below */
     nnc_layer_kernel *prelu_sums;  /* sums (+)= sum over rows of dy min(0, x) */
+    nnc_layer_kernel *prelu_total; /* sums[0] (+)= the same over rows and columns */
     nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
+    nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
     nnc_layer_kernel
-        *embed_sums;         /* sums, laid out as w, += dy at the rows that x names, in order */
-    nnc_layer_kernel *add;   /* y = x + dy */
-    nnc_layer_kernel *fill;  /* one row: y = w[0] */
-    nnc_layer_kernel *total; /* one row: sums[0] (+)= the sum of x */
+        *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
+    nnc_layer_kernel *add;  /* y = x + dy */
+    nnc_layer_kernel *fill; /* one row: y = w[0] */
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
@@ -359,9 +372,10 @@ typedef struct {
 
 nnc_status nnc_plan_check(const nnc_plan *plan);
 
-typedef enum { NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN } nnc_use;
+typedef enum { NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN } nnc_use;
 
-/* Bytes of workspace for that many rows. The plan's threads count. */
+/* Bytes of workspace for that many rows: NNC_HESSIAN for a Hessian product, NNC_GRADIENT for every
+ * other derivative. The plan's threads count. */
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use);
 
 /* out[rows, n_out] = the network's output. Any number of rows; a row's bits do not depend on the
@@ -381,6 +395,32 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
                      const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context);
+
+/* ---- derive.inc.h: derivatives beyond the gradient ------------------------------------------ */
+
+/* The gradient of the mean loss by the inputs: dx[rows, n_in], rows lddx apart. */
+nnc_status nnc_input_gradient(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
+                              double *loss, void *dx, ptrdiff_t lddx, void *work, nnc_poll poll,
+                              void *context);
+
+/* losses[i], and in gradients[rows, n_params] its gradient: of sample i alone. */
+nnc_status nnc_sample_gradients(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
+                                double *losses, void *gradients, void *work, nnc_poll poll,
+                                void *context);
+
+typedef enum { NNC_BY_INPUTS, NNC_BY_PARAMETERS } nnc_by;
+
+/* jacobian[rows, n_out, n_in or n_params]: the derivatives of each output of each row. */
+nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, ptrdiff_t ldx,
+                        ptrdiff_t rows, nnc_by by, void *jacobian, void *work, nnc_poll poll,
+                        void *context);
+
+/* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. Bad plan: steps
+ * other than dense. At a kink f''
+ * is what the activation's row says, as if it were none. NNC_SLACK must be readable behind v. */
+nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
+                               const void *v, double *loss, void *product, void *work,
+                               nnc_poll poll, void *context);
 
 #ifdef __cplusplus
 }

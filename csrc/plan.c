@@ -31,6 +31,7 @@
  * forward     y from x
  * backward    dx from dz, unless dx is NULL; after forward, x the same
  * parameters  (+)= their gradient; after backward of all steps
+ * of_row      the gradient of the parameters from row i of the block alone, whose input is x
  * settle      what changes with the parameters, when they have changed */
 typedef struct {
     int (*fits)(const nnc_plan *plan, int s);
@@ -41,6 +42,7 @@ typedef struct {
                     ptrdiff_t lddx);
     int (*parameters)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *gradient,
                       int accumulate);
+    void (*of_row)(const run *r, int s, ptrdiff_t i, const void *x, void *gradient);
     void (*settle)(run *r, int s);
 } step_kind;
 
@@ -54,19 +56,20 @@ static int dense_fits(const nnc_plan *plan, int s) {
 
 /* Dense steps are run below: their activations are part of the products above and below them. */
 static const step_kind kinds[NNC_N_STEPS] = {
-    [NNC_STEP_dense] = {dense_fits, NULL, NULL, NULL, NULL, NULL},
-    [NNC_STEP_dropout] = {dropout_fits, NULL, draw_forward, draw_backward, NULL, NULL},
-    [NNC_STEP_noise] = {noise_fits, NULL, draw_forward, draw_backward, NULL, NULL},
+    [NNC_STEP_dense] = {.fits = dense_fits},
+    [NNC_STEP_dropout] = {dropout_fits, NULL, draw_forward, draw_backward, NULL, NULL, NULL},
+    [NNC_STEP_noise] = {noise_fits, NULL, draw_forward, draw_backward, NULL, NULL, NULL},
     [NNC_STEP_batch_norm] = {batch_norm_fits, batch_norm_own, batch_norm_forward,
-                             batch_norm_backward, batch_norm_parameters, batch_norm_settle},
+                             batch_norm_backward, batch_norm_parameters, batch_norm_of_row,
+                             batch_norm_settle},
     [NNC_STEP_layer_norm] = {layer_norm_fits, layer_norm_own, layer_norm_forward,
-                             layer_norm_backward, layer_norm_parameters, NULL},
+                             layer_norm_backward, layer_norm_parameters, layer_norm_of_row, NULL},
     [NNC_STEP_prelu] = {prelu_fits, prelu_own, prelu_forward, prelu_backward, prelu_parameters,
-                        NULL},
+                        prelu_of_row, NULL},
     [NNC_STEP_embedding] = {embedding_fits, NULL, embedding_forward, embedding_backward,
-                            embedding_parameters, NULL},
-    [NNC_STEP_fork] = {fork_fits, NULL, fork_forward, fork_backward, NULL, NULL},
-    [NNC_STEP_add] = {add_fits, NULL, add_forward, add_backward, NULL, NULL},
+                            embedding_parameters, embedding_of_row, NULL},
+    [NNC_STEP_fork] = {fork_fits, NULL, fork_forward, fork_backward, NULL, NULL, NULL},
+    [NNC_STEP_add] = {add_fits, NULL, add_forward, add_backward, NULL, NULL, NULL},
 };
 
 static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows) {
@@ -165,29 +168,41 @@ static double averaged_per_row(const nnc_plan *plan) {
     return nnc_losses[plan->loss].mean == NNC_MEAN_ROWS ? 1.0 : (double)last_step(plan)->n_out;
 }
 
-static double loss_of_block(run *r, ptrdiff_t rows, const void *t, ptrdiff_t ldt,
-                            const int64_t *labels, double scale, int with_gradient) {
-    const nnc_plan *plan = r->plan;
-    const nnc_kernels *k = plan->kernels;
-    const nnc_step *step = last_step(plan);
-    const nnc_slot at = r->f.slots[plan->n_steps - 1];
-    nnc_loss_args g = {.rows = rows,
-                       .n = step->n_out,
-                       .y = fused(plan) ? at.z : at.y,
-                       .ldy = at.ld,
-                       .t = t,
-                       .ldt = ldt,
-                       .labels = labels,
-                       .dy = at.dz,
-                       .lddy = at.ld,
-                       .scale = scale};
-    const double sum = k->loss[plan->loss](&g);
-    if (!with_gradient || fused(plan)) return sum;
+/* The loss of rows first .. first + rows of a block that has been forward; scale: of its gradient.
+ */
+static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t first,
+                               ptrdiff_t rows, double scale) {
+    const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
+    return (nnc_loss_args){.rows = rows,
+                           .n = last_step(r->plan)->n_out,
+                           .y = (void *)element(r, fused(r->plan) ? at->z : at->y, first * at->ld),
+                           .ldy = at->ld,
+                           .t = element(r, block->t, first * block->ldt),
+                           .ldt = block->ldt,
+                           .labels = block->labels ? block->labels + first : NULL,
+                           .dy = (void *)element(r, at->dz, first * at->ld),
+                           .lddy = at->ld,
+                           .scale = scale};
+}
+
+/* dz of the last step from its dy: nothing where the loss starts from z. */
+static void output_slope(const run *r, ptrdiff_t rows) {
+    const nnc_kernels *k = r->plan->kernels;
+    const nnc_step *step = last_step(r->plan);
+    const nnc_slot *at = &r->f.slots[r->plan->n_steps - 1];
     if (step->act == NNC_ACT_softmax)
-        k->softmax_slope(rows, step->n_out, at.y, at.ld, g.dy, at.ld, g.dy, at.ld);
+        k->softmax_slope(rows, step->n_out, at->y, at->ld, at->dz, at->ld, at->dz, at->ld);
     else if (step->act != NNC_ACT_identity)
-        k->act_slope[step->act](rows * at.ld, keeps_x(step->act) ? at.z : at.y, g.dy, g.dy,
+        k->act_slope[step->act](rows * at->ld, keeps_x(step->act) ? at->z : at->y, at->dz, at->dz,
                                 step->act_a);
+}
+
+/* The summed loss of a block, and dz of the last step if there is a gradient to come. */
+static double loss_of_block(const run *r, const nnc_samples *block, double scale,
+                            int with_gradient) {
+    const nnc_loss_args g = loss_args(r, block, 0, block->rows, scale);
+    const double sum = r->plan->kernels->loss[r->plan->loss](&g);
+    if (with_gradient && !fused(r->plan)) output_slope(r, block->rows);
     return sum;
 }
 
@@ -267,6 +282,18 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     return 0;
 }
 
+/* dz of all steps from `lowest` on, from that of the last. */
+static int down_to(run *r, ptrdiff_t rows, int lowest, const void *x, ptrdiff_t ldx) {
+    for (int s = r->plan->n_steps - 1; s >= lowest; s--) {
+        if (r->plan->steps[s].kind != NNC_STEP_dense) {
+            if (backward_layer(r, rows, s, x, ldx, s > lowest)) return 1;
+        } else if (s > lowest && backward_dz(r, rows, s - 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* update: parameters as soon as their gradient is known; NULL: the gradient is kept. */
 static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *gradient,
                     int accumulate, const nnc_update *update) {
@@ -274,13 +301,7 @@ static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *
     const int last = r->plan->n_steps - 1;
     int lowest = 0; /* with parameters: what is below needs no gradient */
     while (lowest < last && !has_parameters(&steps[lowest])) lowest++;
-    for (int s = last; s >= lowest; s--) {
-        if (steps[s].kind != NNC_STEP_dense) {
-            if (backward_layer(r, rows, s, x, ldx, s > lowest)) return 1;
-        } else if (s > lowest && backward_dz(r, rows, s - 1)) {
-            return 1;
-        }
-    }
+    if (down_to(r, rows, lowest, x, ldx)) return 1;
     r->committed = update != NULL;
     for (int s = last; s >= lowest; s--)
         if (has_parameters(&steps[s]) &&
@@ -348,7 +369,7 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
         r->first = i;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
-        sum += loss_of_block(r, size, b.t, b.ldt, b.labels, 1 / count, gradient != NULL);
+        sum += loss_of_block(r, &b, 1 / count, gradient != NULL);
         *loss = sum / count;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
         if (gradient &&
@@ -497,7 +518,10 @@ size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
     const ptrdiff_t block = block_rows(plan, rows, use);
     if (most_bytes(plan, block) > (double)PTRDIFF_MAX) return SIZE_MAX; /* nobody has that */
-    return (size_t)parts * lay_out(plan, block, use, parts > 1 ? 1 : plan->threads, NULL).used;
+    const nnc_use keeps = use == NNC_HESSIAN ? NNC_GRADIENT : use;
+    frame f = lay_out(plan, block, keeps, parts > 1 ? 1 : plan->threads, NULL);
+    if (use == NNC_HESSIAN) lay_out_along(plan, block, &f, NULL);
+    return (size_t)parts * f.used;
 }
 
 typedef struct {
@@ -602,3 +626,5 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     }
     return NNC_OK;
 }
+
+#include "derive.inc.h"

@@ -9,6 +9,8 @@
 
 static const nnc_step *last_step(const nnc_plan *plan) { return &plan->steps[plan->n_steps - 1]; }
 
+static ptrdiff_t rows_of_block(ptrdiff_t rows) { return rows < NNC_BLOCK ? rows : NNC_BLOCK; }
+
 static int fused(const nnc_plan *plan) { return nnc_losses[plan->loss].output != NNC_OUTPUT_ANY; }
 
 /* The activation that step s applies: none where the loss starts from the raw scores. */
@@ -178,6 +180,27 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         for (int v = 0; v < NNC_MAX_VECTORS; v++) w->state[v] = take(&f, work, bytes);
     }
     return f;
+}
+
+/* What a product with the Hessian needs beside the slots, see derive.inc.h. */
+typedef struct {
+    void *df, *d2f, *rz, *ry, *rdz; /* rows as in the step's slot; ry is rz where f is identity */
+} slot_along;
+
+static slot_along *lay_out_along(const nnc_plan *plan, ptrdiff_t rows, frame *f, char *work) {
+    slot_along *slots = take(f, work, (size_t)plan->n_steps * sizeof(slot_along));
+    for (int s = 0; s < plan->n_steps; s++) {
+        const ptrdiff_t ld = arena_ld(plan->kernels, plan->steps[s].n_out);
+        const size_t bytes = (size_t)(rows * ld) * plan->kernels->size;
+        slot_along at;
+        at.df = take(f, work, bytes);
+        at.d2f = take(f, work, bytes);
+        at.rz = take(f, work, bytes);
+        at.ry = step_act(plan, s, fused(plan)) == NNC_ACT_identity ? at.rz : take(f, work, bytes);
+        at.rdz = take(f, work, bytes);
+        if (work) slots[s] = at;
+    }
+    return slots;
 }
 
 /* ---- one run: a plan, its parameters and a caller who may want to stop -------------------- */

@@ -11,7 +11,8 @@ const nnc_act_info nnc_acts[NNC_N_ACTS] = {
 };
 
 const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
-#define NNC_LOSS(name, output, mean, value, slope) {#name, NNC_OUTPUT_##output, NNC_MEAN_##mean},
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
+    {#name, NNC_OUTPUT_##output, NNC_MEAN_##mean},
 #include "tables/losses.def"
 #undef NNC_LOSS
     [NNC_LOSS_cross_entropy] = {"cross_entropy", NNC_OUTPUT_softmax, NNC_MEAN_ROWS},

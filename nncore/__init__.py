@@ -23,6 +23,7 @@ except ModuleNotFoundError as _error:
 from . import datasets
 from .activation import Activation, activations
 from .info import get_config, show_config
+from .initializer import Initializer, initializers
 from .layers import (
     BatchNorm,
     Dense,
@@ -43,10 +44,12 @@ __version__ = "0.1.0"
 
 def __getattr__(name):
     # What only some programs need is imported when it is first named: importing stays cheap.
-    if name in ("files", "reference"):
-        import importlib
+    import importlib
 
+    if name in ("files", "reference"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name in ("GradientReport", "check_gradients"):
+        return getattr(importlib.import_module(f"{__name__}.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -59,7 +62,9 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GaussianNoise",
+    "GradientReport",
     "History",
+    "Initializer",
     "Layer",
     "LayerNorm",
     "Network",
@@ -67,9 +72,11 @@ __all__ = [
     "PReLU",
     "Residual",
     "activations",
+    "check_gradients",
     "datasets",
     "get_config",
     "get_num_threads",
+    "initializers",
     "load",
     "set_num_threads",
     "show_config",

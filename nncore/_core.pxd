@@ -71,6 +71,7 @@ cdef extern from "nnc.h" nogil:
         void (*softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
                               ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         double (**loss)(const nnc_loss_args *) noexcept nogil
+        void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
@@ -146,7 +147,7 @@ cdef extern from "nnc.h" nogil:
 
     nnc_status nnc_plan_check(const nnc_plan *)
     ctypedef enum nnc_use:
-        NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN
+        NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN
     size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, nnc_use)
     nnc_status nnc_predict(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
                            void *, ptrdiff_t, void *, nnc_poll, void *)
@@ -154,3 +155,14 @@ cdef extern from "nnc.h" nogil:
                             void *, nnc_poll, void *)
     nnc_status nnc_train(const nnc_plan *, void *, void *, nnc_optimizer *, const nnc_samples *,
                          ptrdiff_t, double *, ptrdiff_t *, void *, nnc_poll, void *)
+
+    ctypedef enum nnc_by:
+        NNC_BY_INPUTS, NNC_BY_PARAMETERS
+    nnc_status nnc_input_gradient(const nnc_plan *, const void *, const nnc_samples *, double *,
+                                  void *, ptrdiff_t, void *, nnc_poll, void *)
+    nnc_status nnc_sample_gradients(const nnc_plan *, const void *, const nnc_samples *, double *,
+                                    void *, void *, nnc_poll, void *)
+    nnc_status nnc_jacobian(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
+                            nnc_by, void *, void *, nnc_poll, void *)
+    nnc_status nnc_hessian_product(const nnc_plan *, const void *, const nnc_samples *,
+                                   const void *, double *, void *, void *, nnc_poll, void *)

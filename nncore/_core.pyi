@@ -55,9 +55,54 @@ class Engine:
     def predict(
         self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0, sample: bool = False
     ) -> None: ...
-    def loss(self, X: NDArray[Any], y: NDArray[Any], n_threads: int = 0) -> float: ...
+    def loss(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> float: ...
     def loss_and_gradient(
-        self, X: NDArray[Any], y: NDArray[Any], gradient: NDArray[Any], n_threads: int = 0
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        gradient: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> float: ...
+    def input_gradient(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        dx: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> float: ...
+    def sample_gradients(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        losses: NDArray[np.float64],
+        gradients: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> None: ...
+    def jacobian(
+        self,
+        X: NDArray[Any],
+        by_parameters: bool,
+        jacobian: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
+    ) -> None: ...
+    def hessian_product(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        v: NDArray[Any],
+        product: NDArray[Any],
+        n_threads: int = 0,
+        theta: NDArray[Any] | None = None,
     ) -> float: ...
     def train(
         self,
@@ -120,6 +165,15 @@ class Kernels:
     def loss(
         self, name: str, y: NDArray[Any], t: NDArray[Any], dy: NDArray[Any], scale: float = 1.0
     ) -> float: ...
+    def loss_curve(
+        self,
+        name: str,
+        y: NDArray[Any],
+        t: NDArray[Any],
+        r: NDArray[Any],
+        dy: NDArray[Any],
+        scale: float = 1.0,
+    ) -> None: ...
     def column_sums(self, x: NDArray[Any], s: NDArray[Any], accumulate: bool = False) -> None: ...
     def gather(self, index: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> None: ...
     def finite(self, x: NDArray[Any]) -> bool: ...

@@ -293,6 +293,9 @@ cdef class Exclusive:
 
 # ---- the engine ------------------------------------------------------------------------------
 
+cdef enum:  # which derivative
+    _BY_X, _BY_ROW, _OUTPUTS_BY_X, _OUTPUTS_BY_THETA, _ALONG
+
 cdef class Engine:
     """A lowered network with its parameters, gradient and optimizer state.
 
@@ -477,20 +480,27 @@ cdef class Engine:
             s.t, s.ldt = t.data, t.ld
         return 0
 
-    def loss(self, X, y, n_threads=0):
-        """The mean loss over the rows of X."""
-        return self._evaluate(X, y, None, n_threads)
+    def loss(self, X, y, n_threads=0, theta=None):
+        """The mean loss over the rows of X; at the parameters `theta`, if given."""
+        return self._evaluate(X, y, None, n_threads, theta)
 
-    def loss_and_gradient(self, X, y, gradient, n_threads=0):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None):
         """The mean loss, with its gradient, laid out as theta, written to `gradient`."""
-        return self._evaluate(X, y, gradient, n_threads)
+        return self._evaluate(X, y, gradient, n_threads, theta)
 
-    cdef double _evaluate(self, X, y, gradient, int n_threads) except? -1:
+    cdef char *_parameters(self, theta) except NULL:
+        """Where they lie. `theta`: None for the engine's own, or of `aligned_zeros`."""
+        if theta is None:
+            return self.theta_data
+        return _vector(theta, self.plan.n_params, self.plan.kernels.size, False)
+
+    cdef double _evaluate(self, X, y, gradient, int n_threads, theta) except? -1:
         cdef nnc_samples s
         cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
         cdef nnc_status status
         cdef double loss = 0
         cdef char *g = NULL
+        cdef char *at = self._parameters(theta)
         self._samples(X, y, &s)
         if gradient is not None:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
@@ -500,8 +510,7 @@ cdef class Engine:
         cdef _Watch watch = _Watch()
         try:
             with nogil:
-                status = nnc_evaluate(&plan, self.theta_data, &s, &loss, g, work.at, _poll,
-                                      <void *>watch)
+                status = nnc_evaluate(&plan, at, &s, &loss, g, work.at, _poll, <void *>watch)
         finally:
             work.busy = False
         if status == NNC_STOPPED:
@@ -542,6 +551,84 @@ cdef class Engine:
         if status == NNC_BAD_PLAN:
             raise ValueError("a batch of one row has no variance")
         return losses[:done + 1] if status == NNC_NOT_FINITE else losses
+
+    def input_gradient(self, X, y, dx, n_threads=0, theta=None):
+        """The mean loss; dx (rows, n_in) = its gradient with respect to X."""
+        cdef nnc_samples s
+        cdef matrix m
+        self._samples(X, y, &s)
+        _matrix(dx, self.plan.kernels.size, True, &m)
+        if m.rows != s.rows or m.cols != self.steps[0].n_in:
+            raise ValueError("dx does not fit X")
+        return self._derive(_BY_X, &s, theta, n_threads, m.data, m.ld, NULL, NULL)
+
+    def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
+        """losses[i] and gradients[i] of row i alone."""
+        cdef nnc_samples s
+        self._samples(X, y, &s)
+        cdef char *each = _vector(losses, s.rows, sizeof(double), True)
+        cdef char *to = _vector(gradients.reshape(-1), s.rows * self.plan.n_params,
+                                self.plan.kernels.size, True)
+        self._derive(_BY_ROW, &s, theta, n_threads, to, 0, <double *>each, NULL)
+
+    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None):
+        """jacobian[i, k] = the gradient of output k of row i, by its inputs or the parameters."""
+        cdef nnc_samples s
+        cdef matrix x
+        _matrix(X, self.plan.kernels.size, False, &x)
+        if x.cols != self.steps[0].n_in:
+            raise ValueError("X does not fit the network")
+        memset(&s, 0, sizeof(s))
+        s.rows, s.x, s.ldx = x.rows, x.data, x.ld
+        cdef ptrdiff_t n = self.plan.n_params if by_parameters else x.cols
+        n *= x.rows * self.steps[self.plan.n_steps - 1].n_out
+        cdef char *to = _vector(jacobian.reshape(-1), n, self.plan.kernels.size, True)
+        self._derive(_OUTPUTS_BY_THETA if by_parameters else _OUTPUTS_BY_X, &s, theta, n_threads,
+                     to, 0, NULL, NULL)
+
+    def hessian_product(self, X, y, v, product, n_threads=0, theta=None):
+        """The mean loss; product = its Hessian times v, which is of `aligned_zeros`."""
+        cdef nnc_samples s
+        cdef size_t size = self.plan.kernels.size
+        self._samples(X, y, &s)
+        cdef char *along = _vector(v, self.plan.n_params, size, False)
+        cdef char *to = _vector(product, self.plan.n_params, size, True)
+        return self._derive(_ALONG, &s, theta, n_threads, to, 0, NULL, along)
+
+    cdef double _derive(self, int what, nnc_samples *s, theta, int n_threads, char *to,
+                        ptrdiff_t ld, double *losses, char *v) except? -1:
+        """The one way through the engine of all derivatives beyond the gradient."""
+        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        cdef nnc_status status = NNC_OK
+        cdef double loss = 0
+        cdef char *at = self._parameters(theta)
+        cdef _Work work = _borrow(self.train_work, nnc_plan_work(
+            &plan, s.rows, NNC_HESSIAN if what == _ALONG else NNC_GRADIENT))
+        cdef _Watch watch = _Watch()
+        cdef void *context = <void *>watch
+        try:
+            with nogil:
+                if what == _BY_X:
+                    status = nnc_input_gradient(&plan, at, s, &loss, to, ld, work.at, _poll,
+                                                context)
+                elif what == _BY_ROW:
+                    status = nnc_sample_gradients(&plan, at, s, losses, to, work.at, _poll,
+                                                  context)
+                elif what == _ALONG:
+                    status = nnc_hessian_product(&plan, at, s, v, &loss, to, work.at, _poll,
+                                                 context)
+                else:
+                    status = nnc_jacobian(
+                        &plan, at, s.x, s.ldx, s.rows,
+                        NNC_BY_INPUTS if what == _OUTPUTS_BY_X else NNC_BY_PARAMETERS, to,
+                        work.at, _poll, context)
+        finally:
+            work.busy = False
+        if status == NNC_STOPPED:
+            raise watch.error
+        if status == NNC_BAD_PLAN:
+            raise ValueError("second derivatives are there for networks of Dense layers only")
+        return loss
 
 # ---- the call that has to be fast -------------------------------------------------------------
 

@@ -127,9 +127,16 @@ cdef class Kernels:
 
     def loss(self, name, y, t, dy, scale=1.0):
         """The summed value; dy = its slope times scale. t: values, or int64 labels."""
-        cdef matrix my, mt, md
         cdef nnc_loss_args g
-        memset(&g, 0, sizeof(g))
+        keep = self.loss_args(y, t, scale, &g)
+        value = self.k.loss[<int>_loss_code[name]](&g)
+        dy[...] = keep[1][:, :y.shape[1]]
+        return value
+
+    cdef tuple loss_args(self, y, t, scale, nnc_loss_args *g):
+        """Fills g; returns the arenas (y, dy) that it points to."""
+        cdef matrix my, mt, md
+        memset(g, 0, sizeof(g[0]))
         width = -(-y.shape[1] // 16) * 16
         arena_y, arena_dy = (aligned_zeros((y.shape[0], width), self.dtype) for _ in range(2))
         arena_y[:, :y.shape[1]] = y
@@ -144,9 +151,18 @@ cdef class Kernels:
             if mt.rows != g.rows or mt.cols != g.n:
                 raise ValueError("shapes do not fit")
             g.t, g.ldt = mt.data, mt.ld
-        value = self.k.loss[<int>_loss_code[name]](&g)
-        dy[...] = arena_dy[:, :y.shape[1]]
-        return value
+        return arena_y, arena_dy
+
+    def loss_curve(self, name, y, t, r, dy, scale=1.0):
+        """dy = scale times the Hessian of the summed loss times r; arguments as in `loss`."""
+        cdef matrix mr
+        cdef nnc_loss_args g
+        _matrix(r, self.k.size, False, &mr)
+        if mr.rows != y.shape[0] or mr.cols != y.shape[1]:
+            raise ValueError("shapes do not fit")
+        keep = self.loss_args(y, t, scale, &g)
+        self.k.loss_curve[<int>_loss_code[name]](&g, mr.data, mr.ld)
+        dy[...] = keep[1][:, :y.shape[1]]
 
     def column_sums(self, x, s, accumulate=False):
         """s (+)= the sum over the rows of x, at most BLOCK of them."""

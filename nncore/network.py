@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import _core, names  # files and the NumPy twin are imported where they are used
+from .gradients import Derivatives
+from .initializer import as_initializer
 from .layers import Layer
 from .layers.dense import positive_int
 from .optimizers import as_optimizer
@@ -65,7 +67,7 @@ class History(Mapping):
             self._values.setdefault(name, []).append(value)
 
 
-class Network(_core.Predictor):
+class Network(Derivatives, _core.Predictor):
     """A feed-forward network that trains in C.
 
     Parameters
@@ -166,6 +168,10 @@ class Network(_core.Predictor):
             raise AttributeError(f"{name} is fixed when a Network is made; make a new one")
         super().__setattr__(name, value)
 
+    def _engine_for(self, steps, n_params):
+        """Return an engine like this network's own for other steps."""
+        return _make_engine(self._backend, steps, n_params, "mse", self.dtype)
+
     # ---- parameters ----
 
     @property
@@ -196,6 +202,54 @@ class Network(_core.Predictor):
     def backend(self):
         """What runs this network: an instruction set of the C engine, or "reference"."""
         return self._engine.isa
+
+    def lsuv(self, X, *, init="orthogonal"):
+        """Start again, so that each layer's ``x W`` has the variance 1 for the rows of X.
+
+        Layer-sequential unit variance (Mishkin and Matas 2016): from the first `Dense` layer to the
+        last, W is drawn orthonormal, the biases are zero, and W is divided by the standard
+        deviation, over all rows and units, of ``x W`` for the x that the layers before it give.
+        Other layers stay as they are. The optimizer starts afresh.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+            A batch of inputs, scaled as they will be in training; some hundred rows are enough.
+        init : str, nncore.Initializer or None, default "orthogonal"
+            What is scaled; None: the weights that are there.
+
+        Returns
+        -------
+        list of float
+            The variance of ``x W`` before W was scaled, for each `Dense` layer.
+
+        Raises
+        ------
+        ValueError
+            If a layer gives the same number for all rows and units, or one too large; the network
+            is then as before.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> X, y = nncore.datasets.load_digits()
+        >>> net = nncore.Network(
+        ...     64, nncore.Dense(50, "relu"), nncore.Dense(10, "softmax"), seed=0)
+        >>> before = net.lsuv(X[:200] / 16)
+        >>> z = X[:200] / 16 @ net.layers[0].W
+        >>> round(float(z.var()), 3)
+        1.0
+        """
+        from . import lsuv
+
+        init = init if init is None else as_initializer(init)
+        X = as_inputs(X, self)
+        if len(X) == 0:
+            raise ValueError("X has no rows; at least one is needed.")
+        with self._training:
+            variances = lsuv.start(self, X, init)
+        self.optimizer = self._optimizer
+        return variances
 
     # ---- use ----
 
@@ -231,35 +285,6 @@ class Network(_core.Predictor):
             "loss", and with a cross-entropy "accuracy".
         """
         return self._evaluate(*self._samples(X, y), as_count(n_threads))
-
-    def loss_and_gradient(self, X, y, *, n_threads=None):
-        """Return the mean loss over all rows, and its gradient.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_rows, n_in)
-        y : array_like
-            As in `fit`.
-        n_threads : int, optional
-            As in `fit`.
-
-        Returns
-        -------
-        loss : float
-        gradient : numpy.ndarray, shape (n_params,)
-            Of exactly this loss, laid out as ``theta``.
-
-        Examples
-        --------
-        >>> import nncore
-        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
-        >>> loss, gradient = net.loss_and_gradient([[2.0]], [[3.0]])
-        >>> loss, gradient
-        (4.5, array([-6., -3.], dtype=float32))
-        """
-        X, y = self._samples(X, y)
-        gradient = np.empty(self.n_params, self.dtype)
-        return self._engine.loss_and_gradient(X, y, gradient, as_count(n_threads)), gradient
 
     # ---- training ----
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import reference_steps
+from .reference_derivatives import Derivatives
 
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
 BLOCK = 512
@@ -443,7 +444,7 @@ OPTIMIZERS = {
 # --- The engine -----------------------------------------------------------------------------------
 
 
-class ReferenceEngine:
+class ReferenceEngine(Derivatives):
     """Predicts with and trains a lowered network.
 
     Parameters
@@ -490,7 +491,7 @@ class ReferenceEngine:
     isa = "reference"
 
     def __init__(self, steps, n_params, loss, dtype):
-        self._steps, self._loss = list(steps), LOSSES[loss]
+        self._steps, self._loss, self._loss_name = list(steps), LOSSES[loss], loss
         kinds = {step.kind for step in self._steps}
         if kinds - {"dense", *reference_steps.STEPS}:
             raise ValueError(f"{sorted(kinds)} are not all kinds of steps")
@@ -507,6 +508,15 @@ class ReferenceEngine:
         self._move = np.empty_like(self.theta)
         self._buffers, self._capacity, self._passes = None, 0, {}
         self.set_optimizer("sgd", tuple(OPTIMIZERS["sgd"].hyper.values()))
+
+    def again(self, loss=None, dtype=None, theta=None):
+        """Return an engine of the same steps, with a copy of these parameters or of `theta`."""
+        engine = ReferenceEngine(
+            self._steps, self.theta.size, loss or self._loss_name, dtype or self.theta.dtype
+        )
+        engine.theta[:] = self.theta if theta is None else theta
+        engine.running[:] = self.running
+        return engine
 
     def set_optimizer(self, name, hyper):
         """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
@@ -536,19 +546,35 @@ class ReferenceEngine:
         self._mode.sample = False
 
     @np.errstate(all="ignore")
-    def loss(self, X, y, n_threads=0):
-        """Return the mean loss over all rows."""
+    def loss(self, X, y, n_threads=0, theta=None):
+        """Return the mean loss over all rows; at the parameters theta, if given."""
+        if theta is not None:
+            return self.again(theta=theta).loss(X, y)
         return sum(work.loss(X[rows], y[rows], len(X)) for rows, work in self._blocks(len(X)))
 
     @np.errstate(all="ignore")
-    def loss_and_gradient(self, X, y, gradient, n_threads=0):
+    def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None):
         """Return the mean loss over all rows; write its gradient to gradient, (n_params,)."""
+        if theta is not None:
+            return self.again(theta=theta).loss_and_gradient(X, y, gradient)
         value = 0.0
         gradient[:] = 0
         for rows, work in self._blocks(len(X)):
             value += work.loss(X[rows], y[rows], len(X))
             work.backward(X[rows])
             gradient += self._gradient
+        return value
+
+    @np.errstate(all="ignore")
+    def input_gradient(self, X, y, dx, n_threads=0, theta=None):
+        """Return the mean loss over all rows; write its gradient by X to dx, (M, n_in)."""
+        if theta is not None:
+            return self.again(theta=theta).input_gradient(X, y, dx)
+        value = 0.0
+        for rows, work in self._blocks(len(X)):
+            value += work.loss(X[rows], y[rows], len(X))
+            work.backward(X[rows])
+            work.input_gradient(dx[rows])
         return value
 
     @np.errstate(all="ignore")
@@ -677,6 +703,11 @@ class _Pass:
             if delta_below is not None:
                 np.dot(delta, W_T, out=delta_below)
 
+    def input_gradient(self, dx):
+        """Write to dx, (n_rows, n_in), what `backward` has found for the inputs."""
+        _, _, delta, _, _, _, W_T, _ = self._backward[-1]
+        np.dot(delta, W_T, out=dx)
+
     def settle(self):
         """After an update: nothing but parameters has changed."""
 
@@ -689,6 +720,7 @@ class _MixedPass(_Pass):
         self.running, self._running_at, self.made = engine.running, 0, []
         batch, arrays = engine._buffers
         self._x, self._y, self._labels = (a[:n_rows] for a in batch)
+        self._dx = np.empty((n_rows, engine._steps[0].n_in), self.theta.dtype)
         self._loss, self._link = engine._loss.run, None
         self._steps = []
         for place, (step, of_step) in enumerate(zip(engine._steps, arrays, strict=True)):
@@ -715,9 +747,12 @@ class _MixedPass(_Pass):
         return x
 
     def backward(self, x):
-        below = [(x, None), *((y, delta) for _, y, delta in self._steps[:-1])]
+        below = [(x, self._dx), *((y, delta) for _, y, delta in self._steps[:-1])]
         for (run, y, delta), (inputs, dx) in zip(self._steps[::-1], below[::-1], strict=True):
             run.backward(inputs, y, delta, dx)
+
+    def input_gradient(self, dx):
+        dx[...] = self._dx
 
     def settle(self):
         for run in self.made:

@@ -233,6 +233,8 @@ class Embedding(_Step):
         for column, (of, table) in enumerate(self._tables(self.dw)):
             if table is not None:
                 np.add.at(table, x[:, column].astype(np.intp), dy[:, of])
+            if dx is not None:  # tokens have no derivative
+                dx[:, column] = dy[:, of.start] if table is None else 0
 
 
 class Fork(_Step):

@@ -497,7 +497,7 @@ def test_init_that_is_no_array(init):
 )
 def test_init_that_would_lose_something(init):
     """The imaginary part, the mask, or that it is text."""
-    with refused(ValueError, "init must be the name of an initializer or an array (n_in, n_out)"):
+    with refused(ValueError, "init must be the name of an initializer, ", "or an array (n_in, n_o"):
         Network(3, Dense(2, init=init))
 
 

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import nncore
 from nncore import bench
 from nncore.bench import cases, report, runner, systems, timing, worker
 from nncore.bench.cases import Case
@@ -313,3 +315,53 @@ def test_importing_nncore_does_not_import_it():
         [sys.executable, "-c", code], cwd=os.sep, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+# --- python -m benchmarks activations -------------------------------------------------------------
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def activations(*arguments, before=""):
+    """Run the benchmark as `python -m benchmarks activations --quick`, after some code."""
+    code = f"import sys; sys.argv[1:] = {['activations', '--quick', *arguments]!r}\n"
+    code += "from benchmarks.__main__ import main\n" + before + "main()"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_activations(dtype):
+    result = activations("--dtype", dtype)
+    assert result.returncode == 0, result.stderr
+    assert f"elements of {dtype}, in ns each" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    [title] = [line[1:] for line in lines if line[:1] == ["activation"]]
+    rows = {line[0]: line[1:] for line in lines if line and line[0] in nncore.activations}
+    assert set(rows) == set(nncore.activations) - {"identity", "softmax", "log_softmax"}
+    for cells in rows.values():
+        assert len(cells) == len(title)
+        for name, cell in zip(title, cells, strict=True):
+            if name == "nncore":
+                assert float(cell) > 0
+            else:  # PyTorch lacks some, and a difference of times can be negative
+                assert cell == "-" or float(cell) >= 0
+
+
+WRONG_SLOPE = """
+from nncore import reference
+row = reference.ACTIVATIONS["tanh"]
+reference.ACTIVATIONS["tanh"] = row._replace({})
+"""
+
+
+def test_a_wrong_activation_is_not_timed():
+    """NumPy's tanh without the square, and then a truth that nncore does not meet."""
+    result = activations(
+        before=WRONG_SLOPE.format("backward=row.backward.__globals__['_relu_backward']")
+    )
+    assert result.returncode == 0, result.stderr
+    assert "FAILED, not timed: numpy, tanh: backward is " in result.stdout
+    result = activations(before=WRONG_SLOPE.format("df=row.f"))
+    assert result.returncode == 1
+    assert "AssertionError: nncore, tanh: backward is " in result.stderr

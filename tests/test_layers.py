@@ -243,6 +243,73 @@ def test_a_training_step_goes_along_the_gradient_of_what_it_computed(name, backe
     np.testing.assert_allclose(gradient[at], expected, rtol=0, atol=1e-7 * max(1, size))
 
 
+def refers_to_numbers(name):
+    """The columns of X that are numbers."""
+    return {"embedding": [], "is an embedding": [], "columns": [0, 2]}.get(name, [0, 1, 2, 3])
+
+
+@every
+def test_the_other_derivatives(name, isa, dtype):
+    """By inputs, by row, by output: those of the twin, and differences of predictions."""
+    engine, twin = (make(name, dtype, backend=backend) for backend in (isa, "reference"))
+    X, y = samples(name, engine, 290)
+    for network in (engine, twin):
+        quiet(network, X, y, batch_size=145)
+        network.theta = np.random.default_rng(2).uniform(-0.7, 0.8, network.n_params)
+    twin._engine.running[:] = engine._engine.running
+    close = {"rtol": 1e-9, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-4}
+    np.testing.assert_allclose(engine.input_gradient(X, y), twin.input_gradient(X, y), **close)
+    losses, gradients = engine.sample_gradients(X, y)
+    loss, gradient = engine.loss_and_gradient(X, y)
+    assert losses.mean() == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(gradients.mean(axis=0), gradient, **close)
+    X, y = X[:3], y[:3]
+    for a, b in zip(engine.sample_gradients(X, y), twin.sample_gradients(X, y), strict=True):
+        np.testing.assert_allclose(a, b, **close)
+    for by in ("inputs", "parameters"):
+        np.testing.assert_allclose(engine.jacobian(X, by), twin.jacobian(X, by), **close)
+    if dtype == "float64":
+        J, h = engine.jacobian(X), 1e-6
+        for j in refers_to_numbers(name):
+            up, down = X.copy(), X.copy()
+            up[:, j] += h
+            down[:, j] -= h
+            expected = (_plain(engine, up) - _plain(engine, down)) / (2 * h)
+            np.testing.assert_allclose(J[:, :, j], expected, rtol=0, atol=1e-7)
+        for j in set(range(4)) - set(refers_to_numbers(name)):
+            assert not J[:, :, j].any()
+
+
+def _plain(network, X):
+    """Predictions in which nothing is drawn."""
+    out = np.empty((len(X), network.n_out), network.dtype)
+    network._engine.predict(X, out)
+    return out
+
+
+@pytest.mark.parametrize("backend", (*ISAS, "reference"))
+@names
+def test_check_gradients_finds_nothing(name, backend, dtype):
+    network = make(name, dtype, backend=backend)
+    X, y = samples(name, network, 9)
+    quiet(network, X, y, batch_size=3)
+    report = nncore.check_gradients(network, X, y, n_checks=60)
+    assert report, report
+    assert ("inputs" in report.errors) == (name != "embedding")
+
+
+@every
+def test_derivatives_have_the_same_bits_with_any_number_of_threads(name):
+    network = make(name, "float32")
+    X, y = samples(name, network, 300)
+    for compute in (
+        lambda n: network.input_gradient(X, y, n_threads=n),
+        lambda n: network.sample_gradients(X, y, n_threads=n)[1],
+        lambda n: network.jacobian(X, "parameters", n_threads=n),
+    ):
+        assert compute(1).tobytes() == compute(3).tobytes()
+
+
 # --- Bits -----------------------------------------------------------------------------------------
 
 

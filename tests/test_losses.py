@@ -158,6 +158,43 @@ def test_gradient_is_the_central_difference(isa, name, n):
 
 
 @NAMES
+@pytest.mark.parametrize("n", [1, 3, 17])
+def test_curve_is_the_central_difference(isa, name, n):
+    kernels, h = _core.Kernels(isa, "float64"), 1e-5
+    y, t = draw(name, (2, n), np.float64)
+    r, got = noise((2, n), np.float64, 9), np.full((2, n), np.nan)
+    kernels.loss_curve(name, y, t, r, got, 0.7)
+    above, below = run(kernels, name, y + h * r, t, 0.7), run(kernels, name, y - h * r, t, 0.7)
+    if n > 1 or name != "cross_entropy":
+        assert np.abs(got).max() > 0.05
+    assert np.abs(got - (above[1] - below[1]) / (2 * h)).max() <= 1e-9
+
+
+@NAMES
+def test_curve_in_both_types(kernels, widths, name):
+    """Against float64, of the same numbers; labels and strides change nothing."""
+    for n in widths:
+        y, t = draw(name, (5, n), kernels.dtype)
+        r, got, wanted = noise((5, n), kernels.dtype, 9), np.empty_like(y), np.empty((5, n))
+        kernels.loss_curve(name, y, t, r, got, 0.5)
+        double = _core.Kernels(kernels.isa, "float64")
+        double.loss_curve(name, *(a.astype(float) for a in (y, t, r)), wanted, 0.5)
+        size = np.abs(r).max() * (1 + np.abs(t).sum(axis=1).max())
+        assert np.abs(got - wanted).max() <= float((n + 40) * size * unit(kernels.dtype))
+        again = np.empty_like(y)
+        kernels.loss_curve(name, y, placed(t, 2, 1), placed(r, 3, 1), again, 0.5)
+        assert_same_bits(again, got)
+        kernels.loss_curve(name, y[3:4], t[3:4], r[3:4], again[:1], 0.5)
+        assert_same_bits(again[0], got[3])
+    labels, one_hot = np.arange(5) * 3 % n, np.zeros((5, n), kernels.dtype)
+    one_hot[np.arange(5), labels] = 1
+    if name == "cross_entropy":
+        kernels.loss_curve(name, y, labels, r, got)
+        kernels.loss_curve(name, y, one_hot, r, again)
+        assert_same_bits(got, again)
+
+
+@NAMES
 def test_scale_multiplies_the_gradient_alone(kernels, name):
     y, t = draw(name, (3, 21), kernels.dtype)
     value, gradient = run(kernels, name, y, t)

@@ -20,7 +20,7 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h", "steps/*"],
+    "plan": ["plan.c", "run.inc.h", "derive.inc.h", "steps/*"],
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
@@ -34,13 +34,13 @@ C_SYSTEM = {
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
-    ["reference_steps"],
+    ["reference_derivatives", "reference_steps"],
     ["_core", "_kernels", "reference", "files", "datasets", "progress"],
-    ["names", "initializers", "info", "threads"],
-    ["activation"],
+    ["names", "info", "threads"],
+    ["activation", "initializer"],
     ["validation"],
     ["layers", "optimizers"],
-    ["persistence"],
+    ["persistence", "gradients", "checking", "lsuv"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],

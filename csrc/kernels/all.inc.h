@@ -13,6 +13,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "loss.inc.h"
 
+#include "derive.inc.h"
+
 #include "optim.inc.h"
 
 #include "random.inc.h"
@@ -56,12 +58,18 @@ static const nnc_kernels kernels = {
 #undef NNC_ACT
     .softmax = softmax,
     .softmax_slope = softmax_slope,
-#define NNC_LOSS(name, output, mean, value, slope) .loss[NNC_LOSS_##name] = loss_##name,
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
+    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
 #include "../tables/losses.def"
 #undef NNC_LOSS
     .loss[NNC_LOSS_cross_entropy] = loss_cross_entropy,
+    .loss_curve[NNC_LOSS_cross_entropy] = curve_cross_entropy,
     .column_sums = column_sums,
     .gather = gather,
+    .multiply = multiply,
+    .outer = outer,
+    .slope_along = slope_along,
+    .softmax_along = softmax_along,
     .finite = all_finite,
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,
@@ -82,10 +90,11 @@ static const nnc_kernels kernels = {
     .prelu_slope = prelu_slope,
     .prelu_sums = prelu_sums,
     .embed = embed,
+    .embed_slope = embed_slope,
     .embed_sums = embed_sums,
     .add = add,
     .fill = fill,
-    .total = total,
+    .prelu_total = prelu_total,
     .row = row,
     .fma_probe = fma_probe,
 };

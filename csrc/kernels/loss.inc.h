@@ -16,7 +16,7 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
 }
 
 /* A single column is a sum in one register: the other partial sums stay +0. */
-#define NNC_LOSS(name, output, mean, value, slope) \
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
     static double loss_column_##name(const nnc_loss_args *g) { \
         const real scale = (real)g->scale, *ys = g->y, *ts = g->t; \
         real *dys = g->dy; \
@@ -53,6 +53,20 @@ ALWAYS_INLINE real v_logistic_loss(real z, real t) {
             } \
         } \
         return fold_double(part); \
+    } \
+    static void curve_##name(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) { \
+        const real scale = (real)g->scale; \
+        for (ptrdiff_t i = 0; i < g->rows; i++) { \
+            const real *ys = (const real *)g->y + i * g->ldy, \
+                       *ts = (const real *)g->t + i * g->ldt, *rs = (const real *)r + i * ldr; \
+            real *dys = (real *)g->dy + i * g->lddy; \
+            IVDEP \
+            for (ptrdiff_t j = 0; j < g->n; j++) { \
+                const real y = ys[j], t = ts[j]; \
+                (void)y, (void)t; \
+                dys[j] = (curve) * scale * rs[j]; \
+            } \
+        } \
     }
 #include "../tables/losses.def"
 #undef NNC_LOSS
@@ -143,19 +157,25 @@ static void softmax(ptrdiff_t rows, ptrdiff_t n, void *z_, ptrdiff_t ldz, void *
     }
 }
 
+/* sum_j x_j y_j */
+ALWAYS_INLINE real dot_row(ptrdiff_t n, const real *x, const real *y) {
+    real part[PAD];
+    EACH_LANE part[l] = 0;
+    ptrdiff_t j = 0;
+    for (; j + PAD <= n; j += PAD) EACH_LANE part[l] = FMA(x[j + l], y[j + l], part[l]);
+    for (int l = 0; j + l < n; l++) part[l] = FMA(x[j + l], y[j + l], part[l]);
+    return fold(part);
+}
+
 /* The whole Jacobian: dz = y * (dy - sum_j dy_j y_j). */
 static void softmax_slope(ptrdiff_t rows, ptrdiff_t n, const void *y_, ptrdiff_t ldy,
                           const void *dy_, ptrdiff_t lddy, void *dz_, ptrdiff_t lddz) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const real *y = (const real *)y_ + i * ldy, *dy = (const real *)dy_ + i * lddy;
-        real *dz = (real *)dz_ + i * lddz, part[PAD];
-        EACH_LANE part[l] = 0;
-        ptrdiff_t j = 0;
-        for (; j + PAD <= n; j += PAD) EACH_LANE part[l] = FMA(dy[j + l], y[j + l], part[l]);
-        for (int l = 0; j + l < n; l++) part[l] = FMA(dy[j + l], y[j + l], part[l]);
-        const real mean = fold(part);
+        real *dz = (real *)dz_ + i * lddz;
+        const real mean = dot_row(n, dy, y);
         IVDEP
-        for (j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
+        for (ptrdiff_t j = 0; j < n; j++) dz[j] = y[j] * (dy[j] - mean);
     }
 }
 
@@ -218,4 +238,18 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
         subtract_targets(g, i, scale);
     }
     return value;
+}
+
+/* scale weight p_j (r_j - sum_k p_k r_k), p = softmax(z) and weight = sum_j t_j. */
+static void curve_cross_entropy(const nnc_loss_args *g, const void *r_, ptrdiff_t ldr) {
+    const ptrdiff_t n = g->n;
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max, weight;
+        const real *r = (const real *)r_ + i * ldr;
+        fill_row(z, n);
+        const real sum = exp_row(padded(n), z, dz, &max);
+        entropy_of_row(g, i, max, R(0), &weight);
+        const real mean = dot_row(n, dz, r) / sum, per = weight * (real)g->scale / sum;
+        for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] * per * (r[j] - mean);
+    }
 }

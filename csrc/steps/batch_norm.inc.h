@@ -47,39 +47,50 @@ static int batch_norm_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrd
     return run_layer(r, k->batch_norm, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
-/* The statistics of the batch depend on x, too: dx lacks the mean of dy, and what of dy goes along
+/* In training the statistics depend on x, too: dx lacks the mean of dy, and what of dy goes along
  * with x. */
 static int batch_norm_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
                                void *dx, ptrdiff_t lddx) {
     const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = batch_args(r, s, rows, x, ldx);
     void *dy_sums = own(r, s, BATCH_DY_SUMS);
-    if (sum_rows(r, rows, g.n, g.dy, g.lddy, dy_sums, 0)) return 1;
-    if (run_layer(r, k->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
-    if (dx == NULL) return 0;
+    if (!r->training) {
+        memset(g.sums, 0, (size_t)g.n * k->size);
+        memset(dy_sums, 0, (size_t)g.n * k->size);
+    } else if (sum_rows(r, rows, g.n, g.dy, g.lddy, dy_sums, 0) ||
+               run_layer(r, k->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) {
+        return 1;
+    }
     g.dx = dx, g.lddx = lddx;
     g.dy_sums = dy_sums;
-    g.a = r->training ? 1 / (double)rows : 0;
-    return run_layer(r, k->batch_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
+    g.a = 1 / (double)rows;
+    return dx && run_layer(r, k->batch_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
-static void add_to(const run *r, ptrdiff_t n, void *to, const void *from, int accumulate) {
-    const nnc_layer_args g = {.rows = 1, .n = n, .x = to, .dy = from, .y = to};
-    if (accumulate)
-        r->plan->kernels->add(&g);
-    else
-        memcpy(to, from, (size_t)n * r->plan->kernels->size);
-}
-
+/* In training the sums are there: dx needed them. */
 static int batch_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
                                  void *gradient, int accumulate) {
     const nnc_step *step = &r->plan->steps[s];
-    (void)rows, (void)x, (void)ldx;
-    add_to(r, step->n_out, (void *)element(r, gradient, step->w), own(r, s, BATCH_SUMS),
-           accumulate);
-    add_to(r, step->n_out, (void *)element(r, gradient, step->b), own(r, s, BATCH_DY_SUMS),
-           accumulate);
-    return 0;
+    nnc_layer_args g = batch_args(r, s, rows, x, ldx);
+    void *gamma = (void *)element(r, gradient, step->w);
+    void *beta = (void *)element(r, gradient, step->b);
+    if (r->training) {
+        copy_rows(r, 1, g.n, g.sums, 0, gamma, 0);
+        copy_rows(r, 1, g.n, own(r, s, BATCH_DY_SUMS), 0, beta, 0);
+        return 0;
+    }
+    g.sums = gamma, g.accumulate = accumulate;
+    return run_layer(r, r->plan->kernels->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER) ||
+           sum_rows(r, rows, g.n, g.dy, g.lddy, beta, accumulate);
+}
+
+static void batch_norm_of_row(const run *r, int s, ptrdiff_t i, const void *x, void *gradient) {
+    const nnc_step *step = &r->plan->steps[s];
+    nnc_layer_args g = batch_args(r, s, 1, x, 0);
+    g.dy = args_of_row(r, s, i, x).dy;
+    g.sums = (void *)element(r, gradient, step->w);
+    r->plan->kernels->batch_norm_sums(&g);
+    copy_rows(r, 1, g.n, g.dy, 0, (void *)element(r, gradient, step->b), 0);
 }
 
 /* With the update of the parameters: r' = r + momentum (batch's - r), of the unbiased variance. */

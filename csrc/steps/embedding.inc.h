@@ -35,20 +35,33 @@ static int embedding_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdi
                      WORK_PER_GATHERED * (double)step->n_out / (double)step->n_in);
 }
 
+/* By the inputs that are numbers; tokens have no derivative, and get 0. */
 static int embedding_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
                               ptrdiff_t lddx) {
-    (void)r, (void)s, (void)rows, (void)x, (void)ldx, (void)dx, (void)lddx;
+    nnc_layer_args g = embedding_args(r, s, rows, x, ldx);
+    g.dx = dx, g.lddx = lddx;
+    if (dx) r->plan->kernels->embed_slope(&g);
     return 0;
+}
+
+static void scatter(const run *r, int s, nnc_layer_args *g, void *gradient, int accumulate) {
+    const nnc_step *step = &r->plan->steps[s];
+    const nnc_kernels *k = r->plan->kernels;
+    g->sums = (void *)element(r, gradient, step->w);
+    if (!accumulate) memset(g->sums, 0, (size_t)step->other * k->size);
+    k->embed_sums(g);
 }
 
 /* In the order of the rows, which no threads may change. */
 static int embedding_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
                                 void *gradient, int accumulate) {
-    const nnc_step *step = &r->plan->steps[s];
-    const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = embedding_args(r, s, rows, x, ldx);
-    g.sums = (void *)element(r, gradient, step->w);
-    if (!accumulate) memset(g.sums, 0, (size_t)step->other * k->size);
-    k->embed_sums(&g);
-    return wants_stop(r, WORK_PER_GATHERED * (double)rows * (double)step->n_out);
+    scatter(r, s, &g, gradient, accumulate);
+    return wants_stop(r, WORK_PER_GATHERED * (double)rows * (double)r->plan->steps[s].n_out);
+}
+
+static void embedding_of_row(const run *r, int s, ptrdiff_t i, const void *x, void *gradient) {
+    nnc_layer_args g = embedding_args(r, s, 1, x, 0);
+    g.dy = args_of_row(r, s, i, x).dy;
+    scatter(r, s, &g, gradient, 0);
 }

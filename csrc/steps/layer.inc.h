@@ -98,6 +98,14 @@ static nnc_layer_args layer_args(const run *r, int s, ptrdiff_t rows, const void
                             .b = parameter(r, step->b)};
 }
 
+/* The same of row i of the block, whose input is x. */
+static nnc_layer_args args_of_row(const run *r, int s, ptrdiff_t i, const void *x) {
+    const nnc_slot *at = &r->f.slots[s];
+    nnc_layer_args g = layer_args(r, s, 1, x, 0);
+    g.dy = element(r, at->dz, i * at->ld);
+    return g;
+}
+
 /* Vector v, of n elements, of what a step has in its slot. */
 static size_t own_vector(const nnc_kernels *k, ptrdiff_t n) {
     const size_t align = NNC_ALIGN;

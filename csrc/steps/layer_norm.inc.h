@@ -39,3 +39,12 @@ static int layer_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, p
     if (run_layer(r, r->plan->kernels->layer_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
     return sum_rows(r, rows, g.n, g.dy, g.lddy, (void *)element(r, gradient, step->b), accumulate);
 }
+
+static void layer_norm_of_row(const run *r, int s, ptrdiff_t i, const void *x, void *gradient) {
+    const nnc_step *step = &r->plan->steps[s];
+    nnc_layer_args g = args_of_row(r, s, i, x);
+    g.row_stats = (void *)element(r, r->f.slots[s].own, 2 * i);
+    g.sums = (void *)element(r, gradient, step->w);
+    r->plan->kernels->layer_norm_sums(&g);
+    copy_rows(r, 1, g.n, g.dy, 0, (void *)element(r, gradient, step->b), 0);
+}

@@ -7,10 +7,10 @@ static int prelu_fits(const nnc_plan *plan, int s) {
            vector_fits(step->w, step->other, plan->n_params);
 }
 
-/* One slope for all is written to a vector; their sums are another one. */
+/* One slope for all is written to a vector. */
 static size_t prelu_own(const nnc_kernels *k, const nnc_step *step, ptrdiff_t rows) {
     (void)rows;
-    return 2 * own_vector(k, step->n_out);
+    return own_vector(k, step->n_out);
 }
 
 static int prelu_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *y,
@@ -20,7 +20,7 @@ static int prelu_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
     g.y = y, g.ldy = ldy;
     if (step->other == 1) {
-        const nnc_layer_args all = {.rows = 1, .n = g.n, .w = g.w, .y = own(r, s, 0)};
+        const nnc_layer_args all = {.rows = 1, .n = g.n, .w = g.w, .y = r->f.slots[s].own};
         k->fill(&all);
         g.w = all.y;
     }
@@ -30,7 +30,7 @@ static int prelu_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
 static int prelu_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
                           ptrdiff_t lddx) {
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
-    if (r->plan->steps[s].other == 1) g.w = own(r, s, 0);
+    if (r->plan->steps[s].other == 1) g.w = r->f.slots[s].own;
     g.dx = dx, g.lddx = lddx;
     return dx && run_layer(r, r->plan->kernels->prelu_slope, &g, BY_ROWS, WORK_PER_NUMBER);
 }
@@ -40,13 +40,17 @@ static int prelu_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdif
     const nnc_step *step = &r->plan->steps[s];
     const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
-    void *slopes = (void *)element(r, gradient, step->w);
-    const int shared = step->other == 1;
-    g.sums = shared ? own(r, s, 1) : slopes;
-    g.accumulate = accumulate && !shared;
-    if (run_layer(r, k->prelu_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
-    if (shared)
-        k->total(&(nnc_layer_args){
-            .rows = 1, .n = g.n, .x = g.sums, .sums = slopes, .accumulate = accumulate});
-    return 0;
+    g.sums = (void *)element(r, gradient, step->w);
+    g.accumulate = accumulate;
+    if (step->other > 1) return run_layer(r, k->prelu_sums, &g, BY_COLUMNS, WORK_PER_NUMBER);
+    k->prelu_total(&g);
+    return wants_stop(r, WORK_PER_NUMBER * (double)rows * (double)g.n);
+}
+
+static void prelu_of_row(const run *r, int s, ptrdiff_t i, const void *x, void *gradient) {
+    const nnc_step *step = &r->plan->steps[s];
+    const nnc_kernels *k = r->plan->kernels;
+    nnc_layer_args g = args_of_row(r, s, i, x);
+    g.sums = (void *)element(r, gradient, step->w);
+    (step->other > 1 ? k->prelu_sums : k->prelu_total)(&g);
 }

@@ -106,6 +106,10 @@ class Layer:
     def check_inputs(self, X: np.ndarray, name: str) -> None:
         """Raise if X, (n_rows, n_in), is not what this layer takes as the first of a network."""
 
+    def tokens(self, X: np.ndarray) -> list[int]:
+        """Return the columns of X that are no numbers, so that nothing has a derivative by them."""
+        return []
+
     def rows_of_summary(self, name: str, n_in: int) -> list[tuple[str, str, str, str]]:
         """Return the lines of `Network.summary` for this layer."""
         shape = f"{n_in} -> {self.n_outputs(n_in)}"

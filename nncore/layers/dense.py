@@ -6,15 +6,14 @@ import operator
 
 import numpy as np
 
-from .. import initializers, names
+from .. import names
 from ..activation import Activation
+from ..initializer import Initializer, default_for
 from ..validation import as_parameters
 from .base import Layer, Step
 from .base import copy_into as _copy_into
 
-# He's variance makes up for the half that is lost; selu's own is LeCun's.
-_INITS = dict.fromkeys(("relu", "leaky_relu", "elu", "relu6", "silu", "softplus"), "he_uniform")
-_INITS["selu"] = "lecun_uniform"
+_INIT = "the name of an initializer, an Initializer, a function (rng, n_in, n_out), or an array"
 
 
 class Dense(Layer):
@@ -29,12 +28,17 @@ class Dense(Layer):
         "log_sigmoid", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
         "tanh"; in the last layer also "softmax". Aliases are understood: see `nncore.activations`.
     bias : bool, default True
-        Whether there is a ``b``. It starts at zero.
-    init : str or array_like, optional
-        How ``W`` starts: a name of `nncore.initializers`, or an array of shape
-        ``(n_in, n_out)``. By default ``"he_uniform"`` under relu, leaky_relu, elu, relu6, silu
-        and softplus, ``"lecun_uniform"`` under selu, and ``"glorot_uniform"`` under every other
-        activation.
+        Whether there is a ``b``.
+    init : str, nncore.Initializer, array_like or callable, optional
+        How ``W`` starts: a name of `nncore.initializers`, one with parameters such as
+        ``nncore.Initializer("he_normal", slope=0.2)``, an array of shape ``(n_in, n_out)``, or a
+        function ``init(rng, n_in, n_out)`` that returns one, where ``rng`` is the network's
+        `numpy.random.Generator`. By default what suits the activation: ``"he_uniform"`` under relu
+        and what is like it, ``"lecun_uniform"`` under selu, else ``"glorot_uniform"``
+        (`nncore.initializer.DEFAULTS`).
+    bias_init : float, str, nncore.Initializer, array_like or callable, optional
+        How ``b`` starts: a number, an array of shape ``(n_out,)``, or as `init`. By default zero,
+        but an `init` of "nguyen_widrow", "torch" or "sklearn" draws the biases too.
 
     Attributes
     ----------
@@ -56,7 +60,7 @@ class Dense(Layer):
 
     mixes = True
 
-    def __init__(self, n_out, activation="identity", *, bias=True, init=None):
+    def __init__(self, n_out, activation="identity", *, bias=True, init=None, bias_init=None):
         self.n_out = positive_int(n_out, "n_out of Dense")
         if isinstance(activation, Activation):
             activation = activation.name
@@ -64,13 +68,16 @@ class Dense(Layer):
         if not isinstance(bias, (bool, np.bool_)):
             raise ValueError(f"bias of Dense must be True or False, got {bias!r}")
         self.bias = bool(bias)
-        if init is None:
-            init = _INITS.get(self.activation, "glorot_uniform")
-        if isinstance(init, str):
-            init = names.look_up("initializer", init, initializers.INITIALIZERS)
-        else:
-            init = _as_weights(init)
-        self.init = init
+        self.init = default_for(self.activation)
+        if init is not None:
+            self.init = _as_start(init, "init", f"{_INIT} (n_in, n_out) of numbers")
+        self.bias_init = None
+        if bias_init is not None:
+            self.bias_init = _as_start(bias_init, "bias_init", f"a number, {_INIT} (n_out,)")
+            if not self.bias:
+                raise ValueError("bias_init of Dense has no meaning with bias=False")
+            if isinstance(self.bias_init, Initializer):
+                self.bias_init.check_bias()
 
     def __repr__(self):
         return f"Dense({self.n_out}, {self.activation!r}{'' if self.bias else ', bias=False'})"
@@ -122,17 +129,43 @@ class Dense(Layer):
         _copy_into(self.b, value, "b")
 
     def initialize(self, rng):
-        if isinstance(self.init, str):
-            self.W = initializers.INITIALIZERS[self.init](rng, self._n_in, self.n_out)
-        elif self.init.shape != self.W.shape:
-            raise ValueError(
-                f"init of {self!r} has shape {self.init.shape}; expected {self.W.shape}, "
-                "one row per input and one column per output."
-            )
+        place = rng, self._n_in, self.n_out
+        if isinstance(self.init, Initializer):
+            W, b = self.init.with_bias(*place, self.activation)
         else:
-            self.W = self.init
+            W, b = self._ask(self.init, "init", place), 0
+        if isinstance(self.bias_init, Initializer):
+            b = self.bias_init.bias(*place, self.activation)
+        elif self.bias_init is not None:
+            b = self._ask(self.bias_init, "bias_init", place)
+        W = self._checked(W, "init", place[1:], "one row per input and one column per output")
         if self.bias:
-            self.b = 0
+            if np.ndim(b) == 0:
+                b = np.full(self.n_out, b)
+            self.b = self._checked(b, "bias_init", place[2:], "one number per output")
+        self.W = W
+
+    def _ask(self, init, what, place):
+        """What the user gave, or what the user's function gives."""
+        if not callable(init):
+            return init
+        try:
+            return init(*place)
+        except Exception as error:
+            error.add_note(f"in {what} of {self!r}, called with the arguments (rng, n_in, n_out)")
+            raise
+
+    def _checked(self, values, what, shape, meaning):
+        values = as_parameters(values, f"{what} of {self!r}", np.float64)
+        if values.shape != shape:
+            raise ValueError(
+                f"{what} of {self!r} has shape {values.shape}; expected {shape}, {meaning}."
+            )
+        with np.errstate(over="ignore"):
+            values = values.astype(self._theta.dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{what} of {self!r} has values that are not finite in {values.dtype}")
+        return values
 
     def _bound(self):
         try:
@@ -143,16 +176,23 @@ class Dense(Layer):
             ) from None
 
 
-def _as_weights(init):
+def _as_start(init, what, wanted):
+    """An Initializer, a function, or an array of float64."""
+    if isinstance(init, str):
+        return Initializer(init)
+    if isinstance(init, Initializer):
+        return init
+    if isinstance(init, type):
+        raise ValueError(f"{what} is a class, {init.__name__}; expected {wanted}")
+    if callable(init):
+        return init
     try:
-        weights = as_parameters(init, "init", np.float64).copy()
-        if not np.isfinite(weights).all():
+        values = as_parameters(init, what, np.float64).copy()
+        if not np.isfinite(values).all():
             raise ValueError("it has values that are not finite")
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"init must be the name of an initializer or an array (n_in, n_out) of numbers: {error}"
-        ) from None
-    return weights
+        raise ValueError(f"{what} must be {wanted}: {error}") from None
+    return values
 
 
 def positive_int(value, what):

@@ -144,6 +144,9 @@ class Embedding(Layer):
             for column, (n_tokens, _) in self.columns.items():
                 self._check_tokens(X[:, column : column + 1], column, n_tokens, name)
 
+    def tokens(self, X):
+        return list(range(X.shape[1]) if self.columns is None else self.columns)
+
     def _check_tokens(self, X, first, n_tokens, name):
         good = (X >= 0) & (X < n_tokens) & (X == np.floor(X))
         if not good.all():

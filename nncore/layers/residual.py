@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .base import Layer, Step
 
-
 MOST_DEPTH = 64
 
 

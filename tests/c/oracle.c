@@ -85,7 +85,7 @@ wide expected_derivative(int act, int order, wide x, wide a) {
 
 wide expected_loss(int loss, wide y, wide t) {
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope) \
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
     case NNC_LOSS_##name: return value;
 #include "tables/losses.def"
 #undef NNC_LOSS
@@ -95,8 +95,19 @@ wide expected_loss(int loss, wide y, wide t) {
 
 wide expected_loss_slope(int loss, wide y, wide t) {
     switch (loss) {
-#define NNC_LOSS(name, output, mean, value, slope) \
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
     case NNC_LOSS_##name: return slope;
+#include "tables/losses.def"
+#undef NNC_LOSS
+    default: abort();
+    }
+}
+
+wide expected_loss_curve(int loss, wide y, wide t) {
+    (void)y, (void)t;
+    switch (loss) {
+#define NNC_LOSS(name, output, mean, value, slope, curve) \
+    case NNC_LOSS_##name: return curve;
 #include "tables/losses.def"
 #undef NNC_LOSS
     default: abort();

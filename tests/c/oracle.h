@@ -14,6 +14,7 @@ wide expected_slope(int act, wide x, wide y, wide a);
 wide expected_derivative(int act, int order, wide x, wide a);
 wide expected_loss(int loss, wide y, wide t); /* elementwise ones only */
 wide expected_loss_slope(int loss, wide y, wide t);
+wide expected_loss_curve(int loss, wide y, wide t);
 
 typedef struct {
     wide p, s[NNC_MAX_VECTORS];

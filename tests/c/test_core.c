@@ -154,6 +154,7 @@ int main(int argc, char **argv) {
     test_plan_check();
     test_networks();
     test_gradients();
+    test_derivatives();
     test_long_products();
     test_poll();
     test_threads();

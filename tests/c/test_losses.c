@@ -83,6 +83,71 @@ static void check_loss(const nnc_kernels *k, int loss, ptrdiff_t rows, ptrdiff_t
     release(start);
 }
 
+/* The Hessian times a direction: curve * scale * r, or that of a softmax. */
+static void check_curve(const nnc_kernels *k, int loss, ptrdiff_t rows, ptrdiff_t n, double size,
+                        int by_label, void *bits) {
+    const nnc_dtype type = k->dtype;
+    const wide eps = epsilon_of(type);
+    const int start = mark();
+    where("%s curve of %s of %td x %td%s, scores up to %g", k->isa, nnc_losses[loss].name, rows, n,
+          by_label ? " labels" : "", size);
+    nnc_loss_args g = {.rows = rows, .n = n, .ldt = n, .scale = 1 / (double)(2 * rows + 1)};
+    g.y = arena(type, rows, n, &g.ldy);
+    g.dy = arena(type, rows, n, &g.lddy);
+    const ptrdiff_t ldr = n + 1;
+    void *t = fresh((size_t)(rows * n) * k->size), *r = fresh((size_t)(rows * ldr) * k->size);
+    int64_t *labels = fresh((size_t)rows * sizeof *labels);
+    wide *want = zeroed((size_t)(rows * n), sizeof *want),
+         *bound = zeroed((size_t)(rows * n), sizeof *bound);
+    number *z = zeroed((size_t)n, sizeof *z), *p = zeroed((size_t)n, sizeof *p);
+    const wide scale = type == NNC_F32 ? (wide)(float)g.scale : (wide)g.scale;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        wide weight = by_label, mean = 0, spread = 0;
+        labels[i] = (int64_t)(mixed(5, (uint64_t)i) % (uint64_t)n);
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const uint64_t place = (uint64_t)(i * n + j);
+            put(type, g.y, i * g.ldy + j, uniform(1, place, -size, size));
+            put(type, t, i * n + j, uniform(2, place, 0, 1));
+            put(type, r, i * ldr + j, uniform(3, place, -2, 1));
+            z[j] = (number){get(type, g.y, i * g.ldy + j), 0};
+            if (!by_label) weight += get(type, t, i * n + j);
+        }
+        expected_softmax(type, n, z, p);
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const wide rj = get(type, r, i * ldr + j);
+            mean += p[j].v * rj;
+            spread += p[j].e * W(fabs)(rj) + (wide)(n + 4) * eps * p[j].v * W(fabs)(rj);
+        }
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const wide rj = get(type, r, i * ldr + j);
+            wide *v = &want[i * n + j], *b = &bound[i * n + j];
+            if (loss == NNC_LOSS_cross_entropy) {
+                *v = scale * weight * p[j].v * (rj - mean);
+                *b = scale * weight *
+                         (p[j].e * W(fabs)(rj - mean) +
+                          (p[j].v + p[j].e) * (spread + 2 * eps * (W(fabs)(rj) + W(fabs)(mean)))) +
+                     8 * eps * W(fabs)(*v);
+            } else {
+                *v = expected_loss_curve(loss, z[j].v, get(type, t, i * n + j)) * scale * rj;
+                *b = 8 * eps * W(fabs)(*v);
+            }
+            *b += 4 * smallest_of(type);
+        }
+    }
+    if (by_label)
+        g.labels = labels;
+    else
+        g.t = t;
+    k->loss_curve[loss](&g, r, ldr);
+    const ptrdiff_t wrong = first_outside(type, rows, n, g.dy, g.lddy, want, bound);
+    check(wrong < 0, "element %td is wrong", wrong);
+    check(gaps_untouched(type, rows, n, r, ldr), "the direction was written");
+    for (ptrdiff_t i = 0; i < rows; i++)
+        memcpy(at(type, bits, i * n), at(type, g.dy, i * g.lddy), (size_t)n * k->size);
+    free(want), free(bound), free(z), free(p);
+    release(start);
+}
+
 static void check_softmax(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n, double size) {
     const nnc_dtype type = k->dtype;
     const wide eps = epsilon_of(type);
@@ -159,6 +224,15 @@ void test_losses(void) {
                     else
                         check(same(value, first_value) && !memcmp(bits, first, bytes),
                               "other bits than %s", list[0]->isa);
+                }
+                for (int i = fused = 0; i < isas; i++) {
+                    check_curve(list[i], loss, rows, n, sizes[which % 6 / 2], labels, bits);
+                    if (!is_fused(list[i])) continue;
+                    const size_t bytes = (size_t)(rows * n) * size_of(type);
+                    if (fused++ == 0)
+                        memcpy(first, bits, bytes);
+                    else
+                        check(!memcmp(bits, first, bytes), "other bits than %s", list[0]->isa);
                 }
             }
         for (int i = 0; i < isas; i++) {

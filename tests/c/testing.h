@@ -104,6 +104,7 @@ void test_updates(void);
 void test_plan_check(void);
 void test_networks(void);
 void test_gradients(void);
+void test_derivatives(void);
 void test_long_products(void);
 void test_poll(void);
 void test_threads(void);

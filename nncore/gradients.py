@@ -1,0 +1,260 @@
+"""Derivatives of a network: by its parameters, its inputs, row by row, and of second order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _core
+from .threads import as_count
+from .validation import as_inputs, as_parameters
+
+
+class Derivatives:
+    """The methods of `Network` that return derivatives; no parameter is changed by any of them."""
+
+    def loss_and_gradient(self, X, y, *, theta=None, n_threads=None):
+        """Return the mean loss over all rows, and its gradient.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+        theta : array_like, shape (n_params,), optional
+            Parameters to use in place of the network's own, which stay as they are.
+        n_threads : int, optional
+            As in `fit`.
+
+        Returns
+        -------
+        loss : float
+        gradient : numpy.ndarray, shape (n_params,)
+            Of exactly this loss, laid out as ``theta``.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
+        >>> loss, gradient = net.loss_and_gradient([[2.0]], [[3.0]])
+        >>> loss, gradient
+        (4.5, array([-6., -3.], dtype=float32))
+        """
+        X, y = self._samples(X, y)
+        gradient = np.empty(self.n_params, self.dtype)
+        loss = self._engine.loss_and_gradient(
+            X, y, gradient, as_count(n_threads), self._parameters(theta)
+        )
+        return loss, gradient
+
+    def input_gradient(self, X, y, *, theta=None, n_threads=None):
+        """Return the gradient of the mean loss by the inputs.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+        theta, n_threads : optional
+            As in `loss_and_gradient`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_rows, n_in)
+            dL/dX: how the mean loss over all rows changes with each input.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1, init=[[3.0], [-1.0]]), loss="half_mse")
+        >>> net.input_gradient([[1.0, 1.0]], [[0.0]])
+        array([[ 6., -2.]], dtype=float32)
+        """
+        X, y = self._samples(X, y)
+        gradient = np.empty(X.shape, self.dtype)
+        self._engine.input_gradient(X, y, gradient, as_count(n_threads), self._parameters(theta))
+        return gradient
+
+    def sample_gradients(self, X, y, *, out=None, theta=None, n_threads=None):
+        """Return the loss of each row alone, and its gradient by the parameters.
+
+        Their means over the rows are the loss and the gradient of `loss_and_gradient`.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+        out : numpy.ndarray, shape (n_rows, n_params), optional
+            Of the network's dtype and C-contiguous: the gradients are written here. With large
+            networks that saves the time in which the system finds fresh memory.
+        theta, n_threads : optional
+            As in `loss_and_gradient`.
+
+        Returns
+        -------
+        losses : numpy.ndarray, shape (n_rows,)
+            In float64.
+        gradients : numpy.ndarray, shape (n_rows, n_params)
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
+        >>> losses, gradients = net.sample_gradients([[2.0], [1.0]], [[3.0], [-1.0]])
+        >>> losses
+        array([4.5, 0.5])
+        >>> gradients
+        array([[-6., -3.],
+               [ 1.,  1.]], dtype=float32)
+        """
+        X, y = self._samples(X, y)
+        out = self._result(out, (len(X), self.n_params))
+        losses = np.empty(len(X))
+        self._engine.sample_gradients(
+            X, y, losses, out, as_count(n_threads), self._parameters(theta)
+        )
+        return losses, out
+
+    def jacobian(self, X, by="inputs", *, out=None, theta=None, n_threads=None):
+        """Return the derivatives of each output of each row.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        by : {"inputs", "parameters"}, default "inputs"
+        out : numpy.ndarray, optional
+            Of the result's shape and the network's dtype, C-contiguous: filled and returned.
+        theta, n_threads : optional
+            As in `loss_and_gradient`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_rows, n_out, n_in) or (n_rows, n_out, n_params)
+            ``[i, k, j]`` is the derivative of ``predict(X)[i, k]`` by input j of row i, or by
+            ``theta[j]``.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1, "sigmoid", init=[[4.0], [-8.0]]))
+        >>> net.jacobian([[0.0, 0.0]])
+        array([[[ 1., -2.]]], dtype=float32)
+        """
+        if by not in ("inputs", "parameters"):
+            raise ValueError(f'by must be "inputs" or "parameters", got {by!r}')
+        X = as_inputs(X, self)
+        n = self.n_in if by == "inputs" else self.n_params
+        out = self._result(out, (len(X), self.n_out, n))
+        if len(X):
+            self._engine.jacobian(
+                X, by == "parameters", out, as_count(n_threads), self._parameters(theta)
+            )
+        return out
+
+    def hessian_vector_product(self, X, y, v, *, theta=None, n_threads=None):
+        """Return H v, where H is the Hessian of the mean loss by the parameters.
+
+        It is exact but for rounding, for some two and a half times the work of a gradient:
+        Pearlmutter's R-operator (1994, "Fast exact multiplication by the Hessian") carried through
+        the network, with the second derivatives of activations and loss.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+        v : array_like, shape (n_params,)
+            Laid out as ``theta``.
+        theta, n_threads : optional
+            As in `loss_and_gradient`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_params,)
+
+        Notes
+        -----
+        At a kink, as that of relu, the second derivative is taken to be 0, as on both sides.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
+        >>> net.hessian_vector_product([[2.0]], [[3.0]], [1.0, 0.0])
+        array([4., 2.], dtype=float32)
+        """
+        X, y = self._samples(X, y)
+        v = self._vector(v, "v")
+        product = np.empty(self.n_params, self.dtype)
+        self._engine.hessian_product(X, y, v, product, as_count(n_threads), self._parameters(theta))
+        return product
+
+    def hessian(self, X, y, *, theta=None, n_threads=None):
+        """Return the Hessian of the mean loss by the parameters, for networks of up to 10,000.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`.
+        theta, n_threads : optional
+            As in `loss_and_gradient`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_params, n_params)
+            Symmetric: one `hessian_vector_product` for each row, and the mean with the transpose,
+            from which it differs by rounding.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
+        >>> net.hessian([[2.0]], [[3.0]])
+        array([[4., 2.],
+               [2., 1.]], dtype=float32)
+        """
+        most = 10_000
+        if self.n_params > most:
+            raise ValueError(
+                f"the Hessian of {self.n_params:,} parameters has {self.n_params**2:.1e} elements; "
+                f"at most {most:,} parameters. hessian_vector_product needs no matrix."
+            )
+        X, y = self._samples(X, y)
+        theta, n_threads = self._parameters(theta), as_count(n_threads)
+        H = np.empty((self.n_params, self.n_params), self.dtype)
+        v = _core.aligned_zeros(self.n_params, self.dtype)
+        for i, row in enumerate(H):
+            v[i] = 1
+            self._engine.hessian_product(X, y, v, row, n_threads, theta)
+            v[i] = 0
+        H += H.T.copy()
+        H *= 0.5
+        return H
+
+    def _parameters(self, theta):
+        return None if theta is None else self._vector(theta, "theta")
+
+    def _vector(self, values, name):
+        """Values for all parameters, as the engine reads them."""
+        values = as_parameters(values, name, self.dtype)
+        if values.shape != (self.n_params,):
+            raise ValueError(f"{name} must have shape ({self.n_params},), got {values.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} contains NaN or infinity as {self.dtype}")
+        vector = _core.aligned_zeros(self.n_params, self.dtype)
+        vector[...] = values
+        return vector
+
+    def _result(self, out, shape):
+        if out is None:
+            return np.empty(shape, self.dtype)
+        wanted = f"a writable, C-contiguous {self.dtype} array of shape {shape}"
+        if type(out) is not np.ndarray:
+            raise TypeError(f"out must be {wanted}, got {type(out).__name__}")
+        flags = out.flags
+        if out.shape != shape or out.dtype != self.dtype:
+            raise ValueError(f"out must be {wanted}, got {out.dtype} of shape {out.shape}")
+        if not (flags.c_contiguous and flags.writeable and flags.aligned):
+            raise ValueError(f"out must be {wanted}")
+        return out

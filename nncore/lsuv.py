@@ -1,0 +1,63 @@
+"""Layer-sequential unit variance: a start that looks at data (Mishkin and Matas 2016).
+
+From the first layer to the last, weights are drawn orthonormal and divided by the standard
+deviation of what the layer then gives for a batch: so each layer hands on what the next one can
+use, whatever its activation does to the variance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .layers import Dense
+
+
+def start(network, X, init):
+    """Start the Dense layers of `network`; return the variance of each before it was scaled."""
+    theta, random = network.theta.copy(), network._rng.bit_generator.state
+    try:
+        variances = []
+        for i, layer in enumerate(network.layers):
+            if isinstance(layer, Dense):
+                if init is not None:
+                    layer.W = init(network._rng, *layer.W.shape, layer.activation)
+                variances.append(_scale(network, i, X))
+            X = _outputs(network, layer, X)
+    except BaseException:
+        network.theta = theta
+        network._rng.bit_generator.state = random
+        raise
+    return variances
+
+
+def _scale(network, i, X):
+    """Scale W until x W has the variance 1 over all rows and units; return it as it was before.
+
+    Mishkin and Matas repeat this until the variance is near enough. Once is as near as rounding
+    allows: without biases x W is proportional to W.
+    """
+    layer = network.layers[i]
+    if layer.bias:
+        layer.b = 0
+    z = _outputs(network, layer, X, Dense(layer.n_out, bias=layer.bias))
+    with np.errstate(all="ignore"):
+        variance = float(z.var(dtype=np.float64))
+        W = (layer.W / np.sqrt(variance)).astype(network.dtype)
+    if not (0 < variance < np.inf and np.isfinite(W).all()):
+        raise ValueError(
+            f"layer {i}: x W has the variance {variance:g} on this batch, and no factor of W makes "
+            "it 1. Scale the inputs, or give a batch whose rows differ."
+        )
+    layer.W = W
+    return variance
+
+
+def _outputs(network, layer, X, like=None):
+    """What a layer gives for its inputs X; or what another one `like` it would give."""
+    steps = (like or layer).lower(layer._n_in, 0)
+    engine = network._engine_for(steps, max(1, layer._theta.size))
+    engine.theta[: layer._theta.size] = layer._theta
+    engine.running[:] = layer._running
+    out = np.empty((len(X), steps[-1].n_out), network.dtype)
+    engine.predict(X, out, 0)
+    return out

@@ -1,0 +1,60 @@
+"""The NumPy twin of the engine's derivatives beyond the gradient: what they mean, in few lines.
+
+Everything is made from the gradient of a loss, so it is as right as that is, and slow: nothing
+here is an opponent in a benchmark.
+"""
+
+import numpy as np
+
+
+class Derivatives:
+    """What `ReferenceEngine` has beside `loss_and_gradient`. Arrays come as there.
+
+    A subclass has `again(loss=None, dtype=None, theta=None)`, which returns an engine of the same
+    steps, and `input_gradient(X, y, dx)`.
+    """
+
+    def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
+        """Write the loss of each row alone to losses, (M,), its gradient to gradients, (M, P)."""
+        engine = self.again(theta=theta)
+        for i in range(len(X)):
+            row = slice(i, i + 1)
+            losses[i] = engine.loss_and_gradient(X[row], y[row], gradients[i])
+
+    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None):
+        """Write dy_k/dx_j, (M, n_out, n_in), or dy_k/dtheta_j, (M, n_out, P), to jacobian.
+
+        The gradient of half the squared error is y - t: with t = y - e_k it is that of output k.
+        """
+        engine = self.again("half_mse", theta=theta)
+        y = np.empty(jacobian.shape[:2], self.theta.dtype)
+        engine.predict(X, y)
+        for i in range(len(X)):
+            row = slice(i, i + 1)
+            for k in range(y.shape[1]):
+                t = y[row].copy()
+                t[0, k] -= 1
+                if by_parameters:
+                    engine.loss_and_gradient(X[row], t, jacobian[i, k])
+                else:
+                    engine.input_gradient(X[row], t, jacobian[i, k][None])
+
+    def hessian_product(self, X, y, v, product, n_threads=0, theta=None):
+        """Return the mean loss; write its Hessian times v to product, (P,).
+
+        The derivative of the gradient along v, by central differences of fourth order in float64:
+        about ten digits, unless a kink lies within the step.
+        """
+        theta = self.theta if theta is None else theta
+        engine = self.again(dtype=np.float64)
+        X = X.astype(np.float64)
+        y = y if y.ndim == 1 else y.astype(np.float64)
+        h = 1e-5 / max(float(np.abs(v).max(initial=0)), 1e-300)
+        gradient, total = np.empty(theta.size), np.zeros(theta.size)
+        for steps, weight in ((1, 8), (-1, -8), (2, -1), (-2, 1)):
+            engine.theta[:] = theta
+            engine.theta += steps * h * v.astype(np.float64)
+            engine.loss_and_gradient(X, y, gradient)
+            total += weight * gradient
+        product[:] = total / (12 * h)
+        return self.again(theta=theta).loss(X.astype(self.theta.dtype), y.astype(y.dtype))
