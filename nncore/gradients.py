@@ -174,7 +174,8 @@ class Derivatives:
 
         Notes
         -----
-        At a kink, as that of relu, the second derivative is taken to be 0, as on both sides.
+        All layers must be `Dense`. At a kink, as that of relu, the second derivative is taken to be
+        0, as on both sides.
 
         Examples
         --------
@@ -183,6 +184,7 @@ class Derivatives:
         >>> net.hessian_vector_product([[2.0]], [[3.0]], [1.0, 0.0])
         array([4., 2.], dtype=float32)
         """
+        self._check_second()
         X, y = self._samples(X, y)
         v = self._vector(v, "v")
         product = np.empty(self.n_params, self.dtype)
@@ -220,6 +222,7 @@ class Derivatives:
                 f"the Hessian of {self.n_params:,} parameters has {self.n_params**2:.1e} elements; "
                 f"at most {most:,} parameters. hessian_vector_product needs no matrix."
             )
+        self._check_second()
         X, y = self._samples(X, y)
         theta, n_threads = self._parameters(theta), as_count(n_threads)
         H = np.empty((self.n_params, self.n_params), self.dtype)
@@ -231,6 +234,14 @@ class Derivatives:
         H += H.T.copy()
         H *= 0.5
         return H
+
+    def _check_second(self):
+        for i, layer in enumerate(self.layers):
+            if any(step.kind != "dense" for step in layer.lower(layer._n_in, 0)):
+                raise ValueError(
+                    f"second derivatives are there for networks of Dense layers only; layer {i} is "
+                    f"{layer!r}"
+                )
 
     def _parameters(self, theta):
         return None if theta is None else self._vector(theta, "theta")

@@ -74,8 +74,7 @@ def _rebuild(tensors, metadata, where, backend, kind=None):
                 f"{FORMAT}. Update the package."
             )
         config = description["config"]
-        layers = _layers(config)
-        _check_sizes(config, layers, tensors)
+        layers = _checked_layers(config, tensors)
         network = _make(config, layers, backend, kind)
         _fill(network, tensors, description)
     except FileFormatError:
@@ -94,16 +93,13 @@ def _refuse(constant):
     raise ValueError(f"{constant} is not a number that a network has")
 
 
-def _layers(config):
+def _checked_layers(config, tensors):
+    """The layers described, which may only ask for parameters that are there: none is allocated."""
     from .layers import from_config
 
-    return [from_config(layer) for layer in config["layers"]]
-
-
-def _check_sizes(config, layers, tensors):
-    """The description may only ask for the parameters that are there: before any is allocated."""
-    width = positive_int(config["n_in"], "n_in")
-    for i, layer in enumerate(layers):
+    layers, width = [], positive_int(config["n_in"], "n_in")
+    for i, described in enumerate(config["layers"]):
+        layer = from_config(described)
         wanted = layer.shapes(width) | layer.running_shapes(width)
         for name, shape in wanted.items():
             found = tensors[f"layers.{i}.{name}"]
@@ -112,7 +108,9 @@ def _check_sizes(config, layers, tensors):
                     f"layers.{i}.{name} is {found.dtype} {found.shape}; the description says "
                     f"{config['dtype']} {shape}"
                 )
+        layers.append(layer)
         width = layer.n_outputs(width)
+    return layers
 
 
 def _make(config, layers, backend, kind):

@@ -298,6 +298,22 @@ def test_check_gradients_finds_nothing(name, backend, dtype):
     assert ("inputs" in report.errors) == (name != "embedding")
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@names
+def test_second_derivatives_are_refused(name, backend):
+    network = make(name, backend=backend)
+    X, y = samples(name, network, 5)
+    message = r"networks of Dense layers only; layer \d is [A-Z]\w+\("
+    with pytest.raises(ValueError, match=message):
+        network.hessian_vector_product(X, y, network.theta)
+    with pytest.raises(ValueError, match=message):
+        network.hessian(X, y)
+    if backend == "auto":  # what cannot happen, but must not touch memory
+        v = _core.aligned_zeros(network.n_params, "float64")
+        with pytest.raises(ValueError, match="Dense layers only"):
+            network._engine.hessian_product(X, y, v, np.empty_like(v))
+
+
 @every
 def test_derivatives_have_the_same_bits_with_any_number_of_threads(name):
     network = make(name, "float32")
