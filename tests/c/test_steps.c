@@ -361,6 +361,35 @@ static uint64_t mix(uint64_t hash, const void *p, size_t bytes) { /* FNV-1a */
     return hash;
 }
 
+/* The bits of the derivatives beyond the gradient, of a few rows. */
+static uint64_t derivatives(layered *l, const void *theta, const nnc_samples *all, uint64_t hash) {
+    enum { FEW = 20 };
+    const size_t size = l->plan.kernels->size, bytes = (size_t)l->plan.n_params * size;
+    const int start = mark();
+    nnc_samples s = *all;
+    double loss, *losses = fresh(FEW * sizeof *losses);
+    void *dx = fresh((size_t)(ROWS * N_IN) * size), *each = fresh(FEW * bytes);
+    void *jacobian = fresh((size_t)FEW * OUT * bytes), *by_x = fresh(FEW * OUT * N_IN * size);
+    nnc_input_gradient(&l->plan, theta, &s, &loss, dx, N_IN, work_of(l, ROWS, NNC_GRADIENT), NULL,
+                       NULL);
+    hash = mix(mix(hash, dx, (size_t)(ROWS * N_IN) * size), &loss, sizeof loss);
+    s.rows = FEW;
+    void *work = work_of(l, FEW, NNC_GRADIENT);
+    nnc_sample_gradients(&l->plan, theta, &s, losses, each, work, NULL, NULL);
+    hash = mix(mix(hash, each, FEW * bytes), losses, FEW * sizeof *losses);
+    nnc_jacobian(&l->plan, theta, s.x, s.ldx, FEW, NNC_BY_PARAMETERS, jacobian, work, NULL, NULL);
+    nnc_jacobian(&l->plan, theta, s.x, s.ldx, FEW, NNC_BY_INPUTS, by_x, work, NULL, NULL);
+    hash = mix(mix(hash, jacobian, FEW * OUT * bytes), by_x, FEW * OUT * N_IN * size);
+    check(l->plan.kernels->finite(FEW * OUT * l->plan.n_params, jacobian) &&
+              l->plan.kernels->finite(FEW * OUT * N_IN, by_x),
+          "derivatives are not finite");
+    check(nnc_hessian_product(&l->plan, theta, &s, theta, &loss, each, work_of(l, FEW, NNC_HESSIAN),
+                              NULL, NULL) == NNC_BAD_PLAN,
+          "a Hessian that nobody has written");
+    release(start);
+    return hash;
+}
+
 static uint64_t run(layered *l, ptrdiff_t batch, const int64_t *index, const nnc_samples *from) {
     const nnc_kernels *k = l->plan.kernels;
     const int start = mark();
@@ -383,6 +412,7 @@ static uint64_t run(layered *l, ptrdiff_t batch, const int64_t *index, const nnc
     hash = mix(mix(hash, theta, bytes), l->plan.running, (size_t)l->plan.n_running * k->size);
     nnc_evaluate(&l->plan, theta, &s, &loss, gradient, work_of(l, ROWS, NNC_GRADIENT), NULL, NULL);
     hash = mix(mix(hash, gradient, bytes), &loss, sizeof loss);
+    if (index == NULL) hash = derivatives(l, theta, &s, hash);
     double alone;
     nnc_evaluate(&l->plan, theta, &s, &alone, NULL, work_of(l, ROWS, NNC_EVALUATE), NULL, NULL);
     check(alone == loss, "another loss without the gradient");
