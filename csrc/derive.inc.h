@@ -194,6 +194,11 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
     const nnc_kernels *k = plan->kernels;
     const nnc_step *step = &plan->steps[s];
     const nnc_slot *to = &r->f.slots[s];
+    if (step->kind != NNC_STEP_dense) {
+        const along_x in = {x, rx, ldx, ldx};
+        return kinds[step->kind].forward(r, s, rows, x, ldx, to->y, to->ld) ||
+               kinds[step->kind].forward_along(r, s, rows, &in, v, at);
+    }
     const int act = step_act(plan, s, raw), bends = act != NNC_ACT_identity;
     const void *c = step->b < 0 ? NULL : element(r, v, step->b);
     const ptrdiff_t n = rows * to->ld;
@@ -251,6 +256,15 @@ static void loss_along(run *r, const nnc_samples *block, double scale, double *s
 static int backward_along(run *r, ptrdiff_t rows, int s, const char *v, const slot_along *at) {
     const nnc_step *step = &r->plan->steps[s], *above = step + 1;
     const nnc_slot *here = &r->f.slots[s], *from = here + 1;
+    if (above->kind != NNC_STEP_dense) {
+        const step_kind *kind = &kinds[above->kind];
+        const along_x in = {here->y, at->ry, here->ld, here->ld};
+        if (kind->backward(r, s + 1, rows, here->y, here->ld, here->dz, here->ld) ||
+            kind->backward_along(r, s + 1, rows, &in, v, at + 1, here->dz, at->rdz, here->ld))
+            return 1;
+        if (step->act != NNC_ACT_identity) slope_of_step(r, rows, s, at);
+        return 0;
+    }
     nnc_gemm g = {.m = rows,
                   .n = step->n_out,
                   .k = above->n_out,
@@ -278,6 +292,12 @@ static int parameters_along(run *r, const nnc_samples *block, int s, const slot_
     const nnc_kernels *k = r->plan->kernels;
     const nnc_step *step = &r->plan->steps[s];
     const nnc_slot *here = &r->f.slots[s];
+    if (step->kind != NNC_STEP_dense) {
+        const along_x below = {s > 0 ? here[-1].y : block->x, s > 0 ? at[-1].ry : NULL,
+                               s > 0 ? here[-1].ld : block->ldx, s > 0 ? here[-1].ld : 0};
+        return has_parameters(step) && kinds[step->kind].parameters_along(r, s, block->rows, &below,
+                                                                          at, product, accumulate);
+    }
     nnc_gemm g = {.m = step->n_in,
                   .n = step->n_out,
                   .k = block->rows,
@@ -323,7 +343,6 @@ nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nn
                                nnc_poll poll, void *context) {
     const double count = (double)samples->rows * averaged_per_row(plan);
     atomic_int stop = 0;
-    if (!is_dense(plan)) return NNC_BAD_PLAN;
     run r =
         start(plan, theta, samples->rows, NNC_GRADIENT, plan->threads, work, poll, context, &stop);
     const slot_along *slots = lay_out_along(plan, rows_of_block(samples->rows), &r.f, work);

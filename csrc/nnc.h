@@ -187,6 +187,14 @@ typedef struct {
     double a;       /* a rate, a standard deviation, eps, a factor */
     nnc_draw draw;
     const nnc_column *columns;
+    /* Derivatives along a direction of the parameters, see kernels/along.inc.h: of x (or NULL: 0),
+     * dy and dx, the direction of w and b, and what the way up leaves for the way down. */
+    const void *rx;
+    ptrdiff_t ldrx;
+    const void *rdy; /* rows as dy's */
+    void *rdx;       /* rows as dx's */
+    const void *vw, *vb;
+    void *along, *row_along; /* rows as dy's; a number for each */
 } nnc_layer_args;
 
 typedef void nnc_layer_kernel(const nnc_layer_args *);
@@ -271,6 +279,10 @@ typedef struct {
         *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
     nnc_layer_kernel *add;  /* y = x + dy */
     nnc_layer_kernel *fill; /* one row: y = w[0] */
+    /* the derivatives along a direction of what they compute */
+    nnc_layer_kernel *batch_norm_along, *batch_norm_slope_along, *batch_norm_sums_along;
+    nnc_layer_kernel *layer_norm_along, *layer_norm_slope_along, *layer_norm_sums_along;
+    nnc_layer_kernel *prelu_along, *prelu_slope_along, *prelu_sums_along, *prelu_total_along;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
@@ -415,8 +427,7 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
                         ptrdiff_t rows, nnc_by by, void *jacobian, void *work, nnc_poll poll,
                         void *context);
 
-/* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. Bad plan: steps
- * other than dense. At a kink f''
+/* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. At a kink f''
  * is what the activation's row says, as if it were none. NNC_SLACK must be readable behind v. */
 nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                const void *v, double *loss, void *product, void *work,

@@ -32,7 +32,9 @@
  * backward    dx from dz, unless dx is NULL; after forward, x the same
  * parameters  (+)= their gradient; after backward of all steps
  * of_row      the gradient of the parameters from row i of the block alone, whose input is x
- * settle      what changes with the parameters, when they have changed */
+ * settle      what changes with the parameters, when they have changed
+ * ..._along   R y, R dx and R of the gradient, after the same without R: see derive.inc.h; backward
+ *             only where there is a step below */
 typedef struct {
     int (*fits)(const nnc_plan *plan, int s);
     size_t (*own)(const nnc_kernels *k, const nnc_step *step, ptrdiff_t rows);
@@ -44,6 +46,12 @@ typedef struct {
                       int accumulate);
     void (*of_row)(const run *r, int s, ptrdiff_t i, const void *x, void *gradient);
     void (*settle)(run *r, int s);
+    int (*forward_along)(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                         const slot_along *at);
+    int (*backward_along)(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                          const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx);
+    int (*parameters_along)(run *r, int s, ptrdiff_t rows, const along_x *in, const slot_along *at,
+                            void *product, int accumulate);
 } step_kind;
 
 static int dense_fits(const nnc_plan *plan, int s) {
@@ -57,19 +65,61 @@ static int dense_fits(const nnc_plan *plan, int s) {
 /* Dense steps are run below: their activations are part of the products above and below them. */
 static const step_kind kinds[NNC_N_STEPS] = {
     [NNC_STEP_dense] = {.fits = dense_fits},
-    [NNC_STEP_dropout] = {dropout_fits, NULL, draw_forward, draw_backward, NULL, NULL, NULL},
-    [NNC_STEP_noise] = {noise_fits, NULL, draw_forward, draw_backward, NULL, NULL, NULL},
-    [NNC_STEP_batch_norm] = {batch_norm_fits, batch_norm_own, batch_norm_forward,
-                             batch_norm_backward, batch_norm_parameters, batch_norm_of_row,
-                             batch_norm_settle},
-    [NNC_STEP_layer_norm] = {layer_norm_fits, layer_norm_own, layer_norm_forward,
-                             layer_norm_backward, layer_norm_parameters, layer_norm_of_row, NULL},
-    [NNC_STEP_prelu] = {prelu_fits, prelu_own, prelu_forward, prelu_backward, prelu_parameters,
-                        prelu_of_row, NULL},
-    [NNC_STEP_embedding] = {embedding_fits, NULL, embedding_forward, embedding_backward,
-                            embedding_parameters, embedding_of_row, NULL},
-    [NNC_STEP_fork] = {fork_fits, NULL, fork_forward, fork_backward, NULL, NULL, NULL},
-    [NNC_STEP_add] = {add_fits, NULL, add_forward, add_backward, NULL, NULL, NULL},
+    [NNC_STEP_dropout] = {.fits = dropout_fits,
+                          .forward = draw_forward,
+                          .backward = draw_backward,
+                          .forward_along = copy_forward_along,
+                          .backward_along = copy_backward_along},
+    [NNC_STEP_noise] = {.fits = noise_fits,
+                        .forward = draw_forward,
+                        .backward = draw_backward,
+                        .forward_along = copy_forward_along,
+                        .backward_along = copy_backward_along},
+    [NNC_STEP_batch_norm] = {.fits = batch_norm_fits,
+                             .own = batch_norm_own,
+                             .forward = batch_norm_forward,
+                             .backward = batch_norm_backward,
+                             .parameters = batch_norm_parameters,
+                             .of_row = batch_norm_of_row,
+                             .settle = batch_norm_settle,
+                             .forward_along = batch_norm_forward_along,
+                             .backward_along = batch_norm_backward_along,
+                             .parameters_along = batch_norm_parameters_along},
+    [NNC_STEP_layer_norm] = {.fits = layer_norm_fits,
+                             .own = layer_norm_own,
+                             .forward = layer_norm_forward,
+                             .backward = layer_norm_backward,
+                             .parameters = layer_norm_parameters,
+                             .of_row = layer_norm_of_row,
+                             .forward_along = layer_norm_forward_along,
+                             .backward_along = layer_norm_backward_along,
+                             .parameters_along = layer_norm_parameters_along},
+    [NNC_STEP_prelu] = {.fits = prelu_fits,
+                        .own = prelu_own,
+                        .forward = prelu_forward,
+                        .backward = prelu_backward,
+                        .parameters = prelu_parameters,
+                        .of_row = prelu_of_row,
+                        .forward_along = prelu_forward_along,
+                        .backward_along = prelu_backward_along,
+                        .parameters_along = prelu_parameters_along},
+    [NNC_STEP_embedding] = {.fits = embedding_fits,
+                            .forward = embedding_forward,
+                            .backward = embedding_backward,
+                            .parameters = embedding_parameters,
+                            .of_row = embedding_of_row,
+                            .forward_along = embedding_forward_along,
+                            .parameters_along = embedding_parameters_along},
+    [NNC_STEP_fork] = {.fits = fork_fits,
+                       .forward = fork_forward,
+                       .backward = fork_backward,
+                       .forward_along = copy_forward_along,
+                       .backward_along = fork_backward_along},
+    [NNC_STEP_add] = {.fits = add_fits,
+                      .forward = add_forward,
+                      .backward = add_backward,
+                      .forward_along = add_forward_along,
+                      .backward_along = copy_backward_along},
 };
 
 static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows) {

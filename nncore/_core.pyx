@@ -626,8 +626,6 @@ cdef class Engine:
             work.busy = False
         if status == NNC_STOPPED:
             raise watch.error
-        if status == NNC_BAD_PLAN:
-            raise ValueError("second derivatives are there for networks of Dense layers only")
         return loss
 
 # ---- the call that has to be fast -------------------------------------------------------------

@@ -174,8 +174,7 @@ class Derivatives:
 
         Notes
         -----
-        All layers must be `Dense`. At a kink, as that of relu, the second derivative is taken to be
-        0, as on both sides.
+        At a kink, as that of relu, the second derivative is taken to be 0, as on both sides.
 
         Examples
         --------
@@ -184,7 +183,6 @@ class Derivatives:
         >>> net.hessian_vector_product([[2.0]], [[3.0]], [1.0, 0.0])
         array([4., 2.], dtype=float32)
         """
-        self._check_second()
         X, y = self._samples(X, y)
         v = self._vector(v, "v")
         product = np.empty(self.n_params, self.dtype)
@@ -222,7 +220,6 @@ class Derivatives:
                 f"the Hessian of {self.n_params:,} parameters has {self.n_params**2:.1e} elements; "
                 f"at most {most:,} parameters. hessian_vector_product needs no matrix."
             )
-        self._check_second()
         X, y = self._samples(X, y)
         theta, n_threads = self._parameters(theta), as_count(n_threads)
         H = np.empty((self.n_params, self.n_params), self.dtype)
@@ -234,14 +231,6 @@ class Derivatives:
         H += H.T.copy()
         H *= 0.5
         return H
-
-    def _check_second(self):
-        for i, layer in enumerate(self.layers):
-            if any(step.kind != "dense" for step in layer.lower(layer._n_in, 0)):
-                raise ValueError(
-                    f"second derivatives are there for networks of Dense layers only; layer {i} is "
-                    f"{layer!r}"
-                )
 
     def _parameters(self, theta):
         return None if theta is None else self._vector(theta, "theta")

@@ -293,25 +293,30 @@ def test_check_gradients_finds_nothing(name, backend, dtype):
     network = make(name, dtype, backend=backend)
     X, y = samples(name, network, 9)
     quiet(network, X, y, batch_size=3)
-    report = nncore.check_gradients(network, X, y, n_checks=60)
+    report = nncore.check_gradients(network, X, y, n_checks=60, second=True)
     assert report, report
     assert ("inputs" in report.errors) == (name != "embedding")
 
 
-@pytest.mark.parametrize("backend", ["auto", "reference"])
-@names
-def test_second_derivatives_are_refused(name, backend):
-    network = make(name, backend=backend)
-    X, y = samples(name, network, 5)
-    message = r"networks of Dense layers only; layer \d is [A-Z]\w+\("
-    with pytest.raises(ValueError, match=message):
-        network.hessian_vector_product(X, y, network.theta)
-    with pytest.raises(ValueError, match=message):
-        network.hessian(X, y)
-    if backend == "auto":  # what cannot happen, but must not touch memory
-        v = _core.aligned_zeros(network.n_params, "float64")
-        with pytest.raises(ValueError, match="Dense layers only"):
-            network._engine.hessian_product(X, y, v, np.empty_like(v))
+@every
+def test_second_derivatives(name, isa, dtype):
+    """Exact ones, against the twin's, which are differences of its gradient."""
+    engine, twin = (make(name, dtype, backend=backend) for backend in (isa, "reference"))
+    X, y = samples(name, engine, 290)
+    quiet(engine, X, y, batch_size=145)
+    twin.theta = engine.theta
+    twin._engine.running[:] = engine._engine.running
+    v = np.random.default_rng(4).normal(size=engine.n_params)
+    found, expected = (n.hessian_vector_product(X, y, v) for n in (engine, twin))
+    size = float(np.abs(expected).max())
+    assert size > 1e-3
+    close = 1e-7 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(found, expected, rtol=0, atol=close * size)
+    again = engine.hessian_vector_product(X, y, v, n_threads=3)
+    assert again.tobytes() == found.tobytes()
+    w = np.random.default_rng(5).normal(size=engine.n_params)
+    there, back = float(w @ found), float(v @ engine.hessian_vector_product(X, y, w))
+    assert there == pytest.approx(back, rel=1e-9 if dtype == "float64" else 1e-3)
 
 
 @every

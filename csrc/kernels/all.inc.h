@@ -23,6 +23,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "layers.inc.h"
 
+#include "along.inc.h"
+
 #include "gemm.inc.h"
 
 #include "row.inc.h"
@@ -95,6 +97,16 @@ static const nnc_kernels kernels = {
     .add = add,
     .fill = fill,
     .prelu_total = prelu_total,
+    .batch_norm_along = batch_norm_along,
+    .batch_norm_slope_along = batch_norm_slope_along,
+    .batch_norm_sums_along = batch_norm_sums_along,
+    .layer_norm_along = layer_norm_along,
+    .layer_norm_slope_along = layer_norm_slope_along,
+    .layer_norm_sums_along = layer_norm_sums_along,
+    .prelu_along = prelu_along,
+    .prelu_slope_along = prelu_slope_along,
+    .prelu_sums_along = prelu_sums_along,
+    .prelu_total_along = prelu_total_along,
     .row = row,
     .fma_probe = fma_probe,
 };

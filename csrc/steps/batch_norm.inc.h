@@ -105,3 +105,33 @@ static void batch_norm_settle(run *r, int s) {
         r->plan->kernels->batch_running(&g);
     }
 }
+
+/* Along v, with running statistics. */
+static void with_running(const run *r, int s, nnc_layer_args *g) {
+    g->mean = running(r, s, 0);
+    g->rstd = own(r, s, BATCH_RSTD);
+}
+
+static int batch_norm_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                                    const slot_along *at) {
+    nnc_layer_args g = along_args(r, s, rows, in, v, at);
+    with_running(r, s, &g);
+    return run_layer(r, r->plan->kernels->batch_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+static int batch_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
+                                     const void *v, const slot_along *at, void *dx, void *rdx,
+                                     ptrdiff_t lddx) {
+    nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
+    with_running(r, s, &g);
+    return run_layer(r, r->plan->kernels->batch_norm_slope_along, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+static int batch_norm_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *in,
+                                       const slot_along *at, void *product, int accumulate) {
+    nnc_layer_args g = sums_along_args(r, s, rows, in, at, product, accumulate);
+    with_running(r, s, &g);
+    return run_layer(r, r->plan->kernels->batch_norm_sums_along, &g, BY_COLUMNS, WORK_PER_NUMBER) ||
+           sum_rows(r, rows, g.n, at->rdz, g.lddy, (void *)element(r, product, r->plan->steps[s].b),
+                    accumulate);
+}

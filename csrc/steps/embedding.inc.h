@@ -65,3 +65,27 @@ static void embedding_of_row(const run *r, int s, ptrdiff_t i, const void *x, vo
     g.dy = args_of_row(r, s, i, x).dy;
     scatter(r, s, &g, gradient, 0);
 }
+
+/* R y are the rows of v; numbers stand still. */
+static int embedding_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                                   const slot_along *at) {
+    const nnc_kernels *k = r->plan->kernels;
+    nnc_layer_args g = embedding_args(r, s, rows, in->x, in->ldx);
+    g.w = element(r, v, r->plan->steps[s].w);
+    g.y = at->ry;
+    k->embed(&g);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        ptrdiff_t place = i * g.ldy;
+        for (ptrdiff_t j = 0; j < g.n; place += g.columns[j++].dim)
+            if (g.columns[j].n_tokens == 0) memset((void *)element(r, at->ry, place), 0, k->size);
+    }
+    return 0;
+}
+
+static int embedding_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *in,
+                                      const slot_along *at, void *product, int accumulate) {
+    nnc_layer_args g = embedding_args(r, s, rows, in->x, in->ldx);
+    g.dy = at->rdz;
+    scatter(r, s, &g, product, accumulate);
+    return 0;
+}

@@ -13,6 +13,11 @@ static nnc_layer_args rows_of(const run *r, const nnc_layer_args *g, ptrdiff_t i
     p.dx = (void *)element(r, g->dx, i * g->lddx);
     p.row_stats = (void *)element(r, g->row_stats, 2 * i);
     p.draw.row += (uint32_t)i;
+    p.rx = element(r, g->rx, i * g->ldrx);
+    p.rdy = element(r, g->rdy, i * g->lddy);
+    p.rdx = (void *)element(r, g->rdx, i * g->lddx);
+    p.along = (void *)element(r, g->along, i * g->lddy);
+    p.row_along = (void *)element(r, g->row_along, i);
     return p;
 }
 
@@ -30,6 +35,12 @@ static nnc_layer_args columns_of(const run *r, const nnc_layer_args *g, ptrdiff_
     p.var = (void *)element(r, g->var, j);
     p.sums = (void *)element(r, g->sums, j);
     p.dy_sums = element(r, g->dy_sums, j);
+    p.rx = element(r, g->rx, j);
+    p.rdy = element(r, g->rdy, j);
+    p.rdx = (void *)element(r, g->rdx, j);
+    p.vw = element(r, g->vw, j);
+    p.vb = element(r, g->vb, j);
+    p.along = (void *)element(r, g->along, j);
     return p;
 }
 
@@ -148,3 +159,43 @@ static int vector_fits(ptrdiff_t at, ptrdiff_t n, ptrdiff_t size) {
 }
 
 static int is_between(double x, double low, double high) { return x >= low && x <= high; }
+
+/* ---- along a direction v of the parameters: see derive.inc.h --------------------------------- */
+
+/* x and R x of a step, R x NULL for 0. */
+typedef struct {
+    const void *x, *rx;
+    ptrdiff_t ldx, ldrx;
+} along_x;
+
+/* What forward_along needs: R y is written. */
+static nnc_layer_args along_args(const run *r, int s, ptrdiff_t rows, const along_x *in,
+                                 const void *v, const slot_along *at) {
+    const nnc_step *step = &r->plan->steps[s];
+    nnc_layer_args g = layer_args(r, s, rows, in->x, in->ldx);
+    g.rx = in->rx, g.ldrx = in->ldrx;
+    g.vw = step->w < 0 ? NULL : element(r, v, step->w);
+    g.vb = step->b < 0 ? NULL : element(r, v, step->b);
+    g.y = at->ry;
+    g.rdy = at->rdz;
+    g.along = at->df, g.row_along = at->d2f;
+    return g;
+}
+
+/* The same for R dx, and for the sums in the product. */
+static nnc_layer_args down_along_args(const run *r, int s, ptrdiff_t rows, const along_x *in,
+                                      const void *v, const slot_along *at, void *dx, void *rdx,
+                                      ptrdiff_t lddx) {
+    nnc_layer_args g = along_args(r, s, rows, in, v, at);
+    g.dx = dx, g.rdx = rdx, g.lddx = lddx;
+    return g;
+}
+
+static nnc_layer_args sums_along_args(const run *r, int s, ptrdiff_t rows, const along_x *in,
+                                      const slot_along *at, void *product, int accumulate) {
+    nnc_layer_args g = along_args(r, s, rows, in, NULL, at);
+    g.vw = g.vb = NULL;
+    g.sums = (void *)element(r, product, r->plan->steps[s].w);
+    g.accumulate = accumulate;
+    return g;
+}

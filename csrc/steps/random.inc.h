@@ -58,3 +58,23 @@ static int draw_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
     g.y = dx, g.ldy = lddx;
     return run_layer(r, r->plan->kernels->dropout, &g, BY_ROWS, WORK_PER_DRAW);
 }
+
+/* Nothing is drawn outside of training: R goes through as it is. */
+static int copy_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                              const slot_along *at) {
+    const nnc_slot *to = &r->f.slots[s];
+    const ptrdiff_t n = r->plan->steps[s].n_out;
+    (void)v;
+    if (in->rx)
+        copy_rows(r, rows, n, in->rx, in->ldrx, at->ry, to->ld);
+    else
+        memset(at->ry, 0, (size_t)(rows * to->ld) * r->plan->kernels->size);
+    return 0;
+}
+
+static int copy_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                               const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx) {
+    (void)in, (void)v, (void)dx;
+    copy_rows(r, rows, r->plan->steps[s].n_out, at->rdz, r->f.slots[s].ld, rdx, lddx);
+    return 0;
+}

@@ -47,3 +47,22 @@ static int fork_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
     g.y = dx, g.ldy = lddx;
     return dx && run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
 }
+
+static int add_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                             const slot_along *at) {
+    const ptrdiff_t other = r->plan->steps[s].other;
+    nnc_layer_args g = along_args(r, s, rows, in, v, at);
+    g.x = in->rx, g.ldx = in->ldrx;
+    g.dy = at[other].ry, g.lddy = r->f.slots[s + other].ld;
+    return run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
+}
+
+static int fork_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                               const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx) {
+    const ptrdiff_t other = r->plan->steps[s].other;
+    nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
+    g.x = at->rdz, g.ldx = g.lddy;
+    g.dy = at[other].rdz;
+    g.y = rdx, g.ldy = lddx;
+    return run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
+}
