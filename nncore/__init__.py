@@ -20,24 +20,26 @@ except ModuleNotFoundError as _error:
         "folder (or use `pip install -e .` to build the engine in place)."
     ) from None
 
-from . import datasets
+from . import datasets, layers
 from .activation import Activation, activations
 from .info import get_config, show_config
 from .initializer import Initializer, initializers
-from .layers import (
-    BatchNorm,
-    Dense,
-    Dropout,
-    Embedding,
-    GaussianNoise,
-    Layer,
-    LayerNorm,
-    PReLU,
-    Residual,
-)
+from .layers import Dense, Layer
 from .network import History, Network, load
 from .optimizers import SGD, Adam, Optimizer
 from .threads import get_num_threads, set_num_threads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .layers import (
+        BatchNorm,
+        Dropout,
+        Embedding,
+        GaussianNoise,
+        LayerNorm,
+        PReLU,
+        Residual,
+    )  # fmt: skip
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,8 @@ def __getattr__(name):
 
     if name in ("files", "reference"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name in layers.__all__:
+        return getattr(layers, name)
     if name in ("GradientReport", "check_gradients"):
         return getattr(importlib.import_module(f"{__name__}.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -658,8 +658,8 @@ cdef class Predictor:
     def predict(self, X, *, out=None, n_threads=None):
         """Return the outputs for the rows of X.
 
-        In the C engine a row's result has the same bits alone and in any batch. NaN in X gives
-        NaN.
+        In the C engine a row's result has the same bits alone and in any batch, unless a Dropout is
+        always on. NaN in X gives NaN.
 
         Parameters
         ----------
