@@ -301,14 +301,11 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     const nnc_step *step = &r->plan->steps[s];
     const nnc_slot *here = &r->f.slots[s];
     if (step->kind != NNC_STEP_dense) {
-        const ptrdiff_t n = step->kind == NNC_STEP_batch_norm || step->kind == NNC_STEP_layer_norm
-                                ? step->n_out
-                                : step->other;
         if (kinds[step->kind].parameters(r, s, rows, s > 0 ? here[-1].y : x,
                                          s > 0 ? here[-1].ld : ldx, gradient, accumulate))
             return 1;
-        update_some(r, update, step->w, n, gradient);
-        if (step->b >= 0) update_some(r, update, step->b, n, gradient);
+        update_some(r, update, step->w, n_weights(step), gradient);
+        if (step->b >= 0) update_some(r, update, step->b, step->n_out, gradient);
         return 0;
     }
     nnc_gemm dw = {.m = step->n_in,

@@ -20,6 +20,17 @@ static int step_act(const nnc_plan *plan, int s, int raw) {
 
 static int keeps_x(int act) { return act == NNC_ACT_softmax || nnc_acts[act].keeps == NNC_KEEPS_X; }
 
+/* How many parameters a step has from w on; those from b on are n_out, if there is a b. */
+static ptrdiff_t n_weights(const nnc_step *step) {
+    if (step->w < 0) return 0;
+    switch (step->kind) {
+    case NNC_STEP_dense: return step->n_in * step->n_out;
+    case NNC_STEP_prelu:
+    case NNC_STEP_embedding: return step->other;
+    default: return step->n_out;
+    }
+}
+
 static int is_dense(const nnc_plan *plan) {
     for (int s = 0; s < plan->n_steps; s++)
         if (plan->steps[s].kind != NNC_STEP_dense) return 0;
