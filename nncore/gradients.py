@@ -31,6 +31,11 @@ class Derivatives:
         gradient : numpy.ndarray, shape (n_params,)
             Of exactly this loss, laid out as ``theta``.
 
+        Notes
+        -----
+        The loss is that of `evaluate`, here and in all derivatives: no layer draws random numbers,
+        and `BatchNorm` uses its running statistics, so each row is on its own.
+
         Examples
         --------
         >>> import nncore
