@@ -14,13 +14,12 @@ static char *row_at(const run *r, void *out, ptrdiff_t ld, ptrdiff_t i) {
 static int down_from_loss(run *r, const nnc_samples *block, double scale, double *sum) {
     if (forward(r, block->rows, block->x, block->ldx, fused(r->plan), NULL, 0)) return 1;
     if (loss_of_block(r, block, scale, 1, sum)) return 1;
-    for (int s = r->plan->n_steps - 2; s >= 0; s--)
-        if (backward_dz(r, block->rows, s)) return 1;
-    return 0;
+    return down_to(r, block->rows, 0, block->x, block->ldx);
 }
 
 /* dz of all steps of output number `output` alone. */
-static int down_from_output(run *r, ptrdiff_t rows, ptrdiff_t output) {
+static int down_from_output(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
+                            ptrdiff_t output) {
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
     const nnc_slot *at = &r->f.slots[plan->n_steps - 1];
@@ -33,15 +32,16 @@ static int down_from_output(run *r, ptrdiff_t rows, ptrdiff_t output) {
             *(double *)one = 1;
     }
     output_slope(r, rows);
-    for (int s = plan->n_steps - 2; s >= 0; s--)
-        if (backward_dz(r, rows, s)) return 1;
-    return 0;
+    return down_to(r, rows, 0, x, ldx);
 }
 
 /* ---- by the inputs: dx = dz W' of the first step --------------------------------------------- */
 
-static int backward_x(run *r, ptrdiff_t rows, void *dx, ptrdiff_t lddx) {
+static int backward_x(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
+                      ptrdiff_t lddx) {
     const nnc_step *first = &r->plan->steps[0];
+    if (first->kind != NNC_STEP_dense)
+        return kinds[first->kind].backward(r, 0, rows, x, ldx, dx, lddx);
     nnc_gemm g = {.m = rows,
                   .n = first->n_in,
                   .k = first->n_out,
@@ -61,12 +61,13 @@ nnc_status nnc_input_gradient(const nnc_plan *plan, const void *theta, const nnc
                               void *context) {
     const double count = weight_of(samples, 0, samples->rows) * averaged_per_row(plan);
     atomic_int stop = 0;
-    run r = start(plan, theta, samples->rows, NNC_TRAIN, plan->threads, work, poll, context, &stop);
+    run r =
+        start(plan, theta, samples->rows, NNC_GRADIENT, plan->threads, work, poll, context, &stop);
     double sum = 0;
     for (ptrdiff_t i = 0; i < samples->rows; i += NNC_BLOCK) {
         const nnc_samples b = block_of(&r, samples, i, rows_of_block(samples->rows - i));
         if (down_from_loss(&r, &b, 1 / count, &sum)) return NNC_STOPPED;
-        if (backward_x(&r, b.rows, row_at(&r, dx, lddx, i), lddx)) return NNC_STOPPED;
+        if (backward_x(&r, b.rows, b.x, b.ldx, row_at(&r, dx, lddx, i), lddx)) return NNC_STOPPED;
     }
     *loss = sum / count + penalties(&r);
     return NNC_OK;
@@ -94,9 +95,13 @@ static void gradient_of_row(const rows_job *job, ptrdiff_t i) {
         const nnc_step *step = &plan->steps[s];
         const nnc_slot *at = &job->r->f.slots[s];
         const void *dz = element(job->r, at->dz, i * at->ld);
-        k->outer(step->n_in, step->n_out, x, dz, gradient + (size_t)step->w * k->size);
-        if (step->b >= 0)
-            memcpy(gradient + (size_t)step->b * k->size, dz, (size_t)step->n_out * k->size);
+        if (step->kind != NNC_STEP_dense) {
+            if (has_parameters(step)) kinds[step->kind].of_row(job->r, s, i, x, gradient);
+        } else {
+            k->outer(step->n_in, step->n_out, x, dz, gradient + (size_t)step->w * k->size);
+            if (step->b >= 0)
+                memcpy(gradient + (size_t)step->b * k->size, dz, (size_t)step->n_out * k->size);
+        }
         x = element(job->r, at->y, i * at->ld);
     }
 }
@@ -125,7 +130,8 @@ nnc_status nnc_sample_gradients(const nnc_plan *plan, const void *theta, const n
                                 void *context) {
     const double count = averaged_per_row(plan);
     atomic_int stop = 0;
-    run r = start(plan, theta, samples->rows, NNC_TRAIN, plan->threads, work, poll, context, &stop);
+    run r =
+        start(plan, theta, samples->rows, NNC_GRADIENT, plan->threads, work, poll, context, &stop);
     for (ptrdiff_t i = 0; i < samples->rows; i += NNC_BLOCK) {
         const nnc_samples b = block_of(&r, samples, i, rows_of_block(samples->rows - i));
         if (forward(&r, b.rows, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
@@ -137,8 +143,7 @@ nnc_status nnc_sample_gradients(const nnc_plan *plan, const void *theta, const n
             losses[i + row] = value / count;
         }
         if (!fused(plan)) output_slope(&r, b.rows);
-        for (int s = plan->n_steps - 2; s >= 0; s--)
-            if (backward_dz(&r, b.rows, s)) return NNC_STOPPED;
+        if (down_to(&r, b.rows, 0, b.x, b.ldx)) return NNC_STOPPED;
         void *to = row_at(&r, gradients, plan->n_params, i);
         if (gradients_of_rows(&r, b.rows, b.x, b.ldx, to, plan->n_params)) return NNC_STOPPED;
     }
@@ -153,15 +158,15 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
     const ptrdiff_t n_out = last_step(plan)->n_out;
     const ptrdiff_t n = by == NNC_BY_INPUTS ? plan->steps[0].n_in : plan->n_params;
     atomic_int stop = 0;
-    run r = start(plan, theta, rows, NNC_TRAIN, plan->threads, work, poll, context, &stop);
+    run r = start(plan, theta, rows, NNC_GRADIENT, plan->threads, work, poll, context, &stop);
     for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
         const ptrdiff_t size = rows_of_block(rows - i);
         const void *from = element(&r, x, i * ldx);
         if (forward(&r, size, from, ldx, 0, NULL, 0)) return NNC_STOPPED;
         for (ptrdiff_t output = 0; output < n_out; output++) {
             void *to = row_at(&r, jacobian, n, i * n_out + output);
-            if (down_from_output(&r, size, output)) return NNC_STOPPED;
-            if (by == NNC_BY_INPUTS ? backward_x(&r, size, to, n_out * n)
+            if (down_from_output(&r, size, from, ldx, output)) return NNC_STOPPED;
+            if (by == NNC_BY_INPUTS ? backward_x(&r, size, from, ldx, to, n_out * n)
                                     : gradients_of_rows(&r, size, from, ldx, to, n_out * n))
                 return NNC_STOPPED;
         }
@@ -192,6 +197,11 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
     const nnc_kernels *k = plan->kernels;
     const nnc_step *step = &plan->steps[s];
     const nnc_slot *to = &r->f.slots[s];
+    if (step->kind != NNC_STEP_dense) {
+        const along_x in = {x, rx, ldx, ldx};
+        return kinds[step->kind].forward(r, s, rows, x, ldx, to->y, to->ld) ||
+               kinds[step->kind].forward_along(r, s, rows, &in, v, at);
+    }
     const int act = step_act(plan, s, raw), bends = act != NNC_ACT_identity;
     const void *c = step->b < 0 ? NULL : element(r, v, step->b);
     const ptrdiff_t n = rows * to->ld;
@@ -254,6 +264,15 @@ static int loss_along(run *r, const nnc_samples *block, double scale, double *su
 static int backward_along(run *r, ptrdiff_t rows, int s, const char *v, const slot_along *at) {
     const nnc_step *step = &r->plan->steps[s], *above = step + 1;
     const nnc_slot *here = &r->f.slots[s], *from = here + 1;
+    if (above->kind != NNC_STEP_dense) {
+        const step_kind *kind = &kinds[above->kind];
+        const along_x in = {here->y, at->ry, here->ld, here->ld};
+        if (kind->backward(r, s + 1, rows, here->y, here->ld, here->dz, here->ld) ||
+            kind->backward_along(r, s + 1, rows, &in, v, at + 1, here->dz, at->rdz, here->ld))
+            return 1;
+        if (step->act != NNC_ACT_identity) slope_of_step(r, rows, s, at);
+        return 0;
+    }
     nnc_gemm g = {.m = rows,
                   .n = step->n_out,
                   .k = above->n_out,
@@ -281,6 +300,12 @@ static int parameters_along(run *r, const nnc_samples *block, int s, const slot_
     const nnc_kernels *k = r->plan->kernels;
     const nnc_step *step = &r->plan->steps[s];
     const nnc_slot *here = &r->f.slots[s];
+    if (step->kind != NNC_STEP_dense) {
+        const along_x below = {s > 0 ? here[-1].y : block->x, s > 0 ? at[-1].ry : NULL,
+                               s > 0 ? here[-1].ld : block->ldx, s > 0 ? here[-1].ld : 0};
+        return has_parameters(step) && kinds[step->kind].parameters_along(r, s, block->rows, &below,
+                                                                          at, product, accumulate);
+    }
     nnc_gemm g = {.m = step->n_in,
                   .n = step->n_out,
                   .k = block->rows,
@@ -325,6 +350,7 @@ static int product_of_block(run *r, const nnc_samples *block, double scale, cons
 static void penalties_along(const run *r, const void *v, void *product) {
     const nnc_plan *plan = r->plan;
     for (int s = 0; s < plan->n_steps; s++) {
+        if (plan->tuning[s].l2 == 0) continue;
         const stored w = weights_of(plan, flat(plan), s);
         const nnc_shaping shaping = {0, plan->tuning[s].l2, INFINITY, 1, 1};
         plan->kernels->shape(w.rows * w.ld, element(r, v, w.at), (void *)element(r, product, w.at),
@@ -338,7 +364,8 @@ nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nn
     const double count = weight_of(samples, 0, samples->rows) * averaged_per_row(plan);
     atomic_int stop = 0;
     if (plan->loss_call) return NNC_BAD_PLAN; /* it has no second derivative */
-    run r = start(plan, theta, samples->rows, NNC_TRAIN, plan->threads, work, poll, context, &stop);
+    run r =
+        start(plan, theta, samples->rows, NNC_GRADIENT, plan->threads, work, poll, context, &stop);
     const slot_along *slots = lay_out_along(plan, rows_of_block(samples->rows), &r.f, work);
     double sum = 0;
     for (ptrdiff_t i = 0; i < samples->rows; i += NNC_BLOCK) {

@@ -50,6 +50,13 @@ typedef enum {
     NNC_N_OPTS
 } nnc_opt;
 
+typedef enum {
+#define NNC_STEP(name) NNC_STEP_##name,
+#include "tables/steps.def"
+#undef NNC_STEP
+    NNC_N_STEPS
+} nnc_step_kind;
+
 typedef enum { NNC_KEEPS_NONE, NNC_KEEPS_X, NNC_KEEPS_Y } nnc_keeps;
 typedef enum { NNC_OUTPUT_ANY, NNC_OUTPUT_sigmoid, NNC_OUTPUT_softmax } nnc_output;
 typedef enum { NNC_MEAN_ELEMENTS, NNC_MEAN_ROWS } nnc_mean;
@@ -62,7 +69,8 @@ enum {
     NNC_MAX_COEF = 8, /* coefficients that one update rule may use                              */
     NNC_MAX_ACT_PARAMETERS = 2,
     NNC_MAX_VECTORS = 4,
-    NNC_MAX_LOSS_HYPER = 2, /* parameters of a loss: a and b                                     */
+    NNC_MAX_LOSS_HYPER = 2,    /* parameters of a loss: a and b                                 */
+    NNC_MAX_DRAWING = 1 << 15, /* steps among which random numbers may be drawn                */
     NNC_MAX_THREADS = 64
 };
 
@@ -142,21 +150,72 @@ typedef struct {
  * table would return, and dy is filled. Its mean is over rows. */
 typedef int nnc_loss_call(void *context, const nnc_loss_args *args, double *sum);
 
-/* y = f(x W + b). W[n_in, n_out] at theta + w, b[n_out] at theta + b (b < 0: no bias). */
+/* A column of the input of an embedding: a token, whose row [dim] of a table [n_tokens, dim] at
+ * theta + table is put out; or, with n_tokens 0 and dim 1, a number that is put out itself. */
+typedef struct {
+    ptrdiff_t n_tokens, dim, table;
+} nnc_column;
+
+/* One row of steps.def. Dense: y = f(x W + b), W[n_in, n_out] at theta + w, b[n_out] at theta + b
+ * (b < 0: no bias). The other kinds have the identity as act; the rest is what steps.def says. */
 typedef struct {
     int kind;
     ptrdiff_t n_in, n_out;
     int act;
     double act_a[NNC_MAX_ACT_PARAMETERS];
     ptrdiff_t w, b;
+    double p[2];
+    ptrdiff_t other;
+    const nnc_column *columns;
 } nnc_step;
 
 /* What a step leaves for the next and for its own way back: z = x W + b and y = f(z), the same
- * memory unless the slope of f is written in z; and the gradient dz. Rows are `ld` apart. */
+ * memory unless the slope of f is written in z; the gradient dz; and what its kind needs. Rows are
+ * `ld` apart. */
 typedef struct {
     void *z, *y, *dz;
     ptrdiff_t ld;
+    void *own;
 } nnc_slot;
+
+/* Random numbers by counter: four of 32 bits, for columns 4 c0 .. 4 c0 + 3 of a row, are Philox4x32
+ * of the key and of (c0, row, counter[0], counter[1]). */
+typedef struct {
+    uint32_t key[2], counter[2], row;
+} nnc_draw;
+
+/* What the kernels of steps other than dense work on: n columns of rows. Nothing between the rows
+ * is read or written. Sums over rows are chains in blocks of NNC_BLOCK, added in order. */
+typedef struct {
+    ptrdiff_t rows, n;
+    const void *x; /* the input, and the output y */
+    ptrdiff_t ldx;
+    void *y;
+    ptrdiff_t ldy;
+    const void *dy; /* the gradients of the loss with respect to y and x */
+    ptrdiff_t lddy;
+    void *dx;
+    ptrdiff_t lddx;
+    const void *w, *b;       /* parameters of each column */
+    void *mean, *rstd, *var; /* of each column: mean, 1 / standard deviation, variance */
+    void *row_stats;         /* of each row in turn: mean, 1 / standard deviation */
+    void *sums;              /* of each column */
+    const void *dy_sums;
+    int accumulate; /* sums are added to what stands there */
+    double a;       /* a rate, a standard deviation, eps, a factor */
+    nnc_draw draw;
+    const nnc_column *columns;
+    /* Derivatives along a direction of the parameters, see kernels/along.inc.h: of x (or NULL: 0),
+     * dy and dx, the direction of w and b, and what the way up leaves for the way down. */
+    const void *rx;
+    ptrdiff_t ldrx;
+    const void *rdy; /* rows as dy's */
+    void *rdx;       /* rows as dx's */
+    const void *vw, *vb;
+    void *along, *row_along; /* rows as dy's; a number for each */
+} nnc_layer_args;
+
+typedef void nnc_layer_kernel(const nnc_layer_args *);
 
 /* One sample of a small network, no sum of which is longer than NNC_BLOCK. Parameters and gradient
  * are padded with zeros to whole vectors of `lanes`: each row of W, or all of it where n_out is 1,
@@ -235,6 +294,33 @@ typedef struct {
     /* columns of w whose 2-norm is above `limit` are scaled to it */
     void (*limit_columns)(ptrdiff_t rows, ptrdiff_t n, void *w, ptrdiff_t ldw, double limit);
     nnc_rule *average; /* theta is the average, gradient what goes in with the weight coef[0] */
+    /* ---- of steps other than dense ---- */
+    nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
+    nnc_layer_kernel *noise;   /* y = x + a times a normal number */
+    /* mean, 1 / sqrt(biased variance + a) and unbiased variance of the columns of x */
+    nnc_layer_kernel *batch_moments;
+    nnc_layer_kernel *batch_scale;      /* rstd = 1 / sqrt(var + a) */
+    nnc_layer_kernel *batch_running;    /* one row: dx += a (x - dx) */
+    nnc_layer_kernel *batch_norm;       /* y = (x - mean) rstd w + b */
+    nnc_layer_kernel *batch_norm_slope; /* dx = w rstd (dy - a dy_sums - (x - mean) rstd a sums) */
+    nnc_layer_kernel *batch_norm_sums;  /* sums (+)= sum over rows of dy (x - mean) rstd */
+    nnc_layer_kernel *layer_norm;       /* row_stats, with eps = a; y = (x - mean) rstd w + b */
+    nnc_layer_kernel *layer_norm_slope;
+    nnc_layer_kernel *layer_norm_sums;
+    nnc_layer_kernel *prelu;       /* y = x, or w x below 0 */
+    nnc_layer_kernel *prelu_slope; /* dx = dy, or w dy at 0 and below */
+    nnc_layer_kernel *prelu_sums;  /* sums (+)= sum over rows of dy min(0, x) */
+    nnc_layer_kernel *prelu_total; /* sums[0] (+)= the same over rows and columns */
+    nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
+    nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
+    nnc_layer_kernel
+        *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
+    nnc_layer_kernel *add;  /* y = x + dy */
+    nnc_layer_kernel *fill; /* one row: y = w[0] */
+    /* the derivatives along a direction of what they compute */
+    nnc_layer_kernel *batch_norm_along, *batch_norm_slope_along, *batch_norm_sums_along;
+    nnc_layer_kernel *layer_norm_along, *layer_norm_slope_along, *layer_norm_sums_along;
+    nnc_layer_kernel *prelu_along, *prelu_slope_along, *prelu_sums_along, *prelu_total_along;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
@@ -276,6 +362,7 @@ typedef struct {
     double defaults[NNC_MAX_COEF];
 } nnc_opt_info;
 
+extern const char *const nnc_step_names[NNC_N_STEPS];
 extern const nnc_act_info nnc_acts[NNC_N_ACTS];
 extern const nnc_loss_info nnc_losses[NNC_N_LOSSES];
 extern const nnc_opt_info nnc_opts[NNC_N_OPTS];
@@ -298,10 +385,8 @@ void nnc_run_parts(nnc_part *run, void *context, int parts, int spin);
 
 /* ---- plan.c: a lowered network ---------------------------------------------------------- */
 
-typedef enum { NNC_STEP_dense, NNC_N_STEPS } nnc_step_kind;
-
 /* How the parameters of one step are trained. The penalty l1 sum |w| + l2 / 2 sum w^2 of its W is
- * part of the loss. */
+ * part of the loss. Steps other than dense have no W: there l1, l2 and max_norm are 0. */
 typedef struct {
     int frozen;      /* neither they nor the optimizer's state of them change */
     double rate;     /* multiplies the learning rate */
@@ -322,6 +407,12 @@ typedef struct {
     nnc_loss_call *loss_call; /* NULL, or what is called instead of the table's loss */
     void *loss_context;
     const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
+    /* Of steps other than dense. */
+    ptrdiff_t n_running;
+    void *running; /* [n_running] running statistics; nnc_train updates them with the parameters */
+    uint64_t seed; /* of random numbers */
+    uint64_t draw; /* number of the prediction */
+    int sample;    /* in predictions draw what is random there too */
 } nnc_plan;
 
 /* Samples: X[., n_in of the first step], targets and weights as in nnc_loss_args; index: which
@@ -347,19 +438,21 @@ typedef struct {
     void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each; NULL beyond the rule's */
     int64_t updates;              /* done so far; counted up with each step */
     const double *rates;          /* of each step of the run, in place of hyper[0]; or NULL */
-    double decay;                 /* W *= 1 - rate decay before each update, decoupled from it */
+    double decay;                 /* W *= 1 - rate decay before each update, decoupled from it; of
+                                     dense steps */
     double clip_norm, clip_value; /* of the gradient with the penalties', 0: none. The norm is of
                                      all parameters that are trained */
     void *average;    /* NULL, or a vector like state[]: average += weight (theta - average) */
     double weight;    /* after each update; 1 after the first */
     int64_t averaged; /* how often that was done; counted up */
+    uint64_t drawn;   /* updates done so far, of any optimizer: what they drew */
 } nnc_optimizer;
 
 nnc_status nnc_plan_check(const nnc_plan *plan);
 
-typedef enum { NNC_PREDICT, NNC_EVALUATE, NNC_TRAIN, NNC_HESSIAN } nnc_use;
+typedef enum { NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN } nnc_use;
 
-/* Bytes of workspace for that many rows: NNC_HESSIAN for a Hessian product, NNC_TRAIN for every
+/* Bytes of workspace for that many rows: NNC_HESSIAN for a Hessian product, NNC_GRADIENT for every
  * other derivative. The plan's threads count. */
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use);
 
@@ -370,14 +463,15 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
                        void *context);
 
 /* *loss = the mean loss over the samples plus the penalties; gradient[n_params] unless NULL, of all
- * parameters, frozen or not. Both are 0 where the weights sum to 0. */
+ * parameters, frozen or not, and work of NNC_EVALUATE or NNC_GRADIENT bytes. Both are 0 where the
+ * weights sum to 0. Nothing is drawn, and batch_norm uses its running statistics. */
 nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context);
 
 /* Trains on consecutive batches of the samples, the last one shorter if need be; losses[i] is the
  * loss of step i before its update. Samples may not lie in theta or gradient. *steps_done counts
  * finished steps, also when stopped. A batch whose weights sum to 0 is a step that changes nothing,
- * with loss 0. */
+ * with loss 0. Bad plan: a batch of one row for a batch_norm. */
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
                      const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context);

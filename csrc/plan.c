@@ -14,16 +14,142 @@
 #include "run.inc.h"
 #include "update.inc.h"
 
-/* ---- is it a network? ---------------------------------------------------------------------- */
+#include "steps/layer.inc.h"
 
-static int step_fits(const nnc_step *step, ptrdiff_t n_params) {
-    if (step->kind != NNC_STEP_dense || step->n_in < 1 || step->n_out < 1) return 0;
-    if (step->act < 0 || step->act > NNC_ACT_log_softmax) return 0;
-    for (int p = 0; p < NNC_MAX_ACT_PARAMETERS; p++)
-        if (!isfinite(step->act_a[p])) return 0;
+#include "steps/batch_norm.inc.h"
+#include "steps/embedding.inc.h"
+#include "steps/layer_norm.inc.h"
+#include "steps/prelu.inc.h"
+#include "steps/random.inc.h"
+#include "steps/residual.inc.h"
+
+/* ---- the kinds of steps --------------------------------------------------------------------- */
+
+/* What a kind of step does; each returns whether to stop. NULL: nothing.
+ *
+ * fits        whether sizes and offsets of step s are such that memory is safe
+ * own         bytes of what it keeps for itself in its slot
+ * forward     y from x
+ * backward    dx from dz, unless dx is NULL; after forward, x the same
+ * parameters  (+)= their gradient; after backward of all steps
+ * of_row      the gradient of the parameters from row i of the block alone, whose input is x
+ * settle      what changes with the parameters, when they have changed
+ * ..._along   R y, R dx and R of the gradient, after the same without R: see derive.inc.h; backward
+ *             only where there is a step below */
+typedef struct {
+    int (*fits)(const nnc_plan *plan, int s);
+    size_t (*own)(const nnc_kernels *k, const nnc_step *step, ptrdiff_t rows);
+    int (*forward)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *y,
+                   ptrdiff_t ldy);
+    int (*backward)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
+                    ptrdiff_t lddx);
+    int (*parameters)(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *gradient,
+                      int accumulate);
+    void (*of_row)(const run *r, int s, ptrdiff_t i, const void *x, void *gradient);
+    void (*settle)(run *r, int s);
+    int (*forward_along)(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                         const slot_along *at);
+    int (*backward_along)(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
+                          const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx);
+    int (*parameters_along)(run *r, int s, ptrdiff_t rows, const along_x *in, const slot_along *at,
+                            void *product, int accumulate);
+} step_kind;
+
+static int dense_fits(const nnc_plan *plan, int s) {
+    const nnc_step *step = &plan->steps[s];
+    const ptrdiff_t n_params = plan->n_params;
     if (step->n_in > n_params / step->n_out) return 0; /* so the product cannot overflow */
     if (step->w < 0 || step->w > n_params - step->n_in * step->n_out) return 0;
     return step->b <= n_params - step->n_out;
+}
+
+/* Dense steps are run below: their activations are part of the products above and below them. */
+static const step_kind kinds[NNC_N_STEPS] = {
+    [NNC_STEP_dense] = {.fits = dense_fits},
+    [NNC_STEP_dropout] = {.fits = dropout_fits,
+                          .forward = draw_forward,
+                          .backward = draw_backward,
+                          .forward_along = copy_forward_along,
+                          .backward_along = copy_backward_along},
+    [NNC_STEP_noise] = {.fits = noise_fits,
+                        .forward = draw_forward,
+                        .backward = draw_backward,
+                        .forward_along = copy_forward_along,
+                        .backward_along = copy_backward_along},
+    [NNC_STEP_batch_norm] = {.fits = batch_norm_fits,
+                             .own = batch_norm_own,
+                             .forward = batch_norm_forward,
+                             .backward = batch_norm_backward,
+                             .parameters = batch_norm_parameters,
+                             .of_row = batch_norm_of_row,
+                             .settle = batch_norm_settle,
+                             .forward_along = batch_norm_forward_along,
+                             .backward_along = batch_norm_backward_along,
+                             .parameters_along = batch_norm_parameters_along},
+    [NNC_STEP_layer_norm] = {.fits = layer_norm_fits,
+                             .own = layer_norm_own,
+                             .forward = layer_norm_forward,
+                             .backward = layer_norm_backward,
+                             .parameters = layer_norm_parameters,
+                             .of_row = layer_norm_of_row,
+                             .forward_along = layer_norm_forward_along,
+                             .backward_along = layer_norm_backward_along,
+                             .parameters_along = layer_norm_parameters_along},
+    [NNC_STEP_prelu] = {.fits = prelu_fits,
+                        .own = prelu_own,
+                        .forward = prelu_forward,
+                        .backward = prelu_backward,
+                        .parameters = prelu_parameters,
+                        .of_row = prelu_of_row,
+                        .forward_along = prelu_forward_along,
+                        .backward_along = prelu_backward_along,
+                        .parameters_along = prelu_parameters_along},
+    [NNC_STEP_embedding] = {.fits = embedding_fits,
+                            .forward = embedding_forward,
+                            .backward = embedding_backward,
+                            .parameters = embedding_parameters,
+                            .of_row = embedding_of_row,
+                            .forward_along = embedding_forward_along,
+                            .parameters_along = embedding_parameters_along},
+    [NNC_STEP_fork] = {.fits = fork_fits,
+                       .forward = fork_forward,
+                       .backward = fork_backward,
+                       .forward_along = copy_forward_along,
+                       .backward_along = fork_backward_along},
+    [NNC_STEP_add] = {.fits = add_fits,
+                      .forward = add_forward,
+                      .backward = add_backward,
+                      .forward_along = add_forward_along,
+                      .backward_along = copy_backward_along},
+};
+
+static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows) {
+    const step_kind *kind = &kinds[step->kind];
+    return kind->own ? kind->own(plan->kernels, step, rows) : 0;
+}
+
+static int has_parameters(const nnc_step *step) {
+    return step->kind == NNC_STEP_dense || kinds[step->kind].parameters != NULL;
+}
+
+/* ---- is it a network? ---------------------------------------------------------------------- */
+
+static int step_fits(const nnc_plan *plan, int s) {
+    const nnc_step *step = &plan->steps[s];
+    if (step->kind < 0 || step->kind >= NNC_N_STEPS || step->n_in < 1 || step->n_out < 1) return 0;
+    if (step->act < 0 || step->act > NNC_ACT_log_softmax) return 0;
+    for (int p = 0; p < NNC_MAX_ACT_PARAMETERS; p++)
+        if (!isfinite(step->act_a[p])) return 0;
+    if (step->kind != NNC_STEP_dense && step->act != NNC_ACT_identity) return 0;
+    return kinds[step->kind].fits(plan, s);
+}
+
+/* More than the arenas for so many rows: in double, which cannot overflow as their sizes could. */
+static double most_bytes(const nnc_plan *plan, ptrdiff_t rows) {
+    double width = 0;
+    for (int s = 0; s < plan->n_steps; s++)
+        width += (double)plan->steps[s].n_in + (double)plan->steps[s].n_out + 4 * NNC_ALIGN;
+    return width * 8 * ((double)rows + 1) * (double)plan->kernels->size;
 }
 
 /* Whether a loss that starts from the raw scores knows what the step would make of them. */
@@ -37,16 +163,14 @@ static int fits_output(nnc_output output, const nnc_step *step) {
 
 nnc_status nnc_plan_check(const nnc_plan *plan) {
     if (plan->kernels == NULL || plan->n_steps < 1 || plan->n_params < 1) return NNC_BAD_PLAN;
+    if (plan->n_running < 0 || (plan->n_running > 0 && plan->running == NULL)) return NNC_BAD_PLAN;
     if (plan->loss < 0 || plan->loss >= NNC_N_LOSSES) return NNC_BAD_PLAN;
-    double width = 0; /* in double, which cannot overflow as the sizes of the arenas could */
     for (int s = 0; s < plan->n_steps; s++) {
-        if (!step_fits(&plan->steps[s], plan->n_params)) return NNC_BAD_PLAN;
-        width += (double)plan->steps[s].n_in + (double)plan->steps[s].n_out + 4 * NNC_ALIGN;
+        if (!step_fits(plan, s)) return NNC_BAD_PLAN;
         if (s > 0 && plan->steps[s].n_in != plan->steps[s - 1].n_out) return NNC_BAD_PLAN;
         if (s < plan->n_steps - 1 && of_whole_row(plan->steps[s].act)) return NNC_BAD_PLAN;
     }
-    if (width * 8 * NNC_BLOCK * (double)plan->kernels->size > (double)PTRDIFF_MAX)
-        return NNC_BAD_PLAN;
+    if (most_bytes(plan, NNC_BLOCK) > (double)PTRDIFF_MAX) return NNC_BAD_PLAN;
     if (last_step(plan)->n_out % loss_info(plan)->per_target) return NNC_BAD_PLAN;
     return fits_output(loss_info(plan)->output, last_step(plan)) ? NNC_OK : NNC_BAD_PLAN;
 }
@@ -67,6 +191,11 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
         if (out && s == plan->n_steps - 1) {
             y = out, ldy = ldo;
             if (!keeps_x(act)) to.z = out, to.ld = ldo;
+        }
+        if (step->kind != NNC_STEP_dense) {
+            if (kinds[step->kind].forward(r, s, rows, x, ldx, y, ldy)) return 1;
+            x = y, ldx = ldy;
+            continue;
         }
         nnc_gemm g = {.m = rows,
                       .n = step->n_out,
@@ -152,6 +281,19 @@ static int loss_of_block(const run *r, const nnc_samples *block, double scale, i
 
 /* ---- down: dz of each step, then dW = x' dz and db = sum of dz ----------------------------- */
 
+/* Through step s, which is not dense: dx, and with the slope of the step below its dz. */
+static int backward_layer(run *r, ptrdiff_t rows, int s, const void *x, ptrdiff_t ldx,
+                          int with_dx) {
+    const nnc_step *step = &r->plan->steps[s], *below = step - (s > 0);
+    const nnc_slot *at = &r->f.slots[s] - (s > 0);
+    if (s > 0) x = at->y, ldx = at->ld;
+    if (kinds[step->kind].backward(r, s, rows, x, ldx, with_dx ? at->dz : NULL, at->ld)) return 1;
+    if (with_dx && below->act != NNC_ACT_identity)
+        r->plan->kernels->act_slope[below->act](rows * at->ld, keeps_x(below->act) ? at->z : at->y,
+                                                at->dz, at->dz, below->act_a);
+    return 0;
+}
+
 /* dz of step s from that of the step above: dz W' there, times the slope here. */
 static int backward_dz(run *r, ptrdiff_t rows, int s) {
     const nnc_step *step = &r->plan->steps[s], *above = step + 1;
@@ -181,6 +323,13 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     const nnc_kernels *k = r->plan->kernels;
     const nnc_step *step = &r->plan->steps[s];
     const nnc_slot *here = &r->f.slots[s];
+    if (step->kind != NNC_STEP_dense) {
+        if (kinds[step->kind].parameters(r, s, rows, s > 0 ? here[-1].y : x,
+                                         s > 0 ? here[-1].ld : ldx, gradient, accumulate))
+            return 1;
+        if (update) update_step(r, flat(r->plan), s, update, gradient);
+        return 0;
+    }
     nnc_gemm dw = {.m = step->n_in,
                    .n = step->n_out,
                    .k = rows,
@@ -197,7 +346,7 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     if (run_gemm(r, &dw)) return 1;
     if (step->b < 0) return 0;
     void *db = gradient + (size_t)step->b * k->size;
-    k->column_sums(rows, step->n_out, here->dz, here->ld, db, accumulate);
+    if (sum_rows(r, rows, step->n_out, here->dz, here->ld, db, accumulate)) return 1;
     if (update) {
         const nnc_update u = update_of(r, update, s, 1, step->b);
         apply_update(r, &u, step->n_out, db);
@@ -205,15 +354,29 @@ static int backward_parameters(run *r, ptrdiff_t rows, int s, const void *x, ptr
     return 0;
 }
 
+/* dz of all steps from `lowest` on, from that of the last. */
+static int down_to(run *r, ptrdiff_t rows, int lowest, const void *x, ptrdiff_t ldx) {
+    for (int s = r->plan->n_steps - 1; s >= lowest; s--) {
+        if (r->plan->steps[s].kind != NNC_STEP_dense) {
+            if (backward_layer(r, rows, s, x, ldx, s > lowest)) return 1;
+        } else if (s > lowest && backward_dz(r, rows, s - 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* update: parameters as soon as their gradient is known; NULL: the gradient is kept. */
 static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *gradient,
                     int accumulate, const nnc_update *update) {
+    const nnc_step *steps = r->plan->steps;
     const int last = r->plan->n_steps - 1;
-    for (int s = last - 1; s >= r->lowest; s--)
-        if (backward_dz(r, rows, s)) return 1;
+    int lowest = r->lowest; /* with parameters: what is below needs no gradient */
+    while (lowest < last && !has_parameters(&steps[lowest])) lowest++;
+    if (down_to(r, rows, lowest, x, ldx)) return 1;
     r->committed = update != NULL;
-    for (int s = last; s >= r->lowest; s--)
-        if (!is_frozen(r, s) &&
+    for (int s = last; s >= lowest; s--)
+        if (has_parameters(&steps[s]) && !is_frozen(r, s) &&
             backward_parameters(r, rows, s, x, ldx, gradient, accumulate, update))
             return 1;
     r->committed = 0;
@@ -273,6 +436,11 @@ static int updates_at_once(const run *r, ptrdiff_t rows) {
            2 * n * (double)rows < (double)PART_WORK * lanes;
 }
 
+static void settle_all(run *r) {
+    for (int s = 0; s < r->plan->n_steps; s++)
+        if (kinds[r->plan->steps[s].kind].settle) kinds[r->plan->steps[s].kind].settle(r, s);
+}
+
 /* The mean loss over samples first .. first + rows and the penalties, its gradient unless NULL, and
  * the update unless NULL or the loss is not finite. clip_norm: of the gradient, 0: none. */
 static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows,
@@ -284,9 +452,10 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     const int penalised = is_penalised(plan);
     const double extra = penalties(r);
     double sum = 0;
-    for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
-        const ptrdiff_t size = rows_of_block(rows - i);
+    for (ptrdiff_t i = 0; i < rows; i += r->block) {
+        const ptrdiff_t size = rows - i < r->block ? rows - i : r->block;
         const int at_end = i + size == rows;
+        r->first = i;
         const nnc_samples b = block_of(r, all, first + i, size);
         if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
         if (loss_of_block(r, &b, 1 / count, gradient != NULL, &sum)) return NNC_STOPPED;
@@ -302,6 +471,7 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     else if (update && !at_once)
         update_range(r, update, plan->n_params, gradient);
     if (!update && gradient && penalised) add_penalty_gradient(r, flat(plan), r->theta, gradient);
+    if (update) settle_all(r);
     return NNC_OK;
 }
 
@@ -434,14 +604,17 @@ static nnc_status train_wide(run *r, nnc_optimizer *optimizer, const nnc_update 
 
 /* Operations of the products for that many rows. */
 static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
-    return (use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows * (double)plan->n_params;
+    return (use == NNC_GRADIENT || use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows *
+           (double)plan->n_params;
 }
 
 static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
                  void *work, nnc_poll poll, void *context, atomic_int *stop) {
+    const ptrdiff_t block = block_rows(plan, rows, use);
     return (run){.plan = plan,
                  .theta = theta,
-                 .f = lay_out(plan, rows_of_block(rows), use, threads, work),
+                 .block = block,
+                 .f = lay_out(plan, block, use, threads, work),
                  .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
                  .poll = poll,
                  .context = context,
@@ -462,8 +635,9 @@ static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
 
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
-    const ptrdiff_t block = rows_of_block(rows);
-    const nnc_use keeps = use == NNC_HESSIAN ? NNC_TRAIN : use;
+    const ptrdiff_t block = block_rows(plan, rows, use);
+    if (most_bytes(plan, block) > (double)PTRDIFF_MAX) return SIZE_MAX; /* nobody has that */
+    const nnc_use keeps = use == NNC_HESSIAN ? NNC_GRADIENT : use;
     frame f = lay_out(plan, block, keeps, parts > 1 ? 1 : plan->threads, NULL);
     if (use == NNC_HESSIAN) lay_out_along(plan, block, &f, NULL);
     return (size_t)parts * f.used;
@@ -490,6 +664,7 @@ static void predict_part(void *context, int part, int parts) {
     run r = start(plan, job->theta, job->rows, NNC_PREDICT, parts > 1 ? 1 : plan->threads,
                   job->work + (size_t)part * job->work_per_part, part == 0 ? job->poll : NULL,
                   job->context, &job->stop);
+    r.sample = plan->sample, r.draw = plan->draw;
     const ptrdiff_t rows = job->to - job->from;
     const ptrdiff_t end = job->from + part_start(rows, unit, part + 1, parts);
     const ptrdiff_t most = is_one_product(plan) ? job->rows : NNC_BLOCK;
@@ -497,6 +672,7 @@ static void predict_part(void *context, int part, int parts) {
         const ptrdiff_t block = end - i < most ? end - i : most;
         char *to = (char *)job->out + (size_t)(i * job->ldo) * size;
         const void *from = row_of(job->x, job->ldx, i, size);
+        r.first = i;
         if (forward(&r, block, from, job->ldx, 0, to, job->ldo)) return;
     }
 }
@@ -534,7 +710,7 @@ nnc_status nnc_predict(const nnc_plan *plan, const void *theta, const void *x, p
 nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                         double *loss, void *gradient, void *work, nnc_poll poll, void *context) {
     atomic_int stop = 0;
-    run r = start(plan, theta, samples->rows, gradient ? NNC_TRAIN : NNC_EVALUATE, plan->threads,
+    run r = start(plan, theta, samples->rows, gradient ? NNC_GRADIENT : NNC_EVALUATE, plan->threads,
                   work, poll, context, &stop);
     if (samples->weights && weight_of(samples, 0, samples->rows) == 0) {
         *loss = 0;
@@ -554,8 +730,12 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     atomic_int stop = 0;
     run r = start(plan, theta, largest, NNC_TRAIN, plan->threads, work, poll, context, &stop);
     *steps_done = 0;
+    if (normalizes_batches(plan) && samples->rows > 0 &&
+        (batch_size == 1 || samples->rows % batch_size == 1))
+        return NNC_BAD_PLAN;
     if (is_tuned(plan, optimizer)) r.each = r.f.each;
     r.lowest = lowest_trained(&r);
+    r.training = 1;
     if (r.f.wide.n > 0)
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
@@ -565,6 +745,7 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
             continue;
         }
         prepare_update(&r, optimizer, *steps_done, coef);
+        r.draw = optimizer->drawn;
         const nnc_status status = loss_and_gradient(&r, samples, i, rows, losses + *steps_done,
                                                     gradient, &update, optimizer->clip_norm);
         if (status != NNC_OK) return status;

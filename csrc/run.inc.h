@@ -38,9 +38,40 @@ static int of_whole_row(int act) { return act >= NNC_N_ACTS; }
 
 static int keeps_x(int act) { return of_whole_row(act) || nnc_acts[act].keeps == NNC_KEEPS_X; }
 
+/* How many parameters a step has from w on; those from b on are n_out, if there is a b. */
+static ptrdiff_t n_weights(const nnc_step *step) {
+    if (step->w < 0) return 0;
+    switch (step->kind) {
+    case NNC_STEP_dense: return step->n_in * step->n_out;
+    case NNC_STEP_prelu:
+    case NNC_STEP_embedding: return step->other;
+    case NNC_STEP_batch_norm:
+    case NNC_STEP_layer_norm: return step->n_out;
+    default: return 0;
+    }
+}
+
+static int is_dense(const nnc_plan *plan) {
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].kind != NNC_STEP_dense) return 0;
+    return 1;
+}
+
+static int normalizes_batches(const nnc_plan *plan) {
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].kind == NNC_STEP_batch_norm) return 1;
+    return 0;
+}
+
+/* Rows that go through all steps at a time: a whole batch, where they are normalised together. */
+static ptrdiff_t block_rows(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
+    const int whole = rows < NNC_BLOCK || (use == NNC_TRAIN && normalizes_batches(plan));
+    return whole ? rows : NNC_BLOCK;
+}
+
 /* One step that writes to `out` alone needs no arena: it takes all rows at once. */
 static int is_one_product(const nnc_plan *plan) {
-    return plan->n_steps == 1 && !keeps_x(plan->steps[0].act);
+    return plan->n_steps == 1 && is_dense(plan) && !keeps_x(plan->steps[0].act);
 }
 
 /* Whether memory to pack all rows of x, from which weights beyond an L2 gain, is well spent. */
@@ -79,7 +110,8 @@ static ptrdiff_t wide_size(const nnc_plan *plan) {
 
 static int is_small(const nnc_plan *plan) {
     enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
-    if (plan->loss_call || plan->n_params > FEW_PARAMS || wide_size(plan) > FEW_PADDED) return 0;
+    if (plan->loss_call || plan->n_params > FEW_PARAMS || !is_dense(plan)) return 0;
+    if (wide_size(plan) > FEW_PADDED) return 0;
     for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
         const nnc_step *step = &plan->steps[s];
         if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
@@ -130,6 +162,9 @@ static void *take(frame *f, char *work, size_t bytes) {
     return p;
 }
 
+/* Bytes of what a step keeps for itself: in plan.c, with all else of its kind. */
+static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows);
+
 /* Lays the workspace out for blocks of `rows` rows; with work == NULL it only counts the bytes.
  * Without training nothing is kept: the steps' outputs take turns in two arenas. */
 static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int threads, char *work) {
@@ -154,7 +189,8 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         f.labels = take(&f, work, (size_t)rows * sizeof(int64_t));
         f.weights = take(&f, work, (size_t)rows * sizeof(double));
     }
-    if (use != NNC_TRAIN) {
+    const int keeps = use == NNC_GRADIENT || use == NNC_TRAIN;
+    if (!keeps) {
         for (int turn = 0; turn < 2; turn++) turns[turn] = take(&f, work, wide);
         z = take(&f, work, wide);
         dy = take(&f, work, out);
@@ -163,13 +199,16 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         const int apart = keeps_x(plan->steps[s].act);
         nnc_slot at = {
             .y = turns[s % 2], .z = z, .dz = dy, .ld = arena_ld(k, plan->steps[s].n_out)};
-        if (use == NNC_TRAIN) {
-            const size_t bytes = row_bytes * (size_t)at.ld;
+        const size_t bytes = row_bytes * (size_t)at.ld;
+        if (plan->steps[s].kind == NNC_STEP_fork && !keeps) at.y = take(&f, work, bytes);
+        if (keeps) {
             at.y = take(&f, work, bytes);
             at.dz = take(&f, work, bytes);
             at.z = apart ? take(&f, work, bytes) : NULL;
         }
         if (!apart) at.z = at.y;
+        const size_t own = own_bytes(plan, &plan->steps[s], rows);
+        if (own) at.own = take(&f, work, own);
         if (work) f.slots[s] = at;
     }
     if (use == NNC_TRAIN) f.each = take(&f, work, (size_t)plan->n_steps * sizeof(step_update));
@@ -213,6 +252,7 @@ typedef struct {
     const nnc_plan *plan;
     const char *theta;
     frame f;
+    ptrdiff_t block; /* rows at a time */
     int threads;
     nnc_poll poll;
     void *context;
@@ -220,7 +260,11 @@ typedef struct {
     atomic_int *stop;  /* the poll has asked for it */
     int committed;     /* parameters have changed: the step is finished first */
     step_update *each; /* training: of each step, where one update is not for all */
-    int lowest;        /* training: the first step that is not frozen */
+    int lowest;        /* training: the first step with parameters that are not frozen */
+    int training;      /* random numbers are drawn, batches give their own statistics */
+    int sample;        /* what is random in predictions is drawn */
+    uint64_t draw;     /* number of the training step or prediction */
+    ptrdiff_t first;   /* row of the batch, or of the prediction, that comes first in the block */
 } run;
 
 enum { WORK_PER_POLL = 4000000, WORK_PER_CALL = 4000 }; /* operations: about 50 us, and 50 ns */

@@ -25,6 +25,12 @@ const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
 #undef NNC_ROW_LOSS
 };
 
+const char *const nnc_step_names[NNC_N_STEPS] = {
+#define NNC_STEP(name) #name,
+#include "tables/steps.def"
+#undef NNC_STEP
+};
+
 const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     {#name, vectors, hyper, (int)(sizeof((double[])defaults) / sizeof(double)), defaults},

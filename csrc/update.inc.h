@@ -15,13 +15,14 @@ typedef struct {
 
 static placing flat(const nnc_plan *plan) { return (placing){plan->steps, 0}; }
 
-/* W as the matrix that it is stored as. */
+/* W, or what another kind of step has from w on, as the matrix that it is stored as. */
 typedef struct {
     ptrdiff_t at, rows, n, ld;
 } stored;
 
 static stored weights_of(const nnc_plan *plan, placing p, int s) {
     const nnc_step *step = &p.steps[s];
+    if (step->kind != NNC_STEP_dense) return (stored){step->w, 1, n_weights(step), n_weights(step)};
     const ptrdiff_t rows = wide_rows(step), n = step->n_in * step->n_out / rows;
     return (stored){step->w, rows, n, p.wide ? whole_vectors(plan, n) : n};
 }
@@ -92,10 +93,15 @@ static nnc_tuning tuning_of(const nnc_plan *plan, int s) {
 
 static int is_frozen(const run *r, int s) { return r->each && tuning_of(r->plan, s).frozen; }
 
-/* The first step that is not frozen; n_steps if all are. */
+/* Whether step s has parameters that are not frozen. */
+static int is_trained(const run *r, int s) {
+    return n_weights(&r->plan->steps[s]) > 0 && !is_frozen(r, s);
+}
+
+/* The first step that is trained; n_steps if none is. */
 static int lowest_trained(const run *r) {
     int s = 0;
-    while (s < r->plan->n_steps && is_frozen(r, s)) s++;
+    while (s < r->plan->n_steps && !is_trained(r, s)) s++;
     return s;
 }
 
@@ -114,7 +120,8 @@ static void prepare_update(run *r, const nnc_optimizer *o, ptrdiff_t step, doubl
         step_update *u = &r->each[s];
         hyper[0] = rate * t.rate;
         nnc_opt_coefficients(o->opt, hyper, o->updates + 1, u->coef);
-        u->weights = (nnc_shaping){t.l1, t.l2, limit, 1, 1 - hyper[0] * o->decay};
+        const double decay = r->plan->steps[s].kind == NNC_STEP_dense ? hyper[0] * o->decay : 0;
+        u->weights = (nnc_shaping){t.l1, t.l2, limit, 1, 1 - decay};
         u->biases = (nnc_shaping){0, 0, limit, 1, 1};
     }
 }
@@ -136,7 +143,7 @@ static void clip_by_norm(run *r, placing p, const nnc_update *all, void *gradien
     double sums[2] = {0, 0};
     if (is_penalised(plan)) add_penalty_gradient(r, p, all->theta, gradient);
     for (int s = 0; s < plan->n_steps; s++) {
-        if (is_frozen(r, s)) continue;
+        if (!is_trained(r, s)) continue;
         const ptrdiff_t n = size_of_biases(plan, p, s);
         add_norms(r, p, weights_of(plan, p, s), gradient, sums);
         if (n > 0) add_norms(r, p, (stored){p.steps[s].b, 1, n, n}, gradient, sums);
@@ -149,18 +156,20 @@ static void clip_by_norm(run *r, placing p, const nnc_update *all, void *gradien
     }
 }
 
-static void update_steps(run *r, placing p, const nnc_update *all, void *gradient) {
-    const nnc_plan *plan = r->plan;
-    for (int s = 0; s < plan->n_steps; s++) {
-        if (is_frozen(r, s)) continue;
-        const stored w = weights_of(plan, p, s);
-        const nnc_update of_w = update_of(r, all, s, 0, w.at);
-        update_range(r, &of_w, w.rows * w.ld, (void *)element(r, gradient, w.at));
-        const ptrdiff_t n = size_of_biases(plan, p, s), b = p.steps[s].b;
-        if (n == 0) continue;
-        const nnc_update of_b = update_of(r, all, s, 1, b);
-        update_range(r, &of_b, n, (void *)element(r, gradient, b));
-    }
+/* One step's parameters. */
+static void update_step(const run *r, placing p, int s, const nnc_update *all, void *gradient) {
+    const stored w = weights_of(r->plan, p, s);
+    const nnc_update of_w = update_of(r, all, s, 0, w.at);
+    update_range(r, &of_w, w.rows * w.ld, (void *)element(r, gradient, w.at));
+    const ptrdiff_t n = size_of_biases(r->plan, p, s), b = p.steps[s].b;
+    if (n == 0) return;
+    const nnc_update of_b = update_of(r, all, s, 1, b);
+    update_range(r, &of_b, n, (void *)element(r, gradient, b));
+}
+
+static void update_steps(const run *r, placing p, const nnc_update *all, void *gradient) {
+    for (int s = 0; s < r->plan->n_steps; s++)
+        if (is_trained(r, s)) update_step(r, p, s, all, gradient);
 }
 
 /* ---- after it --------------------------------------------------------------------------- */
@@ -186,7 +195,7 @@ static void limit_norms(run *r, placing p, void *theta) {
     for (int s = 0; s < r->plan->n_steps; s++) {
         const nnc_step *step = &p.steps[s];
         const double limit = tuning_of(r->plan, s).max_norm;
-        if (limit == 0 || is_frozen(r, s)) continue;
+        if (limit == 0 || step->kind != NNC_STEP_dense || is_frozen(r, s)) continue;
         const ptrdiff_t ld = step->n_out == 1 ? 1 : weights_of(r->plan, p, s).ld;
         for (ptrdiff_t j = 0; j < step->n_out; j += PIECE_COLS) {
             const ptrdiff_t n = step->n_out - j < PIECE_COLS ? step->n_out - j : PIECE_COLS;
@@ -210,5 +219,6 @@ static void finish_update(run *r, placing p, nnc_optimizer *o, void *theta, void
         ++o->averaged;
     }
     ++o->updates;
+    ++o->drawn;
     r->committed = 0;
 }

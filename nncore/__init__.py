@@ -20,7 +20,7 @@ except ModuleNotFoundError as _error:
         "folder (or use `pip install -e .` to build the engine in place)."
     ) from None
 
-from . import datasets
+from . import datasets, layers
 from .activation import Activation, activations
 from .info import get_config, show_config
 from .initializer import Initializer, initializers
@@ -42,6 +42,18 @@ from .optimizers import (
 )
 from .threads import get_num_threads, set_num_threads
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .layers import (
+        BatchNorm,
+        Dropout,
+        Embedding,
+        GaussianNoise,
+        LayerNorm,
+        PReLU,
+        Residual,
+    )  # fmt: skip
+
 __version__ = "0.1.0"
 
 
@@ -51,6 +63,8 @@ def __getattr__(name):
 
     if name in ("files", "reference", "schedules"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name in layers.__all__:
+        return getattr(layers, name)
     if name in ("GradientReport", "check_gradients"):
         return getattr(importlib.import_module(f"{__name__}.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -64,18 +78,25 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "BatchNorm",
     "Dense",
+    "Dropout",
+    "Embedding",
+    "GaussianNoise",
     "GradientReport",
     "History",
     "Initializer",
     "Layer",
+    "LayerNorm",
     "Lion",
     "Loss",
     "NAdam",
     "Network",
     "Optimizer",
+    "PReLU",
     "RAdam",
     "RMSprop",
+    "Residual",
     "activations",
     "check_gradients",
     "datasets",

@@ -1,8 +1,11 @@
 # The parts of csrc/nnc.h that Python uses.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "string.h" nogil:
     void *memset(void *, int, size_t)
+
+cdef extern from "stdint.h" nogil:
+    const size_t SIZE_MAX
 
 cdef extern from "time.h" nogil:
     struct timespec:
@@ -16,7 +19,7 @@ cdef extern from "nnc.h" nogil:
     enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK, NNC_MAX_THREADS, NNC_MAX_VECTORS
     enum: NNC_MAX_ACT_PARAMETERS
     enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
-    enum: NNC_STEP_dense
+    enum: NNC_N_STEPS, NNC_STEP_dropout, NNC_STEP_noise, NNC_STEP_batch_norm
     enum: NNC_LOSS_cross_entropy
     ctypedef enum nnc_status:
         NNC_OK
@@ -117,17 +120,23 @@ cdef extern from "nnc.h" nogil:
         const char *hyper
         int n_hyper
         double *defaults
+    const char **nnc_step_names
     const nnc_act_info *nnc_acts
     const nnc_loss_info *nnc_losses
     const nnc_opt_info *nnc_opts
     void nnc_opt_coefficients(nnc_opt, const double *, int64_t, double *)
 
+    ctypedef struct nnc_column:
+        ptrdiff_t n_tokens, dim, table
     ctypedef struct nnc_step:
         int kind
         ptrdiff_t n_in, n_out
         int act
         double act_a[2]
         ptrdiff_t w, b
+        double *p
+        ptrdiff_t other
+        const nnc_column *columns
     ctypedef struct nnc_tuning:
         int frozen
         double rate, l1, l2, max_norm
@@ -143,6 +152,10 @@ cdef extern from "nnc.h" nogil:
         double loss_a, loss_b
         nnc_loss_call *loss_call
         void *loss_context
+        ptrdiff_t n_running
+        void *running
+        uint64_t seed, draw
+        int sample
     ctypedef struct nnc_samples:
         ptrdiff_t rows
         const int64_t *index
@@ -162,11 +175,12 @@ cdef extern from "nnc.h" nogil:
         void *average
         double weight
         int64_t averaged
+        uint64_t drawn
     ctypedef int (*nnc_poll)(void *) noexcept nogil
 
     nnc_status nnc_plan_check(const nnc_plan *)
     ctypedef enum nnc_use:
-        NNC_PREDICT, NNC_EVALUATE, NNC_TRAIN, NNC_HESSIAN
+        NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN
     size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, nnc_use)
     nnc_status nnc_predict(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
                            void *, ptrdiff_t, void *, nnc_poll, void *)

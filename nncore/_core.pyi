@@ -20,6 +20,7 @@ class _Optimizer(TypedDict):
 ACTIVATIONS: dict[str, _Activation]
 LOSSES: dict[str, _Loss]
 OPTIMIZERS: dict[str, _Optimizer]
+STEPS: tuple[str, ...]
 BLOCK: int
 ISA: str
 
@@ -47,6 +48,8 @@ class Engine:
     state: NDArray[Any]
     hyper: tuple[float, ...]
     n_updates: int
+    running: NDArray[Any]
+    draws: tuple[int, int, int] | None
     def __init__(
         self, steps: list[Any], n_params: int, loss: Any, dtype: Any, isa: str | None = None
     ) -> None: ...
@@ -63,7 +66,9 @@ class Engine:
     ) -> None: ...
     def keep_average(self) -> None: ...
     def set_tuning(self, tuning: list[Any] | None) -> None: ...
-    def predict(self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0) -> None: ...
+    def predict(
+        self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0, sample: bool = False
+    ) -> None: ...
     def loss(
         self,
         X: NDArray[Any],

@@ -10,7 +10,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import os
 
@@ -64,6 +64,9 @@ LOSSES = _losses()
 it takes for each target, and its parameters with their defaults."""
 OPTIMIZERS = _optimizers()
 """name -> number of state vectors, and hyper-parameters with their defaults."""
+
+STEPS = tuple(nnc_step_names[i].decode() for i in range(NNC_N_STEPS))
+"""Kinds of steps."""
 
 cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax", "log_softmax"))}
 cdef dict _loss_code = {name: i for i, name in enumerate(LOSSES)}
@@ -229,6 +232,8 @@ cdef class _Work:
     cdef int reserve(self, size_t size) except -1:
         if size <= self.size:
             return 0
+        if size > SIZE_MAX // 2:
+            raise MemoryError("a batch of so many rows needs more workspace than there can be")
         # Fresh pages of the system are zero, and not touched before they are needed.
         cdef char *block = <char *>PyMem_Calloc(size + NNC_ALIGN, 1)
         if block == NULL:
@@ -362,6 +367,8 @@ cdef class Engine:
     """
     cdef nnc_plan plan
     cdef nnc_step *steps
+    cdef nnc_column *columns
+    cdef bint random, samples, checked  # steps draw, predictions do, inputs are checked before
     cdef nnc_optimizer opt
     cdef double hyper_values[8]
     cdef nnc_tuning *tuning
@@ -369,7 +376,7 @@ cdef class Engine:
     cdef char *gradient_data
     cdef _Work predict_work, train_work
     cdef object own_loss
-    cdef readonly object theta, dtype
+    cdef readonly object theta, dtype, running
     cdef readonly str isa, rule
     cdef object gradient
     cdef readonly object state, average
@@ -391,16 +398,16 @@ cdef class Engine:
         else:
             self.own_loss, self.plan.loss_call = loss, _call_loss
         self.plan.n_steps = len(steps)
-        self.steps = <nnc_step *>PyMem_Malloc(len(steps) * sizeof(nnc_step))
+        self.steps = <nnc_step *>PyMem_Calloc(len(steps), sizeof(nnc_step))
+        self.columns = <nnc_column *>PyMem_Calloc(len(steps[0].columns) + 1, sizeof(nnc_column))
         self.tuning = <nnc_tuning *>PyMem_Malloc(len(steps) * sizeof(nnc_tuning))
-        if self.steps == NULL or self.tuning == NULL:
+        if self.steps == NULL or self.columns == NULL or self.tuning == NULL:
             raise MemoryError()
         self.plan.steps = self.steps
         for i, step in enumerate(steps):
-            self.steps[i] = nnc_step(
-                kind=NNC_STEP_dense, n_in=step.n_in, n_out=step.n_out,
-                act=_act_code[step.activation], w=step.w, b=step.b)
-            _set_parameters(self.steps[i].act_a, step.parameters)
+            self._set_step(i, step)
+        self.running = aligned_zeros(self.plan.n_running, self.dtype)
+        self.plan.running = _vector(self.running, self.plan.n_running, self.plan.kernels.size, True)
         if nnc_plan_check(&self.plan) != NNC_OK:
             raise ValueError("these steps are not a network")
         self.theta = aligned_zeros(n_params, self.dtype)
@@ -411,9 +418,46 @@ cdef class Engine:
         self.train_work = _Work()
         self.set_optimizer("sgd", (0.01,))
 
+    cdef int _set_step(self, ptrdiff_t i, step) except -1:
+        cdef nnc_step *to = &self.steps[i]
+        cdef ptrdiff_t j
+        to.kind = STEPS.index(step.kind)
+        to.n_in, to.n_out, to.w, to.b = step.n_in, step.n_out, step.w, step.b
+        to.act, to.other = _act_code[step.activation], step.other
+        _set_parameters(to.act_a, step.parameters)
+        for j, value in enumerate(step.values):
+            to.p[j] = value
+        if to.kind == NNC_STEP_batch_norm:  # running statistics lie in the order of the steps
+            to.other = self.plan.n_running
+            self.plan.n_running += 2 * to.n_out
+        self.random |= to.kind == NNC_STEP_dropout or to.kind == NNC_STEP_noise
+        if to.kind == NNC_STEP_dropout and to.p[1]:
+            self.samples = True
+        if step.columns:
+            if i > 0 or len(step.columns) != to.n_in:
+                raise ValueError("these steps are not a network")
+            for j, column in enumerate(step.columns):
+                self.columns[j] = nnc_column(n_tokens=column[0], dim=column[1], table=column[2])
+            to.columns = self.columns
+            self.checked = True
+        return 0
+
     def __dealloc__(self):
         PyMem_Free(self.steps)
         PyMem_Free(self.tuning)
+        PyMem_Free(self.columns)
+
+    @property
+    def draws(self):
+        """Seed of the random numbers; how many training steps, and predictions, have drawn.
+
+        None where no step draws any.
+        """
+        return (self.plan.seed, self.opt.drawn, self.plan.draw) if self.random else None
+
+    @draws.setter
+    def draws(self, values):
+        self.plan.seed, self.opt.drawn, self.plan.draw = values
 
     def set_optimizer(self, name, hyper):
         """Chooses the update rule; its state starts at zero, and no average is kept."""
@@ -489,22 +533,28 @@ cdef class Engine:
                 max_norm=step.max_norm)
         self.plan.tuning = self.tuning
 
-    def predict(self, X, out, n_threads=0):
-        """out[...] = outputs for the rows of X. The two must not overlap."""
+    def predict(self, X, out, n_threads=0, sample=False):
+        """out[...] = outputs for the rows of X. The two must not overlap.
+
+        sample: what is random in predictions is drawn, anew in each call.
+        """
         cdef matrix x, y
         _matrix(X, self.plan.kernels.size, False, &x)
         _matrix(out, self.plan.kernels.size, True, &y)
         if not self.fits(&x, &y):
             raise ValueError("shapes of X and out do not fit the network")
-        self.run_predict(&x, &y, n_threads)
+        self.run_predict(&x, &y, n_threads, sample)
 
     cdef bint fits(self, matrix *x, matrix *y) noexcept:
         return (x.cols == self.steps[0].n_in and y.rows == x.rows
                 and y.cols == self.steps[self.plan.n_steps - 1].n_out)
 
-    cdef int run_predict(self, matrix *x, matrix *y, int n_threads) except -1:
+    cdef int run_predict(self, matrix *x, matrix *y, int n_threads, bint sample) except -1:
         cdef nnc_status status
         cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        if sample and self.samples:
+            plan.sample = True
+            self.plan.draw += 1
         cdef _Watch watch = None
         cdef nnc_poll poll = NULL
         cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&plan, x.rows, NNC_PREDICT))
@@ -583,7 +633,7 @@ cdef class Engine:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
             self.train_work,
-            nnc_plan_work(&plan, s.rows, NNC_EVALUATE if gradient is None else NNC_TRAIN))
+            nnc_plan_work(&plan, s.rows, NNC_EVALUATE if gradient is None else NNC_GRADIENT))
         cdef _Watch watch = _Watch()
         try:
             with nogil:
@@ -633,6 +683,8 @@ cdef class Engine:
             work.busy = False
         if status == NNC_STOPPED:
             raise watch.error if own is None or own.error is None else own.error
+        if status == NNC_BAD_PLAN:
+            raise ValueError("a batch of one row has no variance")
         return losses[:done + 1] if status == NNC_NOT_FINITE else losses
 
     def input_gradient(self, X, y, dx, n_threads=0, theta=None, weights=None):
@@ -687,7 +739,7 @@ cdef class Engine:
         cdef double loss = 0
         cdef char *at = self._parameters(theta)
         cdef _Work work = _borrow(self.train_work, nnc_plan_work(
-            &plan, s.rows, NNC_HESSIAN if what == _ALONG else NNC_TRAIN))
+            &plan, s.rows, NNC_HESSIAN if what == _ALONG else NNC_GRADIENT))
         cdef _Watch watch = _Watch()
         cdef void *context = <void *>watch
         try:
@@ -744,8 +796,8 @@ cdef class Predictor:
     def predict(self, X, *, out=None, n_threads=None):
         """Return the outputs for the rows of X.
 
-        In the C engine a row's result has the same bits alone and in any batch. NaN in X gives
-        NaN.
+        In the C engine a row's result has the same bits alone and in any batch, unless a Dropout is
+        always on. NaN in X gives NaN.
 
         Parameters
         ----------
@@ -764,7 +816,8 @@ cdef class Predictor:
         cdef matrix x, y
         cdef size_t size
         cdef int threads = 0
-        if engine is None or type(X) is not _ndarray or X.dtype is not engine.dtype:
+        if (engine is None or engine.checked or type(X) is not _ndarray
+                or X.dtype is not engine.dtype):
             return self._predict_any(X, out, n_threads)
         if n_threads is not None:
             if type(n_threads) is not int or not 1 <= n_threads <= NNC_MAX_THREADS:
@@ -779,7 +832,7 @@ cdef class Predictor:
             return self._predict_any(X, out, n_threads)
         if not (_is_matrix(out, size, True, &y) and engine.fits(&x, &y) and _apart(&x, &y, size)):
             return self._predict_any(X, out, n_threads)
-        engine.run_predict(&x, &y, threads)
+        engine.run_predict(&x, &y, threads, True)
         return out
 
 include "_kernels.pxi"

@@ -134,6 +134,7 @@ def _in_float64(network):
     wide = type(network).__new__(type(network))
     wide._build(network.n_in, network.layers, network.loss, "sgd", "float64", 0, network._backend)
     wide.theta = network.theta
+    wide._engine.running[...] = network._engine.running
     return wide
 
 
@@ -173,7 +174,8 @@ def _check_inputs(network, wide, X, y, n_checks, rng, report):
         flat[i] = there
         return value
 
-    chosen = _choose(X.size, n_checks, rng)
+    numbers = np.delete(np.arange(X.size).reshape(X.shape), network.layers[0].tokens(X), axis=1)
+    chosen = numbers.ravel()[_choose(numbers.size, n_checks, rng)]
     numeric = [_difference(loss, i, values[i], scale) for i in chosen]
     places = [f"X{_subscript(i, X.shape)}" for i in chosen]
     report.add("inputs", places, values[chosen], np.array(numeric), scale)

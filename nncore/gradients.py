@@ -34,6 +34,11 @@ class Derivatives:
             Of exactly this loss, laid out as ``theta``: of all parameters, whether they are
             trainable or not, and before any clipping.
 
+        Notes
+        -----
+        The loss is that of `evaluate`, here and in all derivatives: no layer draws random numbers,
+        and `BatchNorm` uses its running statistics, so each row is on its own.
+
         Examples
         --------
         >>> import nncore

@@ -366,9 +366,9 @@ TWO_CLASSES = (
 )
 
 
-def choose_loss(loss, layer):
+def choose_loss(loss, layer, n_out):
     """Return the `Loss` of a network, checked against its last layer; None: the default."""
-    output, n_out = layer.activation, layer.n_out
+    output = layer.activation
     scores_of = "softmax" if output == "log_softmax" else output  # what the loss contains of it
     if loss is None:
         fused = {row["output"]: name for name, row in reversed(_core.LOSSES.items())}
@@ -386,9 +386,10 @@ def choose_loss(loss, layer):
     if loss.output not in (None, scores_of):
         one = loss.output == "softmax" and n_out == 1
         fix = TWO_CLASSES if one else f'Use Dense({n_out}, "{loss.output}").'
+        shown = f'"{output}"' if hasattr(layer, "function") else repr(layer)
         raise ValueError(
-            f'{loss.name} needs a "{loss.output}" output, but the last layer is "{output}": the '
-            f"two are computed together, from the raw scores. {fix}"
+            f'{loss.name} needs a "{loss.output}" output, but the last layer is {shown}: the two '
+            f"are computed together, from the raw scores. {fix}"
         )
     if n_out % loss.per_target:
         raise ValueError(

@@ -9,34 +9,40 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layers import Dense
+from .layers import Dense, Residual
 
 
 def start(network, X, init):
     """Start the Dense layers of `network`; return the variance of each before it was scaled."""
     theta, random = network.theta.copy(), network._rng.bit_generator.state
     try:
-        variances = []
-        for i, layer in enumerate(network.layers):
-            if isinstance(layer, Dense):
-                if init is not None:
-                    layer.W = init(network._rng, *layer.W.shape, layer.activation)
-                variances.append(_scale(network, i, X))
-            X = _outputs(network, layer, X)
+        return _start(network, network.layers, X, init)
     except BaseException:
         network.theta = theta
         network._rng.bit_generator.state = random
         raise
+
+
+def _start(network, layers, X, init, within=""):
+    """Start layers that stand one behind the other and get X."""
+    variances = []
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Residual):
+            variances += _start(network, layer.layers, X, init, f"{within}{i}.")
+        elif isinstance(layer, Dense):
+            if init is not None:
+                layer.W = init(network._rng, *layer.W.shape, layer.activation)
+            variances.append(_scale(network, layer, f"{within}{i}", X))
+        X = _outputs(network, layer, X)
     return variances
 
 
-def _scale(network, i, X):
+def _scale(network, layer, name, X):
     """Scale W until x W has the variance 1 over all rows and units; return it as it was before.
 
     Mishkin and Matas repeat this until the variance is near enough. Once is as near as rounding
     allows: without biases x W is proportional to W.
     """
-    layer = network.layers[i]
     if layer.bias:
         layer.b = 0
     z = _outputs(network, layer, X, Dense(layer.n_out, bias=layer.bias))
@@ -45,8 +51,8 @@ def _scale(network, i, X):
         W = (layer.W / np.sqrt(variance)).astype(network.dtype)
     if not (0 < variance < np.inf and np.isfinite(W).all()):
         raise ValueError(
-            f"layer {i}: x W has the variance {variance:g} on this batch, and no factor of W makes "
-            "it 1. Scale the inputs, or give a batch whose rows differ."
+            f"layer {name}: x W has the variance {variance:g} on this batch, and no factor of W "
+            "makes it 1. Scale the inputs, or give a batch whose rows differ."
         )
     layer.W = W
     return variance
@@ -55,8 +61,9 @@ def _scale(network, i, X):
 def _outputs(network, layer, X, like=None):
     """What a layer gives for its inputs X; or what another one `like` it would give."""
     steps = (like or layer).lower(layer._n_in, 0)
-    engine = network._engine_for(steps, layer._theta.size)
-    engine.theta[:] = layer._theta
+    engine = network._engine_for(steps, max(1, layer._theta.size))
+    engine.theta[: layer._theta.size] = layer._theta
+    engine.running[:] = layer._running
     out = np.empty((len(X), steps[-1].n_out), network.dtype)
     engine.predict(X, out, 0)
     return out

@@ -18,7 +18,14 @@ from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
 from .progress import Progress
 from .threads import as_count, use_default
-from .validation import as_inputs, as_out, as_parameters, as_targets, check_linear
+from .validation import (
+    as_inputs,
+    as_out,
+    as_parameters,
+    as_targets,
+    check_batches,
+    check_linear,
+)
 from .weights import (
     as_weights,
     check_weights,
@@ -78,7 +85,8 @@ class Network(Derivatives, _core.Predictor):
     n_in : int
         Number of input features.
     *layers : Layer
-        The layers in order, such as `Dense`.
+        The layers in order: `Dense`, `PReLU`, `Dropout`, `GaussianNoise`, `BatchNorm`,
+        `LayerNorm`, `Residual`, `Embedding`.
     loss : str or Loss, optional
         A mean over all elements: "mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile",
         "hinge" and "squared_hinge" (targets -1 and 1), "poisson" (the output is the logarithm of
@@ -95,8 +103,8 @@ class Network(Derivatives, _core.Predictor):
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all arithmetic.
     seed : int, optional
-        Of the starting weights and the shuffling. The same seed gives the same bits; without one
-        each network differs.
+        Of the starting weights, the shuffling and what layers draw in training. The same seed
+        gives the same bits; without one each network differs.
     backend : str, default "auto"
         What runs it: "auto" is the C engine with the best instruction set of this machine (or
         that of ``NNCORE_ISA``), "baseline", "avx2", "avx512" or "neon" the C engine with that one,
@@ -144,25 +152,29 @@ class Network(Derivatives, _core.Predictor):
         """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
-        self.loss = choose_loss(loss, layers[-1])
         self._rng = _as_rng(seed)
         self._training = _core.Exclusive()  # held while parameters or optimizer change
         self._backend = check_backend(backend)
-        steps, places, self._n_steps = [], [], []
-        offset, width = 0, self.n_in
+        steps, places = [], []
+        offset, kept, width = 0, 0, self.n_in
         for layer in layers:
-            lowered = layer.lower(width, offset)
-            steps += lowered
-            self._n_steps.append(len(lowered))
-            places.append((layer, width, offset))
+            steps += layer.lower(width, offset)
+            places.append((layer, width, offset, kept))
             offset += layer.n_params(width)
+            kept += layer.n_running(width)
             width = layer.n_outputs(width)
+        if offset == 0:
+            raise ValueError("these layers have no parameters to train: add a nncore.Dense")
         self.n_out, self.n_params = width, offset
+        self.loss = choose_loss(loss, layers[-1], width)
         self._engine = _make_engine(backend, steps, offset, self.loss, self.dtype)
-        theta = self._engine.theta
+        theta, running = self._engine.theta, self._engine.running
         self.layers = tuple(
-            layer.bind(width, theta[at : at + layer.n_params(width)]) for layer, width, at in places
+            layer.bind(n, theta[at : at + layer.n_params(n)], running[to : to + layer.n_running(n)])
+            for layer, n, at, to in places
         )
+        if self._engine.draws:
+            self._engine.draws = (_seed_of_draws(self._rng), 0, 0)
         for layer in self.layers:
             layer.initialize(self._rng)
         self.optimizer = optimizer
@@ -271,7 +283,7 @@ class Network(Derivatives, _core.Predictor):
             as_out(out, len(X), self)
         if out is None or np.may_share_memory(X, out) or not _core.is_matrix(out, write=True):
             result = np.empty((len(X), self.n_out), self.dtype)
-        self._engine.predict(X, result, as_count(n_threads))
+        self._engine.predict(X, result, as_count(n_threads), sample=True)
         if out is None:
             return result
         if result is not out:
@@ -473,8 +485,7 @@ class Network(Derivatives, _core.Predictor):
 
     def _tune(self):
         """Attributes of layers may have been changed, too."""
-        layers = zip(self.layers, self._n_steps, strict=True)
-        tuning = [t for layer, n in layers for t in [layer.tuning()] * n]
+        tuning = [t for layer in self.layers for t in layer.tunings()]
         self._engine.set_tuning(None if all(t == _PLAIN for t in tuning) else tuning)
 
     def _tune_if_idle(self):
@@ -598,8 +609,10 @@ class Network(Derivatives, _core.Predictor):
         if isinstance(batch_size, str):
             if batch_size != "full":
                 raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
-            return rows
-        return min(positive_int(batch_size, "batch_size"), rows)
+            batch_size = rows
+        batch_size = min(positive_int(batch_size, "batch_size"), rows)
+        check_batches(self, rows, batch_size)
+        return batch_size
 
     # ---- description and files ----
 
@@ -629,12 +642,8 @@ class Network(Derivatives, _core.Predictor):
         rows = [("layer", "activation", "in -> out", "parameters")]
         width = self.n_in
         for i, layer in enumerate(self.layers):
-            n_out = layer.n_outputs(width)
-            kind = f"{i} {type(layer).__name__}"
-            rows.append(
-                (kind, layer.activation, f"{width} -> {n_out}", f"{layer.n_params(width):,}")
-            )
-            width = n_out
+            rows += layer.rows_of_summary(str(i), width)
+            width = layer.n_outputs(width)
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         for row in rows:
             left = "  ".join(cell.ljust(size) for cell, size in zip(row[:3], widths, strict=False))
@@ -685,7 +694,7 @@ _CLASSIFIERS = ("cross_entropy", "binary_cross_entropy", "focal", "hinge", "squa
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {
-    *_FIXED, "_rng", "_training", "_backend", "_optimizer", "_n_steps", "_epochs", "_course",
+    *_FIXED, "_rng", "_training", "_backend", "_optimizer", "_epochs", "_course",
     "_last_rate",
 }  # fmt: skip  # all that `_build` and training set
 
@@ -718,6 +727,12 @@ def _as_rng(seed):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
+def _seed_of_draws(rng):
+    """A seed from that of a generator, which is left as it is."""
+    entropy = rng.bit_generator.seed_seq.entropy
+    return int(np.random.SeedSequence(entropy, spawn_key=(1,)).generate_state(1, np.uint64)[0])
+
+
 def check_layers(layers):
     """Raise if these are not the layers of a network."""
     if not layers:
@@ -728,6 +743,8 @@ def check_layers(layers):
                 f"layer {i} must be a layer such as nncore.Dense(10), got {layer!r}; "
                 "layers are separate arguments, not a list."
             )
+        if layer.first_only and i > 0:
+            raise ValueError(f"layer {i} is {layer!r}, which only the first layer may be")
         if layer.activation in names.WHOLE_ROW and i < len(layers) - 1:
             raise ValueError(f"layer {i} is {layer.activation}, which only the last layer may be")
     output = layers[-1].activation

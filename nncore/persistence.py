@@ -1,9 +1,11 @@
 """A network as bytes: what is in a saved file, and how one is read back without trusting it.
 
 The container is safetensors (`nncore.files`). The tensors are ``layers.<i>.<name>`` for each
-parameter, ``optimizer.<j>`` for the state vectors and ``optimizer.average`` for an average of the
-parameters; the metadata entry ``nncore`` is a JSON object: format, config (what `Network.config`
-returns), updates, rng, and where they are not 0 or empty epochs, averaged, schedule (its state).
+parameter and running statistic (in a `Residual` ``layers.<i>.<j>.<name>``), ``optimizer.<j>`` for
+the state vectors and ``optimizer.average`` for an average of the parameters; the metadata entry
+``nncore`` is a JSON object: format, config (what `Network.config` returns), updates, rng, where
+they are not 0 or empty epochs, averaged, schedule (its state), and where a layer draws random
+numbers draws: their seed, and how many training steps and predictions have drawn.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 
 from . import files, names
 from .files import FileFormatError
+from .layers.dense import positive_int
 
 FORMAT = 1
 
@@ -52,7 +55,7 @@ def _describe(network, for_copy=False):
     tensors = {
         f"layers.{i}.{name}": values
         for i, layer in enumerate(network.layers)
-        for name, values in layer.parameters().items()
+        for name, values in (layer.parameters() | layer.running()).items()
     }
     engine = network._engine
     tensors |= {f"optimizer.{j}": vector for j, vector in enumerate(engine.state)}
@@ -71,6 +74,8 @@ def _describe(network, for_copy=False):
         "schedule": network._schedule_state() if schedule is not None else {},
     }
     description |= {name: value for name, value in course.items() if value}
+    if engine.draws:
+        description["draws"] = list(engine.draws)
     return tensors, {"nncore": json.dumps(description)}
 
 
@@ -95,8 +100,8 @@ def _rebuild(tensors, metadata, where, backend, kind=None):
                 f"{FORMAT}. Update the package."
             )
         config = description["config"]
-        _check_sizes(config, tensors)
-        network = _make(config, backend, kind)
+        layers = _checked_layers(config, tensors)
+        network = _make(config, layers, backend, kind)
         _fill(network, tensors, description)
     except FileFormatError:
         raise
@@ -114,13 +119,14 @@ def _refuse(constant):
     raise ValueError(f"{constant} is not a number that a network has")
 
 
-def _check_sizes(config, tensors):
-    """The description may only ask for the parameters that are there: before any is allocated."""
-    width = config["n_in"]
-    for i, layer in enumerate(config["layers"]):
-        wanted = {"W": (width, layer["n_out"])} | (
-            {"b": (layer["n_out"],)} if layer["bias"] else {}
-        )
+def _checked_layers(config, tensors):
+    """The layers described, which may only ask for parameters that are there: none is allocated."""
+    from .layers import from_config
+
+    layers, width = [], positive_int(config["n_in"], "n_in")
+    for i, described in enumerate(config["layers"]):
+        layer = from_config(described)
+        wanted = layer.shapes(width) | layer.running_shapes(width)
         for name, shape in wanted.items():
             found = tensors[f"layers.{i}.{name}"]
             if found.shape != shape or found.dtype != config["dtype"]:
@@ -128,21 +134,16 @@ def _check_sizes(config, tensors):
                     f"layers.{i}.{name} is {found.dtype} {found.shape}; the description says "
                     f"{config['dtype']} {shape}"
                 )
-        width = layer["n_out"]
+        layers.append(layer)
+        width = layer.n_outputs(width)
+    return layers
 
 
-def _make(config, backend, kind):
-    from .layers import Dense
+def _make(config, layers, backend, kind):
     from .loss import from_config
     from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
 
-    makers = {"dense": Dense}
-    layers = []
-    for layer in config["layers"]:
-        arguments = dict(layer)
-        maker = makers[names.look_up("type of layer", arguments.pop("type"), makers)]
-        layers.append(maker(**arguments, init="zeros"))
     check_layers(layers)
     optimizer = dict(config["optimizer"])
     rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
@@ -160,7 +161,7 @@ def _make(config, backend, kind):
 def _fill(network, tensors, description):
     left = set(tensors)
     for i, layer in enumerate(network.layers):
-        for name, values in layer.parameters().items():
+        for name, values in (layer.parameters() | layer.running()).items():
             values[...] = tensors[f"layers.{i}.{name}"]
             left.discard(f"layers.{i}.{name}")
     for j, vector in enumerate(network._engine.state):
@@ -183,6 +184,8 @@ def _fill(network, tensors, description):
     engine.averaged = _count(description.get("averaged", 0), "averaged")
     network._epochs = _count(description.get("epochs", 0), "epochs")
     _resume(network, description.get("schedule", {}))
+    if engine.draws or "draws" in description:
+        engine.draws = _draws(description["draws"])
     rng = np.random.PCG64()
     rng.state = description["rng"]
     network._rng = np.random.Generator(rng)
@@ -192,6 +195,17 @@ def _count(value, name):
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"{name} is {value!r}, not a count")
     return value
+
+
+def _draws(counts):
+    """The seed and the counts of a description, checked."""
+    good = isinstance(counts, list) and len(counts) == 3
+    if not good or not all(
+        type(count) is int and 0 <= count < 1 << bits
+        for count, bits in zip(counts, (64, 48, 48), strict=True)
+    ):
+        raise ValueError(f"draws is {reprlib.repr(counts)}, not a seed and two counts")
+    return tuple(counts)
 
 
 def _resume(network, state):

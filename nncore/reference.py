@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import reference_steps
 from .reference_derivatives import Derivatives
 
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
@@ -1139,8 +1140,9 @@ class ReferenceEngine(Derivatives):
     Parameters
     ----------
     steps : sequence of Step
-        Each has `kind` ("dense"), `n_in`, `n_out`, `activation` with its `parameters`, and in `w`
-        and `b` the offsets of W (n_in, n_out) and of the bias (n_out,) in theta; b = -1: no bias.
+        Each has `kind`, `n_in`, `n_out`; a "dense" one `activation` with its `parameters`, and in
+        `w` and `b` the offsets of W (n_in, n_out) and of the bias (n_out,) in theta; b = -1: no
+        bias. The other kinds are in `reference_steps`.
     n_params : int
         Length of theta.
     loss : str or nncore.Loss
@@ -1162,6 +1164,11 @@ class ReferenceEngine(Derivatives):
         Hyper-parameters of the rule; may be replaced between calls.
     n_updates : int
         Updates since `set_optimizer`.
+    running : ndarray
+        Running statistics of the batch_norm steps, in their order: means, then variances.
+    draws : tuple of int, or None
+        The seed of the random numbers, and how many training steps and predictions have drawn, if
+        any step does.
     isa : str
         "reference", where the C engine names its instruction set.
 
@@ -1178,8 +1185,15 @@ class ReferenceEngine(Derivatives):
     def __init__(self, steps, n_params, loss, dtype):
         self._steps, self._given_loss = list(steps), loss
         self._loss, self._loss_hyper = _loss_of(loss)
-        if any(step.kind != "dense" for step in self._steps):
-            raise ValueError("the only kind of step is 'dense'")
+        kinds = {step.kind for step in self._steps}
+        if kinds - {"dense", *reference_steps.STEPS}:
+            raise ValueError(f"{sorted(kinds)} are not all kinds of steps")
+        self._is_dense = kinds == {"dense"}
+        self._draws = not kinds.isdisjoint({"dropout", "noise"})
+        self._samples = any(step.kind == "dropout" and step.values[1] for step in self._steps)
+        self._mode, self._trained, self._predicted = reference_steps.Mode(), 0, 0
+        wide = sum(2 * step.n_out for step in self._steps if step.kind == "batch_norm")
+        self.running = np.zeros(wide, dtype)
         if not _contains(self._loss.link, self._steps[-1]):
             raise ValueError(f"loss {loss!r} needs a {self._loss.link} output")
         self.theta = np.zeros(n_params, dtype)
@@ -1196,6 +1210,7 @@ class ReferenceEngine(Derivatives):
         )
         engine.theta[:] = self.theta if theta is None else theta
         engine.set_tuning(self._tuning)
+        engine.running[:] = self.running
         return engine
 
     def set_optimizer(self, name, hyper):
@@ -1210,7 +1225,7 @@ class ReferenceEngine(Derivatives):
     def set_options(self, decay=0.0, clip_norm=0.0, clip_value=0.0, ema=0.0):
         """Set what goes with any rule, 0 is nothing.
 
-        decay       W -= lr decay W before each update, lr being that of the step
+        decay       W -= lr decay W before each update, lr being that of the step; of dense steps
         clip_norm   a gradient with a larger norm, of all that is trained, is scaled to it
         clip_value  elements of the gradient are limited to +- this
         ema         average = ema average + (1 - ema) theta after each update, theta after the first
@@ -1233,11 +1248,25 @@ class ReferenceEngine(Derivatives):
         """
         self._tuning = tuning
 
+    @property
+    def draws(self):
+        return (self._mode.seed, self._trained, self._predicted) if self._draws else None
+
+    @draws.setter
+    def draws(self, values):
+        self._mode.seed, self._trained, self._predicted = values
+
     @np.errstate(all="ignore")
-    def predict(self, X, out, n_threads=0):
-        """Write the outputs of the network for X to out, (M, n_out)."""
+    def predict(self, X, out, n_threads=0, sample=False):
+        """Write the outputs of the network for X to out, (M, n_out).
+
+        sample: what is random in predictions is drawn, anew in each call.
+        """
+        self._mode.sample, self._mode.number = sample, self._predicted
+        self._predicted += sample and self._samples
         for rows, work in self._blocks(len(X)):
             out[rows] = work.predict(X[rows])
+        self._mode.sample = False
 
     @np.errstate(all="ignore")
     def loss(self, X, y, n_threads=0, theta=None, weights=None):
@@ -1296,7 +1325,15 @@ class ReferenceEngine(Derivatives):
         """
         n_rows = len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
+        self._mode.training, self._mode.first = True, 0
+        try:
+            return self._train(X, y, order, batch_size, n_rows, losses, weights, rates)
+        finally:
+            self._mode.training = False
+
+    def _train(self, X, y, order, batch_size, n_rows, losses, weights, rates):
         for i in range(len(losses)):
+            self._mode.number = self._trained
             rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
             work = self._pass(rows.stop - rows.start)
             x, t = (X[rows], y[rows]) if order is None else work.gather(X, y, order[rows])
@@ -1317,6 +1354,8 @@ class ReferenceEngine(Derivatives):
                 keep = self.ema if self.averaged else 0.0
                 self.average += (1 - keep) * (self.theta - self.average)
                 self.averaged += 1
+            self._trained += 1
+            work.settle()
         return losses
 
     def _step(self, lr):
@@ -1336,14 +1375,16 @@ class ReferenceEngine(Derivatives):
                 g *= self.clip_norm / norm
         for step, how in trained:
             rate = lr if how is None else lr * how.lr_scale
-            W, _ = _parameters(step, theta)
-            W *= 1 - rate * self.decay
+            if step.kind == "dense" and self.decay:
+                W, _ = _parameters(step, theta)
+                W *= 1 - rate * self.decay
             for part in _places(step):
                 self._update(
                     theta[part], g[part], self.state[:, part], self._move[part], self.n_updates,
                     rate, *hyper,
                 )  # fmt: skip
             if how is not None and how.max_norm:
+                W, _ = _parameters(step, theta)
                 norms = np.sqrt(np.sum(np.square(W, dtype=np.float64), axis=0))
                 W *= how.max_norm / np.maximum(norms, how.max_norm)
 
@@ -1367,6 +1408,7 @@ class ReferenceEngine(Derivatives):
     def _blocks(self, n_rows):
         for start in range(0, n_rows, BLOCK):
             stop = min(start + BLOCK, n_rows)
+            self._mode.first = start
             yield slice(start, stop), self._pass(stop - start)
 
     def _pass(self, n_rows):
@@ -1374,7 +1416,7 @@ class ReferenceEngine(Derivatives):
         if n_rows > self._capacity:
             self._buffers, self._capacity, self._passes = self._allocate(n_rows), n_rows, {}
         if n_rows not in self._passes:
-            self._passes[n_rows] = _Pass(self, n_rows)
+            self._passes[n_rows] = (_Pass if self._is_dense else _MixedPass)(self, n_rows)
         return self._passes[n_rows]
 
     def _allocate(self, n_rows):
@@ -1457,11 +1499,89 @@ class _Pass:
             if delta_below is not None:
                 np.dot(delta, W_T, out=delta_below)
 
-
     def input_gradient(self, dx):
         """Write to dx, (n_rows, n_in), what `backward` has found for the inputs."""
         _, _, delta, _, _, _, W_T, _ = self._backward[-1]
         np.dot(delta, W_T, out=dx)
+
+    def settle(self):
+        """After an update: nothing but parameters has changed."""
+
+
+class _MixedPass(_Pass):
+    """The same for steps of all kinds."""
+
+    def __init__(self, engine, n_rows):
+        self.mode, self.theta, self.gradient = engine._mode, engine.theta, engine._gradient
+        self.running, self._running_at, self.made = engine.running, 0, []
+        batch, arrays = engine._buffers
+        self._x, self._y, self._labels = (a[:n_rows] for a in batch)
+        self._dx = np.empty((n_rows, engine._steps[0].n_in), self.theta.dtype)
+        self._loss, self._hyper, self._link = engine._loss.run, engine._loss_hyper, None
+        self._steps = []
+        for place, (step, of_step) in enumerate(zip(engine._steps, arrays, strict=True)):
+            _, y, delta = (a[:n_rows] for a in of_step)
+            if step.kind == "dense":
+                last = place == len(engine._steps) - 1 and engine._loss.link
+                self._link = _activation(step).f if last else None
+                run = _Dense(step, self.theta, self.gradient, of_step, n_rows, fused=last)
+            else:
+                run = reference_steps.STEPS[step.kind](step, place, self)
+            self.made.append(run)
+            self._steps.append((run, y, delta))
+        self._delta = delta
+
+    def place_running(self, n):
+        """Return where the next n numbers of the running statistics are."""
+        self._running_at += n
+        return self._running_at - n
+
+    def forward(self, x):
+        for run, y, _ in self._steps:
+            run.forward(x, y)
+            x = y
+        return x
+
+    def backward(self, x):
+        below = [(x, self._dx), *((y, delta) for _, y, delta in self._steps[:-1])]
+        for (run, y, delta), (inputs, dx) in zip(self._steps[::-1], below[::-1], strict=True):
+            run.backward(inputs, y, delta, dx)
+
+    def input_gradient(self, dx):
+        dx[...] = self._dx
+
+    def settle(self):
+        for run in self.made:
+            run.settle()
+
+
+class _Dense:
+    """A dense step by itself, with the interface of those in `reference_steps`."""
+
+    def __init__(self, step, theta, gradient, arrays, n_rows, fused):
+        self.W, self.b = _parameters(step, theta)
+        self.dW, self.db = _parameters(step, gradient)
+        self.z, self.y, self.scratch = (a[:n_rows] for a in arrays)
+        self.activation = ACTIVATIONS["identity"] if fused else _activation(step)
+
+    def forward(self, x, y):
+        np.dot(x, self.W, out=self.z)
+        if self.b is not None:
+            self.z += self.b
+        if self.activation.keeps != "NONE":
+            self.activation.f(self.z, y, self.scratch)
+
+    def backward(self, x, y, dy, dx):
+        if self.activation.keeps != "NONE":
+            self.activation.backward(self.z if self.activation.keeps == "X" else y, dy)
+        np.dot(x.T, dy, out=self.dW)
+        if self.db is not None:
+            np.sum(dy, axis=0, out=self.db)
+        if dx is not None:
+            np.dot(dy, self.W.T, out=dx)
+
+    def settle(self):
+        pass
 
 
 def _activation(step):
@@ -1479,7 +1599,10 @@ def _contains(link, step):
 
 def _places(step):
     """Return where the parameters of a step are in a flat vector."""
-    places = [slice(step.w, step.w + step.n_in * step.n_out)]
+    if step.w < 0:
+        return []
+    size = step.n_in * step.n_out if step.kind == "dense" else step.other or step.n_out
+    places = [slice(step.w, step.w + size)]
     return places if step.b < 0 else [*places, slice(step.b, step.b + step.n_out)]
 
 

@@ -14,13 +14,33 @@ from ._core import all_finite, is_matrix
 
 
 def check_linear(layers):
-    """Warn where no hidden activation bends: then the layers are one."""
-    if len(layers) > 1 and all(layer.activation == "identity" for layer in layers[:-1]):
+    """Warn where nothing bends between two layers of weights: then the layers are one."""
+    mixing = [i for i, layer in enumerate(layers) if layer.mixes]
+    if len(mixing) > 1 and not any(layer.bends for layer in layers[: mixing[-1]]):
+        one = (
+            f"Dense({layers[mixing[-1]].n_out})"
+            if hasattr(layers[mixing[-1]], "n_out")
+            else "Dense"
+        )
         warnings.warn(
             f"All hidden activations are linear: these {len(layers)} layers can only do what one "
-            f'Dense({layers[-1].n_out}) does. Use a nonlinear activation, such as "tanh".',
+            f'{one} does. Use a nonlinear activation, such as "tanh".',
             UserWarning,
             stacklevel=3,
+        )
+
+
+def check_batches(network, rows, batch_size):
+    """Raise where a batch of one row would have to be normalised."""
+    if len(network._engine.running) and 1 in (batch_size, rows % batch_size):
+        last = (
+            f"the last of {rows} rows in batches of {batch_size} is"
+            if batch_size > 1
+            else "this is"
+        )
+        raise ValueError(
+            f"BatchNorm needs at least two rows in each batch, since one has no variance; {last} a "
+            "batch of one row. Use another batch_size, or leave one row out."
         )
 
 
@@ -36,6 +56,7 @@ def as_inputs(X, network, name="X", *, finite=True):
         )
     if finite:
         _check_finite(X, name)
+    network.layers[0].check_inputs(X, name)
     return X
 
 
@@ -150,8 +171,11 @@ def _check_range(y, network, name):
         return
     if loss.per_target > 1 or loss.of_rows:
         return  # any number will do, or who knows
+    function = getattr(network.layers[-1], "function", None)
+    if function is None:
+        return  # layers without one have any outputs
     low, high = float(y.min()), float(y.max())
-    bottom, top = network.layers[-1].function.range
+    bottom, top = function.range
     if low < bottom or high > top:
         warnings.warn(
             f"Targets span [{low:g}, {high:g}] but the output activation is {output}, range "

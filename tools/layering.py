@@ -20,7 +20,7 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h", "update.inc.h", "derive.inc.h"],
+    "plan": ["plan.c", "run.inc.h", "update.inc.h", "derive.inc.h", "steps/*"],
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
@@ -34,7 +34,7 @@ C_SYSTEM = {
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
-    ["reference_derivatives"],
+    ["reference_derivatives", "reference_steps"],
     ["_core", "_kernels", "reference", "files", "datasets", "progress", "described"],
     ["names", "info", "threads"],
     ["activation", "initializer"],

@@ -19,6 +19,14 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "optim.inc.h"
 
+#include "random.inc.h"
+
+#include "norm.inc.h"
+
+#include "layers.inc.h"
+
+#include "along.inc.h"
+
 #include "gemm.inc.h"
 
 #include "row.inc.h"
@@ -81,6 +89,36 @@ static const nnc_kernels kernels = {
     .norms = norms,
     .limit_columns = limit_columns,
     .average = average,
+    .dropout = dropout,
+    .noise = noise,
+    .batch_moments = batch_moments,
+    .batch_scale = batch_scale,
+    .batch_running = batch_running,
+    .batch_norm = batch_norm,
+    .batch_norm_slope = batch_norm_slope,
+    .batch_norm_sums = batch_norm_sums,
+    .layer_norm = layer_norm,
+    .layer_norm_slope = layer_norm_slope,
+    .layer_norm_sums = layer_norm_sums,
+    .prelu = prelu,
+    .prelu_slope = prelu_slope,
+    .prelu_sums = prelu_sums,
+    .embed = embed,
+    .embed_slope = embed_slope,
+    .embed_sums = embed_sums,
+    .add = add,
+    .fill = fill,
+    .prelu_total = prelu_total,
+    .batch_norm_along = batch_norm_along,
+    .batch_norm_slope_along = batch_norm_slope_along,
+    .batch_norm_sums_along = batch_norm_sums_along,
+    .layer_norm_along = layer_norm_along,
+    .layer_norm_slope_along = layer_norm_slope_along,
+    .layer_norm_sums_along = layer_norm_sums_along,
+    .prelu_along = prelu_along,
+    .prelu_slope_along = prelu_slope_along,
+    .prelu_sums_along = prelu_sums_along,
+    .prelu_total_along = prelu_total_along,
     .row = row,
     .fma_probe = fma_probe,
 };

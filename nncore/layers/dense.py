@@ -9,7 +9,8 @@ import numpy as np
 from ..activation import from_config
 from ..initializer import Initializer, default_for
 from ..validation import as_parameters
-from .base import Layer, Step
+from .base import Layer, Step, Tuning
+from .base import copy_into as _copy_into
 
 _INIT = "the name of an initializer, an Initializer, a function (rng, n_in, n_out), or an array"
 
@@ -73,6 +74,9 @@ class Dense(Layer):
     0.5
     """
 
+    mixes = True
+    settable = Tuning._fields
+
     def __init__(
         self, n_out, activation="identity", *, bias=True, init=None, bias_init=None, l1=0.0,
         l2=0.0, max_norm=None, trainable=True, lr_scale=1.0,
@@ -99,9 +103,8 @@ class Dense(Layer):
         function = repr(self.activation)
         if str(self.function) != self.activation:
             function = f"Activation({function}, {str(self.function).partition('(')[2]}"
-        options = ({} if self.bias else {"bias": False}) | self.settings()
-        shown = "".join(f", {name}={value!r}" for name, value in options.items())
-        return f"Dense({self.n_out}, {function}{shown})"
+        bias = "" if self.bias else ", bias=False"
+        return f"Dense({self.n_out}, {function}{bias}{self._shown_settings()})"
 
     @property
     def activation(self):
@@ -119,13 +122,22 @@ class Dense(Layer):
     def n_outputs(self, n_in):
         return self.n_out
 
-    def n_params(self, n_in):
-        return n_in * self.n_out + (self.n_out if self.bias else 0)
+    @property
+    def bends(self):
+        return self.activation != "identity"
+
+    def shapes(self, n_in):
+        shapes = {"W": (n_in, self.n_out)}
+        return shapes | {"b": (self.n_out,)} if self.bias else shapes
 
     def lower(self, n_in, offset):
         b = offset + n_in * self.n_out if self.bias else -1
         parameters = tuple(self.function.parameters.values())
         return [Step("dense", n_in, self.n_out, self.activation, parameters, offset, b)]
+
+    @classmethod
+    def from_config(cls, arguments):
+        return cls(**arguments, init="zeros")
 
     def config(self):
         return {
@@ -153,9 +165,6 @@ class Dense(Layer):
         if not self.bias:
             raise AttributeError(f"{self!r} has no bias")
         _copy_into(self.b, value, "b")
-
-    def parameters(self):
-        return {"W": self.W, "b": self.b} if self.bias else {"W": self.W}
 
     def initialize(self, rng):
         place = rng, self._n_in, self.n_out
@@ -222,14 +231,6 @@ def _as_start(init, what, wanted):
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} must be {wanted}: {error}") from None
     return values
-
-
-def _copy_into(parameter, value, name):
-    """Set a parameter to a number or to an array of exactly its shape."""
-    value = as_parameters(value, name, parameter.dtype)
-    if value.ndim and value.shape != parameter.shape:
-        raise ValueError(f"{name} has shape {parameter.shape}, got {value.shape}")
-    parameter[...] = value
 
 
 def positive_int(value, what):

@@ -87,9 +87,13 @@ net make_net(const nnc_kernels *kernels, net_shape shape) {
                                            : nnc_acts[last].name,
              nnc_losses[shape.loss].name, shape.by_label ? " of labels" : "",
              shape.without_bias ? " without bias" : "");
-    n.plan = (nnc_plan){kernels, NULL, steps, offset, shape.loss, 0, 1, 0, 0, 0, NULL, NULL, NULL};
-    n.plan.loss_a = nnc_losses[shape.loss].defaults[0];
-    n.plan.loss_b = nnc_losses[shape.loss].defaults[1];
+    n.plan = (nnc_plan){.kernels = kernels,
+                        .n_steps = steps,
+                        .n_params = offset,
+                        .loss = shape.loss,
+                        .threads = 1,
+                        .loss_a = nnc_losses[shape.loss].defaults[0],
+                        .loss_b = nnc_losses[shape.loss].defaults[1]};
     return n;
 }
 

@@ -137,6 +137,7 @@ int main(int argc, char **argv) {
     }
     if (argc == 2 && !strcmp(argv[1], "--threads")) {
         test_threads();
+        test_step_threads();
         return finish();
     }
     if (argc != 1) {
@@ -158,6 +159,8 @@ int main(int argc, char **argv) {
     test_long_products();
     test_poll();
     test_threads();
+    test_steps();
+    test_step_threads();
     test_digests();
     return finish();
 }

@@ -109,6 +109,8 @@ void test_derivatives(void);
 void test_long_products(void);
 void test_poll(void);
 void test_threads(void);
+void test_steps(void);
+void test_step_threads(void);
 void test_digests(void);
 void print_digests(void);
 

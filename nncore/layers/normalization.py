@@ -1,0 +1,154 @@
+"""Layers that normalise: columns over a batch, or the outputs of each row."""
+
+from __future__ import annotations
+
+import math
+
+from .base import Layer, Step, real, view
+
+
+class _Normalization(Layer):
+    """What both have: ``y = gamma (x - mean) / sqrt(var + eps) + beta``."""
+
+    settable = ("trainable", "lr_scale")
+
+    def shapes(self, n_in):
+        return {"gamma": (n_in,), "beta": (n_in,)}
+
+    def initialize(self, rng):
+        self.gamma = 1
+        self.beta = 0
+
+    gamma = view("gamma")
+    beta = view("beta")
+
+
+class BatchNorm(_Normalization):
+    """Normalise each column over the batch: ``y = gamma (x - mean) / sqrt(var + eps) + beta``.
+
+    Ioffe and Szegedy 2015. In training, mean and (biased) variance are those of the whole batch,
+    however large. Elsewhere, in `predict`, `evaluate` and `loss_and_gradient`, they are running
+    ones, so each row's result is its own; with each update ``r += momentum (batch's - r)``, where
+    the batch's variance is the unbiased one, as in PyTorch.
+
+    Parameters
+    ----------
+    momentum : float, default 0.1
+        The weight of the newest batch, from 0 to 1. (What Keras calls momentum is 1 minus it.)
+    eps : float, default 1e-5
+        At least 1e-30.
+    trainable : bool, default True
+        Whether training changes gamma and beta; the running statistics go on all the same.
+    lr_scale : float, default 1.0
+        Multiplies the learning rate of this layer.
+
+    Attributes
+    ----------
+    trainable, lr_scale
+        As above; they may be changed in ``net.layers`` at any time.
+    gamma, beta : numpy.ndarray, shape (n_in,)
+        Parameters, 1 and 0 at the start: writable views of ``net.theta``; only in ``net.layers``.
+        No weight decay touches them.
+    running_mean, running_var : numpy.ndarray, shape (n_in,)
+        0 and 1 at the start; saved and copied with the network. No gradient touches them.
+
+    Raises
+    ------
+    ValueError
+        In training, when a batch has one row, which has no variance.
+
+    Notes
+    -----
+    Weights of samples count in the loss, but every row of a batch counts as one in mean and
+    variance.
+
+    Training needs memory for the outputs of all layers for a whole batch; without `BatchNorm` it is
+    for 256 rows.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(
+    ...     3, nncore.Dense(8, bias=False), nncore.BatchNorm(), nncore.PReLU(), nncore.Dense(1))
+    >>> net.layers[1].running_var[:2]
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(self, momentum=0.1, eps=1e-5, *, trainable=True, lr_scale=1.0):
+        self.momentum = real(
+            momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"
+        )
+        self.eps = _eps(eps, "eps of BatchNorm")
+        self.trainable, self.lr_scale = trainable, lr_scale
+
+    def __repr__(self):
+        return f"BatchNorm(momentum={self.momentum:g}, eps={self.eps:g}{self._shown_settings()})"
+
+    def running_shapes(self, n_in):
+        return {"running_mean": (n_in,), "running_var": (n_in,)}
+
+    def initialize(self, rng):
+        super().initialize(rng)
+        self.running_mean = 0
+        self.running_var = 1
+
+    running_mean = view("running_mean", of="running")
+    running_var = view("running_var", of="running")
+
+    def lower(self, n_in, offset):
+        values = (self.momentum, self.eps)
+        return [Step("batch_norm", n_in, n_in, w=offset, b=offset + n_in, values=values)]
+
+    def config(self):
+        config = {"type": "batch_norm", "momentum": self.momentum, "eps": self.eps}
+        return config | self.settings()
+
+
+class LayerNorm(_Normalization):
+    """Normalise the outputs of each row: ``y = gamma (x - mean) / sqrt(var + eps) + beta``.
+
+    Ba, Kiros and Hinton 2016. Mean and (biased) variance are those of the row, in training and
+    elsewhere.
+
+    Parameters
+    ----------
+    eps : float, default 1e-5
+        At least 1e-30.
+    trainable : bool, default True
+        Whether training changes gamma and beta.
+    lr_scale : float, default 1.0
+        Multiplies the learning rate of this layer.
+
+    Attributes
+    ----------
+    trainable, lr_scale
+        As above; they may be changed in ``net.layers`` at any time.
+    gamma, beta : numpy.ndarray, shape (n_in,)
+        Parameters, 1 and 0 at the start: writable views of ``net.theta``; only in ``net.layers``.
+        No weight decay touches them.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(8, "tanh"), nncore.LayerNorm(), nncore.Dense(1))
+    """
+
+    bends = True
+
+    def __init__(self, eps=1e-5, *, trainable=True, lr_scale=1.0):
+        self.eps = _eps(eps, "eps of LayerNorm")
+        self.trainable, self.lr_scale = trainable, lr_scale
+
+    def __repr__(self):
+        return f"LayerNorm(eps={self.eps:g}{self._shown_settings()})"
+
+    def lower(self, n_in, offset):
+        return [Step("layer_norm", n_in, n_in, w=offset, b=offset + n_in, values=(0.0, self.eps))]
+
+    def config(self):
+        return {"type": "layer_norm", "eps": self.eps} | self.settings()
+
+
+def _eps(eps, what):
+    # below that, 1 / sqrt(0 + eps) is not finite in float32
+    return real(eps, what, lambda e: 1e-30 <= e < math.inf, "of at least 1e-30")
