@@ -372,7 +372,7 @@ def choose_loss(loss, layer, n_out):
     scores_of = "softmax" if output == "log_softmax" else output  # what the loss contains of it
     if loss is None:
         fused = {row["output"]: name for name, row in reversed(_core.LOSSES.items())}
-        return Loss(fused.get(scores_of, "mse") if output else "mse")
+        loss = Loss(fused.get(scores_of, "mse") if output else "mse")
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise ValueError('loss is a class; write nncore.Loss("mse") with a name')
     if not isinstance(loss, Loss):

@@ -62,14 +62,13 @@ LOSS_ALIASES = {
 
 def activation(name):
     """Return the name of an activation, given that or an alias."""
-    name = look_up("activation", name, [*ACTIVATIONS, *ACTIVATION_ALIASES], ACTIVATIONS)
-    return ACTIVATION_ALIASES.get(name, name)
+    return look_up("activation", name, ACTIVATIONS, ACTIVATION_ALIASES)
 
 
-def look_up(what, name, known, aliases=(), listed=None):
+def look_up(what, name, known, aliases=()):
     """Return `name` if it is in `known`, or what it is an alias of, by a dict of them.
 
-    Otherwise say which names are known (or those `listed`), and the nearest name or alias.
+    Otherwise say which names are known, and the nearest name or alias.
     """
     if isinstance(name, str) and name in known:
         return name
@@ -82,4 +81,4 @@ def look_up(what, name, known, aliases=(), listed=None):
     near = difflib.get_close_matches(str(name).lower(), lower, 1)
     if near:
         message += f' Did you mean "{lower[near[0]]}"?'
-    raise ValueError(f"{message} Known: {', '.join(sorted(listed or known))}.")
+    raise ValueError(f"{message} Known: {', '.join(sorted(known))}.")

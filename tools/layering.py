@@ -35,7 +35,7 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["reference_derivatives", "reference_steps"],
-    ["_core", "_kernels", "reference", "files", "datasets", "progress", "described"],
+    ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
     ["names", "info", "threads"],
     ["activation", "initializer"],
     ["loss", "weights"],
