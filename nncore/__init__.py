@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         PReLU,
         Residual,
     )  # fmt: skip
+del TYPE_CHECKING
 
 __version__ = "0.1.0"
 

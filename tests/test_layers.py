@@ -1144,3 +1144,13 @@ def test_an_interrupted_epoch_is_after_a_whole_step():
     assert network._engine.draws[1] == done
     twin._engine.train(X[: 100 * done], X[: 100 * done], None, 100)
     assert bits(twin) == bits(network)
+
+
+def test_lsuv_looks_through_the_other_layers():
+    layers = [Embedding(columns={0: (5, 3)}), Dense(8, "relu"), BatchNorm(), Dropout(0.3)]
+    layers += [Residual(Dropout(0.1), Dense(8, "tanh")), LayerNorm(), PReLU(), Dense(2)]
+    network = Network(4, *layers, seed=0, dtype="float64")
+    X = np.random.default_rng(0).normal(size=(64, 4))
+    X[:, 0] = np.random.default_rng(1).integers(0, 5, 64)
+    assert len(network.lsuv(X)) == 2
+    assert network.predict(X).var() == pytest.approx(1, rel=1e-12)

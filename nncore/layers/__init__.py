@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .prelu import PReLU
     from .random import Dropout, GaussianNoise
     from .residual import Residual
+del TYPE_CHECKING
 
 __all__ = [
     "BatchNorm", "Dense", "Dropout", "Embedding", "GaussianNoise", "Layer", "LayerNorm", "PReLU",
