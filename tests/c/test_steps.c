@@ -16,6 +16,7 @@ typedef struct {
     nnc_step steps[MAX];
     nnc_column columns[N_COLUMNS];
     ptrdiff_t tokens; /* inputs are whole numbers below */
+    nnc_tuning tuning[MAX];
 } layered;
 
 /* Adds a step that takes what the last one puts out; its parameters come behind all others. */
@@ -185,6 +186,47 @@ static nnc_samples samples_of(const layered *l, ptrdiff_t rows) {
                         (double)(mixed(8, (uint64_t)(i * N_IN + j)) % (uint64_t)l->tokens));
     s.x = x, s.t = t;
     return s;
+}
+
+/* Frozen steps, rates, penalties of dense steps, and gradients clipped by their norm or by value.
+ */
+static void tune(layered *l, nnc_optimizer *o) {
+    for (int s = 0; s < l->plan.n_steps; s++) {
+        const int dense = l->steps[s].kind == NNC_STEP_dense;
+        l->tuning[s] = (nnc_tuning){.frozen = s % 3 == 1,
+                                    .rate = 1 + 0.25 * s,
+                                    .l1 = dense ? 1e-4 : 0,
+                                    .l2 = dense ? 1e-3 : 0,
+                                    .max_norm = dense ? 1.5 : 0};
+    }
+    l->plan.tuning = l->tuning;
+    o->decay = 0.01;
+    *(l->plan.n_steps % 2 ? &o->clip_norm : &o->clip_value) = 0.05;
+}
+
+/* Where the parameters of the steps above step s begin. */
+static ptrdiff_t next_parameter(const layered *l, int s) {
+    while (++s < l->plan.n_steps)
+        if (l->steps[s].w >= 0) return l->steps[s].w;
+    return l->plan.n_params;
+}
+
+/* Whether step s has kept its parameters and what the rule remembers of them, of which all the
+ * others have changed some. */
+static void check_frozen(const layered *l, const void *before, const void *theta,
+                         const void *state) {
+    const nnc_dtype type = l->plan.kernels->dtype;
+    for (int s = 0; s < l->plan.n_steps; s++) {
+        const nnc_step *step = &l->steps[s];
+        if (step->w < 0) continue;
+        const size_t bytes = (size_t)(next_parameter(l, s) - step->w) * size_of(type);
+        const void *from = at(type, before, step->w), *to = at(type, theta, step->w);
+        check((memcmp(from, to, bytes) == 0) == l->tuning[s].frozen, "step %d, frozen: %d", s,
+              l->tuning[s].frozen);
+        int zero = 1;
+        for (size_t i = 0; i < bytes; i++) zero &= ((const char *)at(type, state, step->w))[i] == 0;
+        check(zero == l->tuning[s].frozen, "state of step %d, frozen: %d", s, l->tuning[s].frozen);
+    }
 }
 
 static void *work_of(const layered *l, ptrdiff_t rows, nnc_use use) {
@@ -392,14 +434,17 @@ static uint64_t derivatives(layered *l, const void *theta, const nnc_samples *al
     return hash;
 }
 
-static uint64_t run(layered *l, ptrdiff_t batch, const int64_t *index, const nnc_samples *from) {
+static uint64_t run(layered *l, ptrdiff_t batch, const int64_t *index, const nnc_samples *from,
+                    int tuned) {
     const nnc_kernels *k = l->plan.kernels;
     const int start = mark();
     const size_t bytes = (size_t)l->plan.n_params * k->size, size = (size_t)(ROWS * OUT) * k->size;
     nnc_samples s = *from;
     s.index = index;
     void *theta = parameters_of(l), *gradient = fresh(bytes), *out = fresh(size);
+    void *before = memcpy(fresh(bytes), theta, bytes);
     nnc_optimizer o = momentum_of(l);
+    if (tuned) tune(l, &o);
     double losses[ROWS], loss;
     ptrdiff_t done;
     uint64_t hash = 0xCBF29CE484222325u;
@@ -410,6 +455,7 @@ static uint64_t run(layered *l, ptrdiff_t batch, const int64_t *index, const nnc
         check(done == (ROWS + batch - 1) / batch, "%td steps", done);
         hash = mix(hash, losses, (size_t)done * sizeof *losses);
     }
+    if (tuned) check_frozen(l, before, theta, o.state[0]);
     check(o.drawn == (uint64_t)(2 * done), "drawn %llu times", (unsigned long long)o.drawn);
     hash = mix(mix(hash, theta, bytes), l->plan.running, (size_t)l->plan.n_running * k->size);
     nnc_evaluate(&l->plan, theta, &s, &loss, gradient, work_of(l, ROWS, NNC_GRADIENT), NULL, NULL);
@@ -454,7 +500,7 @@ static nnc_samples turned(const layered *l, const nnc_samples *s, int64_t *index
     return t;
 }
 
-static void check_bits(nnc_dtype type, int which, ptrdiff_t batch) {
+static void check_bits(nnc_dtype type, int which, ptrdiff_t batch, int tuned) {
     const nnc_kernels *list[MAX_ISAS];
     const int isas = runnable(type, list);
     uint64_t first = 0;
@@ -462,13 +508,14 @@ static void check_bits(nnc_dtype type, int which, ptrdiff_t batch) {
         const int start = mark();
         layered *l = make(list[i], which, 0);
         const nnc_samples s = samples_of(l, ROWS);
-        where("%s %s, batches of %td", list[i]->isa, l->name, batch);
-        const uint64_t bits = run(l, batch, NULL, &s);
+        where("%s %s, batches of %td%s", list[i]->isa, l->name, batch, tuned ? ", tuned" : "");
+        const uint64_t bits = run(l, batch, NULL, &s, tuned);
         int64_t *index = fresh(ROWS * sizeof *index);
         layered *again = make(list[i], which, 0);
         const nnc_samples t = turned(again, &s, index);
-        where("%s %s, batches of %td, through an index", list[i]->isa, l->name, batch);
-        const uint64_t through = run(again, batch, index, &t);
+        where("%s %s, batches of %td, through an index%s", list[i]->isa, l->name, batch,
+              tuned ? ", tuned" : "");
+        const uint64_t through = run(again, batch, index, &t, tuned);
         /* predictions are in the order of the rows, so only what comes before can agree */
         check(through != 0 && !memcmp(l->plan.running, again->plan.running,
                                       (size_t)l->plan.n_running * size_of(type)),
@@ -482,7 +529,7 @@ static void check_bits(nnc_dtype type, int which, ptrdiff_t batch) {
 }
 
 /* lanes: work is divided, and cut in pieces, by operations per lane. */
-static void check_divided(const nnc_kernels *from, int which) {
+static void check_divided(const nnc_kernels *from, int which, int tuned) {
     static const int threads[] = {1, 2, 3, 8};
     nnc_kernels k = *from;
     k.lanes = 1;
@@ -495,7 +542,7 @@ static void check_divided(const nnc_kernels *from, int which) {
             if (piecewise) l->plan.longest = 30000;
             const nnc_samples s = samples_of(l, ROWS);
             where("%s %s, %d threads%s", k.isa, l->name, threads[i], piecewise ? ", pieces" : "");
-            bits[piecewise][i] = run(l, 400, NULL, &s);
+            bits[piecewise][i] = run(l, 400, NULL, &s, tuned);
             check(bits[piecewise][i] == bits[0][0], "other bits than one thread's");
             release(start);
         }
@@ -575,7 +622,7 @@ static int count_down(void *context) {
 
 /* Stopped at any poll, parameters and running statistics are those of the steps that are counted.
  */
-static void check_stop(const nnc_kernels *k, int which) {
+static void check_stop(const nnc_kernels *k, int which, int tuned) {
     enum { STEPS = 3, BATCH = 300 };
     const int start = mark();
     uint64_t after[STEPS + 1] = {0};
@@ -589,6 +636,7 @@ static void check_stop(const nnc_kernels *k, int which) {
         nnc_samples s = samples_of(l, STEPS * BATCH);
         void *theta = parameters_of(l);
         nnc_optimizer o = momentum_of(l);
+        if (tuned) tune(l, &o);
         double losses[STEPS];
         ptrdiff_t done;
         countdown c = {0, stop_at};
@@ -654,13 +702,15 @@ void test_steps(void) {
         isas = runnable((nnc_dtype)type, kernels);
         group("steps: bits %s", type_names[type]);
         for (int which = 0; which < N_LAYERED; which++) {
-            check_bits((nnc_dtype)type, which, 37);
-            check_bits((nnc_dtype)type, which, 1000);
+            check_bits((nnc_dtype)type, which, 37, 0);
+            check_bits((nnc_dtype)type, which, 1000, 0);
+            check_bits((nnc_dtype)type, which, 37, 1);
         }
         for (int isa = 0; isa < isas; isa++) check_masks(kernels[isa]);
         group("steps: stopping %s", type_names[type]);
         /* the last is too small to be polled in the middle */
-        for (int which = 0; which < N_LAYERED - 1; which++) check_stop(kernels[0], which);
+        for (int which = 0; which < N_LAYERED - 1; which++)
+            check_stop(kernels[0], which, type == NNC_F64);
     }
 }
 
@@ -670,6 +720,7 @@ void test_step_threads(void) {
         const int isas = runnable((nnc_dtype)type, kernels);
         group("threads: steps %s", type_names[type]);
         for (int isa = 0; isa < isas; isa++)
-            for (int which = 0; which < N_LAYERED; which++) check_divided(kernels[isa], which);
+            for (int which = 0; which < N_LAYERED; which++)
+                for (int tuned = 0; tuned < 2; tuned++) check_divided(kernels[isa], which, tuned);
     }
 }
