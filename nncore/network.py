@@ -231,7 +231,8 @@ class Network(Derivatives, _core.Predictor):
         Layer-sequential unit variance (Mishkin and Matas 2016): from the first `Dense` layer to the
         last, W is drawn orthonormal, the biases are zero, and W is divided by the standard
         deviation, over all rows and units, of ``x W`` for the x that the layers before it give.
-        Other layers stay as they are. The optimizer starts afresh.
+        `Dense` layers in a `Residual` are started too; other layers stay as they are. The optimizer
+        starts afresh.
 
         Parameters
         ----------

@@ -1152,5 +1152,5 @@ def test_lsuv_looks_through_the_other_layers():
     network = Network(4, *layers, seed=0, dtype="float64")
     X = np.random.default_rng(0).normal(size=(64, 4))
     X[:, 0] = np.random.default_rng(1).integers(0, 5, 64)
-    assert len(network.lsuv(X)) == 2
+    assert len(network.lsuv(X)) == 3  # the one in the block too
     assert network.predict(X).var() == pytest.approx(1, rel=1e-12)
