@@ -135,7 +135,7 @@ class Torch(System):
 def torch_functions(torch):
     """name -> (f(x), dx from (dy, x, y)), and what it keeps if not y; some PyTorch lacks."""
     F, aten = torch.nn.functional, torch.ops.aten
-    scale, left = reference.SELU_SCALE, reference.SELU_LEFT
+    scale, left = reference.activations.SELU_SCALE, reference.activations.SELU_LEFT
     return {
         "relu": (torch.relu, lambda dy, x, y: aten.threshold_backward(dy, y, 0)),
         "sigmoid": (torch.sigmoid, lambda dy, x, y: aten.sigmoid_backward(dy, y)),

@@ -281,7 +281,7 @@ def moderate(name, dtype):
 
 @lru_cache
 def true_slopes(name, dtype):
-    """f'(x) as reference.py writes it for checks, in the wider type."""
+    """f'(x) as nncore.reference writes it for checks, in the wider type."""
     return ACTIVATIONS[name].df(moderate(name, dtype).astype(wide(dtype)))
 
 
@@ -313,7 +313,7 @@ def test_slope_from_what_is_kept(kernels, fused, name):
 @NAMES
 def test_slope_after_the_function(kernels, name):
     """What backward computes is the derivative of what forward did: the slope at x, from the y
-    that the kernel itself made of it, against the derivative that reference.py writes in x. Near
+    that the kernel itself made of it, against the derivative that the NumPy twin writes in x. Near
     the ends a rounded y no longer knows it to many digits: the error is 2 ulp of the largest slope.
     """
     dtype, x = kernels.dtype, moderate(name, kernels.dtype)

@@ -28,8 +28,8 @@ from nncore import (
     _core,
     files,
     persistence,
-    reference_steps,
 )
+from nncore.reference import steps as reference_steps
 
 ISAS = _core.isas()
 FUSED = [isa for isa in ISAS if isa != "baseline"]

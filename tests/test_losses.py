@@ -221,7 +221,7 @@ def test_value_and_gradient(kernels, widths, name):
 
 @NAMES
 def test_agrees_with_the_reference(kernels, widths, name):
-    """reference.py averages; the kernel leaves the average to its caller."""
+    """nncore.reference averages; the kernel leaves the average to its caller."""
     for n in widths:
         y, t = draw(name, (3, n), kernels.dtype)
         count = t.size if _core.LOSSES[name]["mean"] == "elements" else 3

@@ -1,4 +1,4 @@
-"""Every row of optimizers.def: one step by hand, many against reference.py, and what state does."""
+"""Every row of optimizers.def: one step by hand, many against the twin, and what state does."""
 
 import numpy as np
 import pytest

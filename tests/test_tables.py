@@ -1,4 +1,4 @@
-"""The rows of csrc/tables, their twins in reference.py, and what is said of them in docstrings."""
+"""The rows of csrc/tables, their twins in NumPy, and what is said of them in docstrings."""
 
 import re
 
@@ -32,8 +32,8 @@ def test_parameters_of_activations(name):
 
 def test_softmax_is_of_a_row_and_no_row_of_the_table():
     assert not {"softmax", "log_softmax"} & _core.ACTIVATIONS.keys()
-    assert reference.SOFTMAX.f is reference.softmax
-    assert reference.LOG_SOFTMAX.f is reference.log_softmax
+    assert reference.SOFTMAX.f is reference.activations.softmax
+    assert reference.LOG_SOFTMAX.f is reference.activations.log_softmax
 
 
 def test_losses():

@@ -34,7 +34,6 @@ C_SYSTEM = {
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
-    ["reference_derivatives", "reference_steps"],
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
     ["names", "info", "threads"],
     ["activation", "initializer"],
