@@ -437,7 +437,7 @@ typedef struct {
     const double *hyper;
     void *state[NNC_MAX_VECTORS]; /* NNC_ALIGN aligned, n_params each; NULL beyond the rule's */
     int64_t updates;              /* done so far; counted up with each step */
-    const double *rates;          /* of each step of the run, in place of hyper[0]; or NULL */
+    const double *rates;          /* of each update of the run, in place of hyper[0]; or NULL */
     double decay;                 /* W *= 1 - rate decay before each update, decoupled from it; of
                                      dense steps */
     double clip_norm, clip_value; /* of the gradient with the penalties', 0: none. The norm is of

@@ -529,6 +529,7 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
     const nnc_kernels *k = plan->kernels;
     const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
     const double per_row = averaged_per_row(plan);
+    const int64_t before = optimizer->updates;
     const placing place = {w->steps, 1};
     const int penalised = is_penalised(plan);
     nnc_update in_place = *update;
@@ -565,7 +566,7 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
             losses[step] = 0, ++*steps_done;
             continue;
         }
-        prepare_update(r, optimizer, step, coef);
+        prepare_update(r, optimizer, before, coef);
         losses[step] = k->row(&row) / count;
         if (penalised) losses[step] += penalty(r, place, w->theta);
         if (!isfinite(losses[step])) return NNC_NOT_FINITE;
@@ -735,6 +736,7 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
         return NNC_BAD_PLAN;
     if (is_tuned(plan, optimizer)) r.each = r.f.each;
     r.lowest = lowest_trained(&r);
+    const int64_t before = optimizer->updates;
     r.training = 1;
     if (r.f.wide.n > 0)
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
@@ -744,7 +746,7 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
             losses[(*steps_done)++] = 0;
             continue;
         }
-        prepare_update(&r, optimizer, *steps_done, coef);
+        prepare_update(&r, optimizer, before, coef);
         r.draw = optimizer->drawn;
         const nnc_status status = loss_and_gradient(&r, samples, i, rows, losses + *steps_done,
                                                     gradient, &update, optimizer->clip_norm);

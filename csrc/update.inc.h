@@ -105,11 +105,12 @@ static int lowest_trained(const run *r) {
     return s;
 }
 
-/* The coefficients of the next update: of all, and of each step where they differ. */
-static void prepare_update(run *r, const nnc_optimizer *o, ptrdiff_t step, double *coef) {
+/* The coefficients of the next update: of all, and of each step where they differ. before: updates
+ * that were done when the run began. */
+static void prepare_update(run *r, const nnc_optimizer *o, int64_t before, double *coef) {
     double hyper[NNC_MAX_COEF];
     for (int i = 0; i < nnc_opts[o->opt].n_hyper; i++) hyper[i] = o->hyper[i];
-    if (o->rates) hyper[0] = o->rates[step];
+    if (o->rates) hyper[0] = o->rates[o->updates - before];
     const double rate = hyper[0], limit = o->clip_value > 0 ? o->clip_value : INFINITY;
     if (r->each == NULL) {
         nnc_opt_coefficients(o->opt, hyper, o->updates + 1, coef);

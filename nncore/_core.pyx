@@ -511,6 +511,11 @@ cdef class Engine:
             self.average = aligned_zeros(self.plan.n_params, self.dtype)
             self.opt.averaged = 0
 
+    def forget_average(self):
+        """Keeps no average until there is one again."""
+        self.average, self.opt.average = None, NULL
+        self.opt.averaged = 0
+
     @property
     def averaged(self):
         """How many parameter vectors are in the average."""
@@ -647,7 +652,7 @@ cdef class Engine:
     def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
         """Trains on batches of the rows of X, in the order of the indices `order` (or None).
 
-        rates: float64, the learning rate of each step, in place of the rule's. Returns the loss of
+        rates: float64, the learning rate of each update, in place of the rule's. Returns the loss of
         each step before its update. A loss that is not finite ends the run before its update and
         is the last one returned. Ctrl-C ends it after a whole step. A batch whose weights are all 0
         is a step that changes nothing, with loss 0.

@@ -165,6 +165,17 @@ class Activation:
         self.range, self._kinks = (f(**parameters) if callable(f) else f for f in facts)
         self.keeps = names.ACTIVATIONS[name]["keeps"]
 
+    def __setattr__(self, name, value):
+        if "keeps" in self.__dict__:  # the last that __init__ sets
+            raise AttributeError(f"an Activation is fixed once made: {name} cannot be set")
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["_parameters"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+
     @property
     def parameters(self):
         return dict(self._parameters)

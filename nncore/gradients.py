@@ -121,6 +121,7 @@ class Derivatives:
         """
         X, y, _ = self._samples(X, y)
         out = self._result(out, (len(X), self.n_params))
+        X, y = (a.copy() if np.may_share_memory(a, out) else a for a in (X, y))
         losses = np.empty(len(X))
         self._engine.sample_gradients(
             X, y, losses, out, as_count(n_threads), self._parameters(theta)
@@ -157,6 +158,7 @@ class Derivatives:
         X = as_inputs(X, self)
         n = self.n_in if by == "inputs" else self.n_params
         out = self._result(out, (len(X), self.n_out, n))
+        X = X.copy() if np.may_share_memory(X, out) else X
         if len(X):
             self._engine.jacobian(
                 X, by == "parameters", out, as_count(n_threads), self._parameters(theta)

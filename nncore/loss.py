@@ -566,7 +566,9 @@ def _check_gradient(own, y, t):
         below[:, j] -= h
         rise = (values(above, t) - values(below, t)).reshape(len(y), -1).sum(axis=1)
         difference = rise / (above[:, j] - below[:, j])
-        wrong = np.abs(difference - gradient[:, j]) > 1e-5 * (1 + np.abs(difference))
+        # Rounding of the values, and h^2 of the difference; relative to the loss's own size.
+        size = np.abs(difference).max() + np.abs(first).max()
+        wrong = np.abs(difference - gradient[:, j]) > 1e-5 * (np.abs(difference) + min(1, size))
         if wrong.any():
             i = int(wrong.argmax())
             raise ValueError(

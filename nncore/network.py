@@ -217,6 +217,7 @@ class Network(Derivatives, _core.Predictor):
 
     def _start_rule(self, optimizer):
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+        self._averages = _kind_of_average(optimizer)
         self._epochs = 0  # done by `fit` since then
         self._course = None  # a schedule that was followed, and its state
 
@@ -444,7 +445,10 @@ class Network(Derivatives, _core.Predictor):
         history.seconds += time.perf_counter() - start
         sums = sums_of_batches(w, order, batch_size, rows)
         done = sums[: len(losses)]
-        history.n_steps += len(losses) if w is None else int(np.count_nonzero(done))
+        n_steps = len(losses) if w is None else int(np.count_nonzero(done))
+        history.n_steps += n_steps
+        if rates is not None and n_steps:
+            self._last_rate = float(rates[n_steps - 1])
         if not np.isfinite(losses[-1]):
             batch = len(losses)
             where = f" at epoch {epoch}, batch {batch}" if epoch else ""
@@ -478,6 +482,9 @@ class Network(Derivatives, _core.Predictor):
             self._engine.hyper = optimizer.hyper
         else:
             self._start_rule(optimizer)
+        if self._averages != _kind_of_average(optimizer):  # another average, or none
+            self._averages = _kind_of_average(optimizer)
+            self._engine.forget_average()
         self._engine.set_options(
             optimizer.weight_decay, optimizer.clip_norm or 0, optimizer.clip_value or 0,
             optimizer.ema or 0,
@@ -499,7 +506,7 @@ class Network(Derivatives, _core.Predictor):
         """The state of the present schedule, which begins with its first use."""
         schedule = self._optimizer.schedule
         if self._course is None or self._course[0] != schedule:
-            self._course = (schedule, schedule.start())
+            self._course = (copy.deepcopy(schedule), schedule.start())
         return self._course[1]
 
     def _rates(self, steps):
@@ -564,8 +571,9 @@ class Network(Derivatives, _core.Predictor):
                 "no average of the parameters is kept: give the optimizer ema=0.999, or swa=10 for "
                 "the mean from epoch 10 on, and train"
             )
+        average = self._engine.average.copy()  # a pending change of the rule drops it
         network = self.copy()
-        network.theta = self._engine.average
+        network.theta = average
         return network
 
     def _settle_optimizer(self):
@@ -696,10 +704,14 @@ _CLASSIFIERS = ("cross_entropy", "binary_cross_entropy", "focal", "hinge", "squa
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {
     *_FIXED, "_rng", "_training", "_backend", "_optimizer", "_epochs", "_course",
-    "_last_rate",
+    "_last_rate", "_averages",
 }  # fmt: skip  # all that `_build` and training set
 
 _PLAIN = Tuning()
+
+
+def _kind_of_average(optimizer):
+    return "ema" if optimizer.ema else "swa" if optimizer.swa else None
 
 
 # What is left to do with parameters that are lost.

@@ -215,4 +215,4 @@ def _resume(network, state):
         raise ValueError("a state of a schedule, but no schedule")
     if state:
         schedule.check_state(state)
-        network._course = (schedule, state)
+        network._course = (copy.deepcopy(schedule), state)

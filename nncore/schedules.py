@@ -52,6 +52,11 @@ class Schedule(Described):
 
     def config(self):
         """Return the arguments that make this schedule again, as JSON values."""
+        if type(self) is not SCHEDULES.get(type(self).__name__):
+            raise ValueError(
+                f"{self!r} is not one of nncore.schedules, so a file cannot hold it; set optimizer.lr "
+                "to one of them or to a number before saving"
+            )
         return {"type": type(self).__name__} | self._shown(type(self))
 
     # ---- what a network does with it ----
@@ -544,8 +549,9 @@ class OnPlateau(Schedule):
 class WarmUp(Schedule):
     """In a line up to the first rate of another schedule, then that one.
 
-    Its time begins when the warm-up ends, as with torch's SequentialLR after LinearLR; where it is
-    counted in epochs, they are counted from the start.
+    Its time begins when the warm-up ends, as with torch's SequentialLR after LinearLR. A schedule
+    with ``per="epoch"`` counts its epochs from the start, so the line then leads to the rate of the
+    present epoch; ``warm(t)`` called by hand knows of no epochs and takes them for updates.
 
     Parameters
     ----------

@@ -118,6 +118,10 @@ class ReferenceEngine(Derivatives):
         if self.average is None:
             self.average, self.averaged = np.zeros_like(self.theta), 0
 
+    def forget_average(self):
+        """Keep no average until there is one again."""
+        self.average, self.averaged = None, 0
+
     def set_tuning(self, tuning):
         """Train each step in its own way, or all alike if it is None.
 
@@ -200,7 +204,7 @@ class ReferenceEngine(Derivatives):
         Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it
         is None; the last may be shorter. If a loss is not finite, training stops before the update
         and this loss is the last one returned. A batch whose weights are all 0 is left out, with
-        loss 0. `rates` are the learning rates of the steps, in place of the first hyper-parameter.
+        loss 0. `rates` are the learning rates of the updates, in place of the first hyper-parameter.
         """
         n_rows = len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
@@ -211,6 +215,7 @@ class ReferenceEngine(Derivatives):
             self._mode.training = False
 
     def _train(self, X, y, order, batch_size, n_rows, losses, weights, rates):
+        before = self.n_updates + 1
         for i in range(len(losses)):
             self._mode.number = self._trained
             rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
@@ -228,7 +233,7 @@ class ReferenceEngine(Derivatives):
                 return losses[: i + 1]
             work.backward(x)
             self.n_updates += 1
-            self._step(self.hyper[0] if rates is None else float(rates[i]))
+            self._step(self.hyper[0] if rates is None else float(rates[self.n_updates - before]))
             if self.ema > 0:
                 keep = self.ema if self.averaged else 0.0
                 self.average += (1 - keep) * (self.theta - self.average)
@@ -365,6 +370,8 @@ class _Pass:
 
     def loss(self, x, t, rows, w=None):
         """Return the share of x in the mean loss over `rows` rows, ready for `backward`."""
+        if w is not None:  # so that they are numbers of any dtype
+            w, rows = w / rows, 1.0
         return self._loss(self.forward(x), t, rows, self._delta, w, *self._hyper)
 
     def backward(self, x):
