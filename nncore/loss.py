@@ -475,7 +475,7 @@ def register_loss(name, value, gradient, *, points=None):
     ----------
     name : str
         Its name from now on, for `Network` and `Loss`. One that was registered before is replaced,
-        for networks made from then on.
+        for networks made from then on: also for copies and files, which know a loss by its name.
     value : callable
         ``value(y, t)`` of outputs and targets, both (n_rows, n): the loss of each element, (n_rows,
         n), whose mean is over all elements; or of each row, (n_rows,), whose mean is over the rows.

@@ -54,8 +54,8 @@ class Schedule(Described):
         """Return the arguments that make this schedule again, as JSON values."""
         if type(self) is not SCHEDULES.get(type(self).__name__):
             raise ValueError(
-                f"{self!r} is not one of nncore.schedules, so a file cannot hold it; set optimizer.lr "
-                "to one of them or to a number before saving"
+                f"{self!r} is not one of nncore.schedules, so a file cannot hold it; set "
+                "optimizer.lr to one of them or to a number before saving"
             )
         return {"type": type(self).__name__} | self._shown(type(self))
 

@@ -204,7 +204,7 @@ class ReferenceEngine(Derivatives):
         Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it
         is None; the last may be shorter. If a loss is not finite, training stops before the update
         and this loss is the last one returned. A batch whose weights are all 0 is left out, with
-        loss 0. `rates` are the learning rates of the updates, in place of the first hyper-parameter.
+        loss 0. `rates`: the learning rates of the updates, in place of the first hyper-parameter.
         """
         n_rows = len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
