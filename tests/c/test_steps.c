@@ -530,14 +530,14 @@ static void check_bits(nnc_dtype type, int which, ptrdiff_t batch, int tuned) {
 
 /* lanes: work is divided, and cut in pieces, by operations per lane. */
 static void check_divided(const nnc_kernels *from, int which, int tuned) {
-    static const int threads[] = {1, 2, 3, 8};
+    static const int threads[] = {1, 2, 8};
     nnc_kernels k = *from;
     k.lanes = 1;
     uint64_t bits[2][sizeof threads / sizeof *threads];
     for (int piecewise = 0; piecewise < 2; piecewise++)
         for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
             const int start = mark();
-            layered *l = make(&k, which, 300);
+            layered *l = make(&k, which, 96);
             l->plan.threads = threads[i];
             if (piecewise) l->plan.longest = 30000;
             const nnc_samples s = samples_of(l, ROWS);
