@@ -42,27 +42,32 @@ static inline wide v_silu_curve(wide x) {
 #define VM_SELU_SCALE ((wide)1.0507009873554804934193349852946L)
 #define VM_SELU_LEFT ((wide)1.7580993408473768599402175208123L)
 static inline wide v_selu(wide x) { return x > 0 ? VM_SELU_SCALE * x : VM_SELU_LEFT * W(expm1)(x); }
-/* exp(-x^2 / 2) and exp(-x^2), with what the rounded square lost. */
+/* exp(-x^2 / 2), with what the rounded square lost; its square is used as two factors, as above. */
 static inline wide exp_half_square(wide x) {
     const wide h = x * x;
     return isinf(h) ? 0 : W(exp)(-h / 2) * (1 - W(fma)(x, x, -h) / 2);
 }
 static inline wide v_gaussian(wide x) {
-    const wide h = x * x;
-    return isinf(h) ? 0 : W(exp)(-h) * (1 - W(fma)(x, x, -h));
+    const wide half = exp_half_square(x);
+    return half * half;
 }
-static inline wide v_gaussian_slope(wide x) { return isinf(x) ? 0 : -2 * x * v_gaussian(x); }
+static inline wide v_gaussian_slope(wide x) {
+    const wide half = exp_half_square(x);
+    return isinf(x) ? 0 : -2 * x * half * half;
+}
 static inline wide v_gaussian_curve(wide x) {
-    return isinf(x * x) ? 0 : 4 * W(fma)(x, x, -0.5) * v_gaussian(x);
+    const wide half = exp_half_square(x);
+    return isinf(x * x) ? 0 : 4 * W(fma)(x, x, -0.5) * half * half;
 }
 static const wide density_at_0 = (wide)0.398942280401432677939946059934381868L;
-/* The normal distribution, from erfc of a rounded argument and the slope there. */
+/* The normal distribution: erfc(u) and its slope, where u is -x / sqrt(2) rounded and `rest` what
+ * that lost, the square root in two parts. */
 static inline wide normal(wide x) {
-    const wide c = (wide)0.707106781186547524400844362104849039L, u = -x * c;
-    const wide rest = LDBL_MANT_DIG == 64 ? -x * (wide)1.895e-20L : 0; /* of 1 / sqrt 2 */
+    const wide high = (wide)0x1.6a09e667f3bcdp-1, low = (wide)-0x1.bdd3413b26456p-55;
+    const wide u = -x * high, rest = W(fma)(-x, high, -u) - x * low;
     if (isinf(u)) return x > 0;
     const wide slope = -2 * density_at_0 * (wide)1.41421356237309504880168872420969808L;
-    return (W(erfc)(u) + (W(fma)(-x, c, -u) + rest) * slope * exp_half_square(x)) / 2;
+    return (W(erfc)(u) + rest * slope * exp_half_square(x)) / 2;
 }
 static inline wide v_gelu(wide x) { return isinf(x) ? (x > 0 ? x : 0) : x * normal(x); }
 static inline wide v_gelu_slope(wide x) {
@@ -71,46 +76,65 @@ static inline wide v_gelu_slope(wide x) {
 static inline wide v_gelu_curve(wide x) {
     return isinf(x * x) ? 0 : W(fma)(-x, x, 2) * density_at_0 * exp_half_square(x);
 }
-/* s(v), v = g x + h x^3. */
-static const wide gelu_g = (wide)1.59576912160573071175978423973752747L,
-                  gelu_h = (wide)0.0713548162726002487763887522798635408L;
+/* s(v + rest) of v = g x + h x^3, g and h in two parts, and `rest` what v lost: a relative error of
+ * v would be one of exp(v) v times as large. */
+static const wide gelu_g = (wide)0x1.9884533d43651p+0, gelu_g_low = (wide)-0x1.cbc0d30ebfd15p-54,
+                  gelu_h = (wide)0x1.2444f2a4d8b4bp-4, gelu_h_low = (wide)-0x1.6c843a29d1c70p-61;
+static inline wide gelu_v(wide x, wide *rest) {
+    const wide q = x * x, p = gelu_h * q, s = gelu_g + p, v = x * s;
+    const wide of_p = W(fma)(gelu_h, q, -p) + gelu_h * W(fma)(x, x, -q) + gelu_h_low * q;
+    const wide larger = gelu_g > p ? gelu_g : p, smaller = gelu_g > p ? p : gelu_g;
+    *rest = W(fma)(x, s, -v) + x * (smaller - (s - larger) + of_p + gelu_g_low);
+    return v;
+}
+static inline wide gelu_sigmoid(wide v, wide rest) {
+    return v_sigmoid(v) * (1 + rest * v_sigmoid(-v));
+}
 static inline wide v_gelu_tanh(wide x) {
     if (W(fabs)(x) > 1e3) return x > 0 ? x : 0;
-    return x * v_sigmoid(x * (gelu_g + gelu_h * x * x));
+    wide rest;
+    const wide v = gelu_v(x, &rest), m = W(exp)(-W(fabs)(v) / 2);
+    /* in two factors, as silu */
+    return x * (v < 0 ? m : 1) / (1 + m * m) * (v < 0 ? m : 1) * (1 + rest * v_sigmoid(-v));
 }
 static inline wide v_gelu_tanh_slope(wide x) {
     if (W(fabs)(x) > 1e3) return x > 0;
-    const wide v = x * (gelu_g + gelu_h * x * x), rise = gelu_g + 3 * gelu_h * x * x;
-    return v_sigmoid(v) * (1 + x * rise * v_sigmoid(-v));
+    wide rest;
+    const wide v = gelu_v(x, &rest), rise = gelu_g + 3 * gelu_h * x * x;
+    return gelu_sigmoid(v, rest) * (1 + x * rise * gelu_sigmoid(-v, -rest));
 }
 static inline wide v_gelu_tanh_curve(wide x) {
     if (W(fabs)(x) > 1e3) return 0;
-    const wide v = x * (gelu_g + gelu_h * x * x), rise = gelu_g + 3 * gelu_h * x * x;
-    return v_sigmoid(v) * v_sigmoid(-v) *
+    wide rest;
+    const wide v = gelu_v(x, &rest), rise = gelu_g + 3 * gelu_h * x * x;
+    return gelu_sigmoid(v, rest) * gelu_sigmoid(-v, -rest) *
            (2 * rise + 6 * gelu_h * x * x - x * rise * rise * W(tanh)(v / 2));
 }
 /* In n = e (e + 2) with e = exp(x): tanh(log(1 + e)) = n / (n + 2); on the right in 1 / e. */
 static inline wide v_mish(wide x) {
-    const wide q = W(exp)(-W(fabs)(x));
+    const wide half = W(exp)(-W(fabs)(x) / 2), q = half * half;
     if (isinf(x)) return x > 0 ? x : 0;
-    return x < 0 ? x * q * (q + 2) / (q * (q + 2) + 2) : x * (1 + 2 * q) / (1 + 2 * q + 2 * q * q);
+    return x < 0 ? x * half * (q + 2) / (q * (q + 2) + 2) * half
+                 : x * (1 + 2 * q) / (1 + 2 * q + 2 * q * q);
 }
 static inline wide v_mish_slope(wide x) {
-    const wide q = W(exp)(-W(fabs)(x));
+    const wide half = W(exp)(-W(fabs)(x) / 2), q = half * half;
     if (isinf(x)) return x > 0;
     const wide d = x < 0 ? 2 + 2 * q + q * q : 1 + 2 * q + 2 * q * q;
-    const wide t = x < 0 ? q * (2 + q) / d : (1 + 2 * q) / d;
-    return t + x * 4 * (1 + q) * (x < 0 ? q : q * q) / (d * d);
+    if (x < 0) return half * ((2 + q) / d + x * 4 * (1 + q) / (d * d)) * half;
+    return (1 + 2 * q) / d + x * 4 * (1 + q) * q * q / (d * d);
 }
 static inline wide v_mish_curve(wide x) {
-    const wide q = W(exp)(-W(fabs)(x));
+    const wide half = W(exp)(-W(fabs)(x) / 2), q = half * half;
     if (isinf(x)) return 0;
     const wide d = x < 0 ? 2 + 2 * q + q * q : 1 + 2 * q + 2 * q * q;
-    const wide rise = 4 * (1 + q) * (x < 0 ? q : q * q) / (d * d); /* of the tanh */
-    const wide curve =
-        x < 0 ? 4 * q * (1 + 2 * q) / (d * d) - 16 * q * q * (1 + q) * (1 + q) / (d * d * d)
-              : 4 * q * q * ((2 + q) * d - 4 * (1 + q) * (1 + q)) / (d * d * d);
-    return 2 * rise + x * curve;
+    const wide rise = 4 * (1 + q) / (d * d); /* of the tanh, over q or q q */
+    if (x < 0)
+        return half *
+               (2 * rise +
+                x * (4 * (1 + 2 * q) / (d * d) - 16 * q * (1 + q) * (1 + q) / (d * d * d))) *
+               half;
+    return 2 * rise * q * q + x * 4 * q * q * ((2 + q) * d - 4 * (1 + q) * (1 + q)) / (d * d * d);
 }
 /* x - tanh(x); near 0 by x^3 / G, G the continued fraction of tanh. */
 static inline wide v_tanhshrink(wide x) {
