@@ -56,7 +56,7 @@ tsan:
 
 neon:
 	$(MAKE) test-c VARIANT=neon CC=aarch64-linux-gnu-gcc LDFLAGS=-static RUN=qemu-aarch64 \
-	    SANITIZE=-DFORKS=0 # qemu's own locks do not outlive a fork of several threads
+	    SANITIZE=-DEMULATED=1
 
 symbols: $(OBJECTS)
 	$(PYTHON) tools/symbols.py $(BUILD)/csrc

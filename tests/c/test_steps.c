@@ -530,7 +530,7 @@ static void check_bits(nnc_dtype type, int which, ptrdiff_t batch, int tuned) {
 
 /* lanes: work is divided, and cut in pieces, by operations per lane. */
 static void check_divided(const nnc_kernels *from, int which, int tuned) {
-    static const int threads[] = {1, 2, 8};
+    static const int threads[] = {1, 2, EMULATED ? 3 : 8};
     nnc_kernels k = *from;
     k.lanes = 1;
     uint64_t bits[2][sizeof threads / sizeof *threads];

@@ -19,8 +19,7 @@
 
 /* Forks are tested without sanitizers. ThreadSanitizer ends a child that starts threads; in one of
  * AddressSanitizer the allocator's locks stay as other threads had them, so new threads hang. */
-#if defined(FORKS) /* the Makefile's word */
-#elif defined(__SANITIZE_THREAD__) || UNDER_ASAN
+#if defined(__SANITIZE_THREAD__) || UNDER_ASAN || EMULATED
 #define FORKS 0
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)

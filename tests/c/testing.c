@@ -243,6 +243,7 @@ int runnable(nnc_dtype type, const nnc_kernels *list[MAX_ISAS]) {
     int n = 0;
     for (int i = 0; i < nnc_isa_count() && n < MAX_ISAS; i++)
         if (nnc_isa_runnable(i)) list[n++] = nnc_kernels_for(nnc_isa_name(i), type);
+    if (EMULATED && n > 1) n--; /* the last is the baseline */
     return n;
 }
 
