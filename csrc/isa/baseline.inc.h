@@ -4,6 +4,10 @@
 #include "../nnc.h"
 
 #include "portable.h"
+
+#if defined(__x86_64__) && !defined(__clang__)
+#pragma GCC optimize("O2") /* the tables that most machines take are compiled for speed */
+#endif
 #define ISA_NAME "baseline"
 #define NNC_HAS_FMA 0
 #define TILE_ROWS 6 /* 12 accumulators, 2 of B and 1 of A of 16 registers */

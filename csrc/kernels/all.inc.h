@@ -5,6 +5,14 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "../vmath.h"
 
+/* What is in a training step is compiled for speed, and the rest, half of the code, for size. */
+#ifndef HOT_CODE
+#define HOT_CODE
+#define OTHER_CODE
+#endif
+
+HOT_CODE
+
 #include "curves.inc.h"
 
 #include "elementwise.inc.h"
@@ -15,6 +23,7 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "loss.inc.h"
 
+OTHER_CODE
 #include "derive.inc.h"
 
 #include "optim.inc.h"
@@ -27,6 +36,7 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "along.inc.h"
 
+HOT_CODE
 #include "gemm.inc.h"
 
 #include "row.inc.h"

@@ -108,47 +108,78 @@ ALWAYS_INLINE real scale_of_row(const nnc_loss_args *g, ptrdiff_t i) {
     const real a = (real)g->a, b = (real)g->b; \
     (void)a, (void)b;
 
-/* A single column is a sum in one register: the other partial sums stay +0. */
+/* Values and gradient of n elements, a multiple of LANES. */
+typedef void element_loss(ptrdiff_t n, const real *ys, const real *ts, real scale, real a, real b,
+                          real *values, real *dys);
+
+enum { CHUNK = 64 }; /* elements whose values wait to be added, whole vectors of them */
+
+/* At most CHUNK elements. The end is copied to vectors of its own, so it takes the same
+ * instructions. */
+ALWAYS_INLINE void loss_of_chunk(const nnc_loss_args *g, element_loss *elements, ptrdiff_t n,
+                                 const real *ys, const real *ts, real *values, real *dys) {
+    const real scale = (real)g->scale, a = (real)g->a, b = (real)g->b;
+    const ptrdiff_t whole = n & -LANES;
+    const int rest = (int)(n - whole);
+    if (whole) elements(whole, ys, ts, scale, a, b, values, dys);
+    if (rest) {
+        real y[LANES], t[LANES], dy[LANES];
+        VSTORE(y, VLOAD_N(ys + whole, rest));
+        VSTORE(t, VLOAD_N(ts + whole, rest));
+        elements(LANES, y, t, scale, a, b, values + whole, dy);
+        VSTORE_N(dys + whole, VLOAD(dy), rest);
+    }
+}
+
+/* A single column lies in as many lines as there are rows: it is gathered, and is one sum, since
+ * the other partial sums stay +0. */
+static double loss_of_column(const nnc_loss_args *g, element_loss *elements) {
+    const real *ys = g->y, *ts = g->t;
+    real y[CHUNK], t[CHUNK], values[CHUNK], dy[CHUNK], *dys = g->dy;
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < g->rows; i += CHUNK) {
+        const ptrdiff_t size = min_size(CHUNK, g->rows - i);
+        for (ptrdiff_t l = 0; l < size; l++)
+            y[l] = ys[(i + l) * g->ldy], t[l] = ts[(i + l) * g->ldt];
+        loss_of_chunk(g, elements, size, y, t, values, dy);
+        for (ptrdiff_t l = 0; l < size; l++) sum += (double)values[l];
+        for (ptrdiff_t l = 0; l < size; l++) dys[(i + l) * g->lddy] = dy[l];
+    }
+    return sum;
+}
+
+static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
+    real values[CHUNK];
+    double part[8] = {0};
+    if (g->n == 1 && g->rows > 1) return loss_of_column(g, elements);
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt;
+        real *dys = (real *)g->dy + i * g->lddy;
+        for (ptrdiff_t j = 0; j < g->n; j += CHUNK) {
+            const ptrdiff_t size = min_size(CHUNK, g->n - j);
+            ptrdiff_t l = 0;
+            loss_of_chunk(g, elements, size, ys + j, ts + j, values, dys + j);
+            for (; l + 8 <= size; l += 8)
+                for (int lane = 0; lane < 8; lane++) part[lane] += (double)values[l + lane];
+            for (int lane = 0; l + lane < size; lane++) part[lane] += (double)values[l + lane];
+        }
+    }
+    return fold_double(part);
+}
+
 #define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    static double loss_column_##name(const nnc_loss_args *g) { \
-        const real scale = (real)g->scale, *ys = g->y, *ts = g->t; \
-        PARAMETERS_OF(g) \
-        real *dys = g->dy; \
-        double sum = 0; \
-        for (ptrdiff_t i = 0; i < g->rows; i++) { \
-            const real y = ys[i * g->ldy], t = ts[i * g->ldt]; \
-            sum += (double)(value); \
-            dys[i * g->lddy] = (slope) * scale; \
+    static void elements_##name(ptrdiff_t n, const real *ys, const real *ts, real scale, real a, \
+                                real b, real *values, real *dys) { \
+        (void)a, (void)b; \
+        IVDEP \
+        for (ptrdiff_t j = 0; j < (n & -LANES); j++) { \
+            const real y = ys[j], t = ts[j]; \
+            values[j] = value; \
+            dys[j] = (slope) * scale; \
         } \
-        return sum; \
     } \
     static double loss_##name(const nnc_loss_args *g) { \
-        const real scale = (real)g->scale; \
-        PARAMETERS_OF(g) \
-        double part[8] = {0}; \
-        if (g->weights) return weighted_rows(loss_##name, g); \
-        if (g->n == 1) return loss_column_##name(g); \
-        for (ptrdiff_t i = 0; i < g->rows; i++) { \
-            const real *ys = (const real *)g->y + i * g->ldy, \
-                       *ts = (const real *)g->t + i * g->ldt; \
-            ptrdiff_t j = 0; \
-            for (; j + 8 <= g->n; j += 8) \
-                for (int l = 0; l < 8; l++) { \
-                    const real y = ys[j + l], t = ts[j + l]; \
-                    part[l] += (double)(value); \
-                } \
-            for (int l = 0; j + l < g->n; l++) { \
-                const real y = ys[j + l], t = ts[j + l]; \
-                part[l] += (double)(value); \
-            } \
-            real *dys = (real *)g->dy + i * g->lddy; \
-            IVDEP \
-            for (j = 0; j < g->n; j++) { \
-                const real y = ys[j], t = ts[j]; \
-                dys[j] = (slope) * scale; \
-            } \
-        } \
-        return fold_double(part); \
+        return g->weights ? weighted_rows(loss_##name, g) : loss_of_elements(g, elements_##name); \
     } \
     static void curve_##name(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) { \
         PARAMETERS_OF(g) \
