@@ -141,7 +141,8 @@ def _in_float64(network):
 def _check_parameters(network, wide, X, y, n_checks, rng, report):
     _, gradient = network.loss_and_gradient(X, y)
     scale = _largest(gradient)
-    theta = wide.theta.copy()
+    samples = wide._samples(X, y)[:2]
+    theta = wide._parameters(wide.theta)  # a copy, which the engine takes as it is
     tensors = [
         (f"layers[{i}].{name}", values.shape, _offset(network, values), values.size)
         for i, layer in enumerate(network.layers)
@@ -151,7 +152,7 @@ def _check_parameters(network, wide, X, y, n_checks, rng, report):
     def loss(i, step):
         there = theta[i]
         theta[i] = there + step
-        value = wide._engine.loss(*wide._samples(X, y)[:2], 0, wide._parameters(theta))
+        value = wide._engine.loss(*samples, 0, theta)
         theta[i] = there
         return value
 
@@ -165,12 +166,13 @@ def _check_parameters(network, wide, X, y, n_checks, rng, report):
 def _check_inputs(network, wide, X, y, n_checks, rng, report):
     gradient = network.input_gradient(X, y)
     scale = _largest(gradient)
-    flat, values = X.reshape(-1), gradient.reshape(-1)
+    rows, targets, _ = wide._samples(X.copy(), y)
+    flat, values = rows.reshape(-1), gradient.reshape(-1)
 
     def loss(i, step):
         there = flat[i]
         flat[i] = there + step
-        value = wide._engine.loss(*wide._samples(X, y)[:2])
+        value = wide._engine.loss(rows, targets)
         flat[i] = there
         return value
 
