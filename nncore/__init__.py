@@ -53,6 +53,22 @@ if TYPE_CHECKING:
         PReLU,
         Residual,
     )  # fmt: skip
+    from .stopping import Stop
+    from .trainers import (
+        BFGS,
+        LBFGS,
+        BayesianRegularization,
+        ConjugateGradient,
+        GradientDescent,
+        LevenbergMarquardt,
+        OneStepSecant,
+        Quickprop,
+        Rprop,
+        ScaledConjugateGradient,
+        SteepestDescent,
+        minimize,
+    )
+    from .trainers import line_search as line_searches
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -62,8 +78,14 @@ def __getattr__(name):
     # What only some programs need is imported when it is first named: importing stays cheap.
     import importlib
 
-    if name in ("files", "reference", "schedules"):
+    if name in ("files", "reference", "schedules", "trainers"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "line_searches":
+        return importlib.import_module(f"{__name__}.trainers.line_search")
+    if name in _TRAINERS:
+        return getattr(importlib.import_module(f"{__name__}.trainers"), name)
+    if name == "Stop":
+        return importlib.import_module(f"{__name__}.stopping").Stop
     if name in layers.__all__:
         return getattr(layers, name)
     if name in ("GradientReport", "check_gradients"):
@@ -71,41 +93,61 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+_TRAINERS = (
+    "BFGS", "BayesianRegularization", "ConjugateGradient", "GradientDescent", "LBFGS",
+    "LevenbergMarquardt", "OneStepSecant", "Quickprop", "Rprop", "ScaledConjugateGradient",
+    "SteepestDescent", "minimize",
+)  # fmt: skip
+
 __all__ = [
-    "SGD",
     "Activation",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "BFGS",
     "BatchNorm",
+    "BayesianRegularization",
+    "ConjugateGradient",
     "Dense",
     "Dropout",
     "Embedding",
     "GaussianNoise",
+    "GradientDescent",
     "GradientReport",
     "History",
     "Initializer",
+    "LBFGS",
     "Layer",
     "LayerNorm",
+    "LevenbergMarquardt",
     "Lion",
     "Loss",
     "NAdam",
     "Network",
+    "OneStepSecant",
     "Optimizer",
     "PReLU",
+    "Quickprop",
     "RAdam",
     "RMSprop",
     "Residual",
+    "Rprop",
+    "SGD",
+    "ScaledConjugateGradient",
+    "SteepestDescent",
+    "Stop",
     "activations",
     "check_gradients",
     "datasets",
     "get_config",
     "get_num_threads",
     "initializers",
+    "line_searches",
     "load",
     "losses",
+    "minimize",
     "register_loss",
     "set_num_threads",
     "show_config",

@@ -55,6 +55,40 @@ class Derivatives:
         )
         return loss, gradient
 
+    def theta_to_loss(self, X, y, *, sample_weight=None, n_threads=None):
+        """Return the mean loss as a function of the parameters, for any optimizer outside.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+        y : array_like
+            As in `fit`; both are checked now, and not again.
+        sample_weight, n_threads : optional
+            As in `loss_and_gradient`.
+
+        Returns
+        -------
+        callable
+            ``f(theta) -> (loss, gradient)``, with a fresh float64 gradient, which is 0 for
+            parameters that are not trainable. The network's own ``theta`` stays as it is.
+            ``f.evaluations`` counts the calls.
+
+        Examples
+        --------
+        With SciPy: ``minimize(f, net.theta, jac=True, method="L-BFGS-B")``.
+
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), loss="half_mse")
+        >>> f = net.theta_to_loss([[2.0]], [[3.0]])
+        >>> f([0.0, 1.0])
+        (2.0, array([-4., -2.]))
+        """
+        from .trainers.problem import NetworkLoss, OfTheta
+
+        X, y, w = self._samples(X, y, sample_weight)
+        self._tune_if_idle()
+        return OfTheta(NetworkLoss(self, X, y, w, as_count(n_threads)))
+
     def input_gradient(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
         """Return the gradient of the mean loss by the inputs.
 
@@ -80,9 +114,7 @@ class Derivatives:
         """
         X, y, w = self._samples(X, y, sample_weight)
         gradient = np.empty(X.shape, self.dtype)
-        self._engine.input_gradient(
-            X, y, gradient, as_count(n_threads), self._parameters(theta), w
-        )
+        self._engine.input_gradient(X, y, gradient, as_count(n_threads), self._parameters(theta), w)
         return gradient
 
     def sample_gradients(self, X, y, *, out=None, theta=None, n_threads=None):

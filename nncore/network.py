@@ -4,80 +4,25 @@ from __future__ import annotations
 
 import copy
 import os
-import time
-from collections.abc import Mapping
 
 import numpy as np
 
 from . import _core, names  # files and the NumPy twin are imported where they are used
 from .gradients import Derivatives
 from .initializer import as_initializer
-from .layers import Layer, Tuning
+from .layers import Layer
 from .layers.dense import positive_int
 from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
-from .progress import Progress
 from .threads import as_count, use_default
-from .validation import (
-    as_inputs,
-    as_out,
-    as_parameters,
-    as_targets,
-    check_batches,
-    check_linear,
-)
-from .weights import (
-    as_weights,
-    check_weights,
-    class_table,
-    sums_of_batches,
-    times_classes,
-    warn_if_without_effect,
-)
+from .training import History, Training
+from .validation import as_inputs, as_out, as_parameters, check_linear
+from .weights import class_table
+
+__all__ = ["History", "Network", "load"]
 
 
-class History(Mapping):
-    """What `Network.fit` recorded: lists with one value per epoch, by name.
-
-    ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
-    weighted by their rows, or by the sums of their rows' weights; with validation data there is
-    ``"val_loss"`` too, and for classes ``"val_accuracy"``. Where the learning rate has a schedule,
-    ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all losses.
-
-    Attributes
-    ----------
-    seconds : float
-        Time spent in training steps, without validation and progress.
-    n_steps : int
-        Updates done.
-    """
-
-    def __init__(self):
-        self._values = {}
-        self.seconds = 0.0
-        self.n_steps = 0
-
-    def __getitem__(self, name):
-        return self._values[name]
-
-    def __iter__(self):
-        return iter(self._values)
-
-    def __len__(self):
-        return len(self._values)
-
-    def __repr__(self):
-        epochs = len(self._values.get("loss", ()))
-        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items())
-        return f"History({epochs} epochs; {last})" if epochs else "History(0 epochs)"
-
-    def append(self, **values):
-        """Add one epoch's values."""
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(value)
-
-
-class Network(Derivatives, _core.Predictor):
+class Network(Training, Derivatives, _core.Predictor):
     """A feed-forward network that trains in C.
 
     Parameters
@@ -99,7 +44,11 @@ class Network(Derivatives, _core.Predictor):
         binary_cross_entropy after sigmoid, otherwise mse.
     optimizer : str or Optimizer, default "adam"
         "sgd", "momentum", "nesterov", "adam", "adamw", "amsgrad", "adagrad", "adadelta",
-        "rmsprop", "adamax", "nadam", "radam", "lion", or an object such as ``nncore.SGD(0.1)``.
+        "rmsprop", "adamax", "nadam", "radam", "lion", or an object such as ``nncore.SGD(0.1)``. Or
+        a full-batch trainer (see `nncore.trainers`): "cg", "scg", "lbfgs", "bfgs",
+        "one_step_secant", "steepest_descent", "gradient_descent", "rprop-", "rprop+", "irprop-",
+        "irprop+", "quickprop", and for squared errors "lm" and "bayesian"; MATLAB's names, such as
+        "trainlm"; or an object such as ``nncore.LBFGS(memory=20)``.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of all arithmetic.
     seed : int, optional
@@ -217,7 +166,8 @@ class Network(Derivatives, _core.Predictor):
 
     def _start_rule(self, optimizer):
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
-        self._averages = _kind_of_average(optimizer)
+        self._averages = optimizer.average
+        self._memory = None  # of a full-batch trainer
         self._epochs = 0  # done by `fit` since then
         self._course = None  # a schedule that was followed, and its state
 
@@ -315,314 +265,6 @@ class Network(Derivatives, _core.Predictor):
         w = self._weights(w, class_table(class_weight, y, w, self), y)
         return self._evaluate(X, y, w, as_count(n_threads))
 
-    # ---- training ----
-
-    def fit(
-        self, X, y, *, epochs=1, batch_size=32, shuffle=True, validation_data=None, verbose="auto",
-        n_threads=None, sample_weight=None, class_weight=None,
-    ):  # fmt: skip
-        """Train, from the present parameters and optimizer state on.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_rows, n_in)
-            Converted to the network's dtype where it differs.
-        y : array_like, shape (n_rows, n_out), or (n_rows,)
-            Targets. One column may come flat. For cross_entropy: integer labels (n_rows,), or
-            rows that sum to 1.
-        epochs : int, default 1
-            Passes over all rows.
-        batch_size : int or "full", default 32
-            Rows per update; 1 is true online learning. The last batch of an epoch may be smaller.
-        shuffle : bool, default True
-            Whether each epoch has its own order of the rows.
-        validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
-        verbose : bool or "auto", default "auto"
-            A progress line on stderr; "auto" shows it in a terminal only.
-        n_threads : int, optional
-            The most threads to use, 1 to 64; by default `get_num_threads`. Small steps use one in
-            any case. The result has the same bits with any number.
-        sample_weight : array_like, shape (n_rows,), optional
-            Weights of the rows, at least 0. A batch's loss is ``sum w l / sum w``: weight 2 is the
-            row twice in its batch, weight 0 none. A batch of weight 0 is left out: no update. In
-            batches of one row weights therefore only say which rows are left out.
-        class_weight : dict, array_like or "balanced", optional
-            Weights of classes, which multiply those of their rows, in the validation data too: by
-            class, such as ``{0: 1.0, 1: 5.0}`` (others have 1), or in order. "balanced":
-            ``sum of weights / (number of classes * weight of the class)``, as scikit-learn. For
-            labels or one-hot rows of cross_entropy, or a single output of two classes.
-
-        Returns
-        -------
-        History
-
-        Raises
-        ------
-        FloatingPointError
-            When a batch's loss is NaN or infinite; its update is not applied. Also when the very
-            last update made parameters infinite.
-        KeyboardInterrupt
-            On Ctrl-C, within 0.1 s (or one shuffle of the rows, if they are millions); the
-            network is as after the last whole step.
-
-        Notes
-        -----
-        Other threads may predict meanwhile; training in two threads at once is an error.
-        """
-        X, y, w = self._samples(X, y, sample_weight)
-        classes = class_table(class_weight, y, w, self)
-        w = self._weights(w, classes, y)
-        epochs = positive_int(epochs, "epochs")
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
-        batch_size = self._batch_size(batch_size, len(X))
-        warn_if_without_effect(w, batch_size)
-        n_threads = as_count(n_threads)
-        validation = None
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-            data = (*validation_data, None)[:3]
-            V, v, w_v = self._samples(*data, "validation ")
-            validation = V, v, self._weights(w_v, classes, v, "validation ")
-        self._check_monitor(validation is not None)
-        history, progress = History(), Progress(epochs, verbose)
-        with self._training:
-            try:
-                for epoch in range(1, epochs + 1):
-                    loss = self._epoch(X, y, w, batch_size, shuffle, n_threads, epoch, history)
-                    scores = self._evaluate(*validation, n_threads) if validation else {}
-                    history.append(
-                        loss=loss, **{f"val_{name}": value for name, value in scores.items()}
-                    )
-                    self._end_epoch(history)
-                    progress.update(epoch, history)
-            finally:
-                progress.close()
-        self._check_parameters()
-        return history
-
-    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None):
-        """Do one update with all rows as one batch; the optimizer's state is kept.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_rows, n_in)
-        y : array_like
-            As in `fit`.
-        sample_weight : array_like, shape (n_rows,), optional
-            As in `fit`.
-        n_threads : int, optional
-            As in `fit`.
-
-        Returns
-        -------
-        float
-            The batch's mean loss before the update.
-
-        Raises
-        ------
-        FloatingPointError
-            As `fit` does.
-        """
-        X, y, w = self._samples(X, y, sample_weight)
-        self._batch_size(len(X), len(X))
-        n_threads = as_count(n_threads)
-        with self._training:
-            loss = self._epoch(X, y, w, len(X), False, n_threads, None, History())
-        self._check_parameters()
-        return loss
-
-    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, epoch, history):
-        """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
-        engine, rows = self._engine, len(X)
-        self._refresh_optimizer()
-        rates = self._rates(-(-rows // batch_size))
-        order = self._rng.permutation(rows) if shuffle else None
-        start = time.perf_counter()
-        losses = engine.train(X, y, order, batch_size, n_threads, w, rates)
-        history.seconds += time.perf_counter() - start
-        sums = sums_of_batches(w, order, batch_size, rows)
-        done = sums[: len(losses)]
-        n_steps = len(losses) if w is None else int(np.count_nonzero(done))
-        history.n_steps += n_steps
-        if rates is not None and n_steps:
-            self._last_rate = float(rates[n_steps - 1])
-        if not np.isfinite(losses[-1]):
-            batch = len(losses)
-            where = f" at epoch {epoch}, batch {batch}" if epoch else ""
-            if not np.isfinite(self.theta).all():
-                fix = f"The parameters are no longer finite: {_START_AGAIN}."
-            elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
-                fix = (
-                    "Scale the inputs and targets. If training before made the parameters too "
-                    f"large, {_START_AGAIN}."
-                )
-            else:
-                fix = "Try a smaller learning rate, or scale the inputs and targets."
-            raise FloatingPointError(
-                f"Loss became {losses[-1]:g}{where}; that update was not applied. {fix}"
-            )
-        return float(losses @ sums / sums.sum())
-
-    def _check_parameters(self):
-        """An update can overflow where the loss before it did not."""
-        if not np.isfinite(self.theta).all():
-            raise FloatingPointError(
-                "The last update made parameters infinite or NaN, and they stay so: "
-                f"{_START_AGAIN}."
-            )
-
-    def _refresh_optimizer(self):
-        """Attributes of the optimizer may have been changed since the last epoch."""
-        optimizer = self._optimizer
-        optimizer.check()
-        if optimizer.rule == self._engine.rule:
-            self._engine.hyper = optimizer.hyper
-        else:
-            self._start_rule(optimizer)
-        if self._averages != _kind_of_average(optimizer):  # another average, or none
-            self._averages = _kind_of_average(optimizer)
-            self._engine.forget_average()
-        self._engine.set_options(
-            optimizer.weight_decay, optimizer.clip_norm or 0, optimizer.clip_value or 0,
-            optimizer.ema or 0,
-        )  # fmt: skip
-        self._tune()
-
-    def _tune(self):
-        """Attributes of layers may have been changed, too."""
-        tuning = [t for layer in self.layers for t in layer.tunings()]
-        self._engine.set_tuning(None if all(t == _PLAIN for t in tuning) else tuning)
-
-    def _tune_if_idle(self):
-        if not self._training.locked():  # else an epoch goes on as it began
-            self._tune()
-
-    # ---- schedules and averages ----
-
-    def _schedule_state(self):
-        """The state of the present schedule, which begins with its first use."""
-        schedule = self._optimizer.schedule
-        if self._course is None or self._course[0] != schedule:
-            self._course = (copy.deepcopy(schedule), schedule.start())
-        return self._course[1]
-
-    def _rates(self, steps):
-        """The learning rates of the next steps, or None where they have none of their own."""
-        schedule = self._optimizer.schedule
-        if schedule is None:
-            return None
-        rates = schedule.rates(self._schedule_state(), self._engine.n_updates, steps, self._epochs)
-        if not np.isfinite(rates).all():
-            raise ValueError(f"{schedule!r} gives a rate that is not finite")
-        self._last_rate = float(rates[-1])
-        return rates
-
-    def _check_monitor(self, validated):
-        schedule = self._optimizer.schedule
-        name = schedule and schedule.monitored()
-        if not name or name == "loss":
-            return
-        if not validated:
-            raise ValueError(f"the schedule monitors {name}: fit needs validation_data")
-        if name == "val_accuracy" and self.loss.name not in _CLASSIFIERS:
-            raise ValueError(f"the schedule monitors {name}, which {self.loss.name} does not have")
-
-    def _end_epoch(self, history):
-        """An epoch of `fit` is over: the schedule looks at the losses, an average is taken."""
-        self._epochs += 1
-        if self._optimizer.schedule is not None:
-            history.append(lr=self._last_rate)
-            values = {name: values[-1] for name, values in history.items()}
-            self._optimizer.schedule.end_epoch(self._schedule_state(), values)
-        if self._optimizer.swa and self._epochs >= self._optimizer.swa:
-            engine = self._engine
-            engine.keep_average()
-            engine.averaged += 1
-            average = engine.average
-            average += (self.theta - average) / engine.averaged
-
-    def averaged(self):
-        """Return a copy of the network with the averaged parameters.
-
-        Returns
-        -------
-        Network
-            It predicts, is saved, and would go on training from there.
-
-        Raises
-        ------
-        ValueError
-            If no average is kept: that needs an optimizer with ``ema`` or ``swa``, and an update or
-            the end of an epoch.
-
-        Examples
-        --------
-        >>> import nncore
-        >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1, ema=0.9), seed=0)
-        >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], epochs=50, verbose=False)
-        >>> net.averaged().predict([[3.0]]).shape
-        (1, 1)
-        """
-        if self._engine.average is None or self._engine.averaged == 0:
-            raise ValueError(
-                "no average of the parameters is kept: give the optimizer ema=0.999, or swa=10 for "
-                "the mean from epoch 10 on, and train"
-            )
-        average = self._engine.average.copy()  # a pending change of the rule drops it
-        network = self.copy()
-        network.theta = average
-        return network
-
-    def _settle_optimizer(self):
-        """Let a changed rule count now, so that what is saved fits together."""
-        self._optimizer.check()
-        if self._optimizer.rule != self._engine.rule:
-            with self._training:
-                self._refresh_optimizer()
-
-    def _evaluate(self, X, y, w, n_threads):
-        self._tune_if_idle()
-        scores = {"loss": self._engine.loss(X, y, n_threads, weights=w)}
-        if self.loss.name in _CLASSIFIERS:
-            out = np.empty((len(X), self.n_out), self.dtype)
-            self._engine.predict(X, out, n_threads)
-            if self.loss.name == "cross_entropy":
-                right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
-            else:
-                middle = 0.5 if self.loss.output else 0
-                right = (out > middle) == (y > middle)
-                right = right.mean(axis=1) if w is not None else right
-            scores["accuracy"] = float(right.mean() if w is None else np.average(right, weights=w))
-        return scores
-
-    def _samples(self, X, y, weights=None, of=""):
-        X = as_inputs(X, self, f"{of}X")
-        y = as_targets(y, len(X), self, f"{of}y", f"{of}X")
-        weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
-        if len(X) == 0:
-            raise ValueError(f"{of}X has no rows; at least one is needed.")
-        check_weights(weights, f"{of}sample_weight")
-        # A step changes theta while it still reads X and y.
-        X, y = (a.copy() if np.may_share_memory(a, self.theta) else a for a in (X, y))
-        return X, y, weights
-
-    def _weights(self, weights, classes, y, of=""):
-        weights = times_classes(weights, classes, y, self, f"{of}y")
-        check_weights(weights, f"{of}sample_weight times class_weight")
-        return weights
-
-    def _batch_size(self, batch_size, rows):
-        if isinstance(batch_size, str):
-            if batch_size != "full":
-                raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
-            batch_size = rows
-        batch_size = min(positive_int(batch_size, "batch_size"), rows)
-        check_batches(self, rows, batch_size)
-        return batch_size
-
     # ---- description and files ----
 
     def config(self):
@@ -697,28 +339,12 @@ class Network(Derivatives, _core.Predictor):
         self.__dict__.update(state)
 
 
-# Losses of classes: those of two by the sign of the score, or the half of its sigmoid.
-_CLASSIFIERS = ("cross_entropy", "binary_cross_entropy", "focal", "hinge", "squared_hinge")
-
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {
     *_FIXED, "_rng", "_training", "_backend", "_optimizer", "_epochs", "_course",
-    "_last_rate", "_averages",
+    "_last_rate", "_averages", "_memory",
 }  # fmt: skip  # all that `_build` and training set
-
-_PLAIN = Tuning()
-
-
-def _kind_of_average(optimizer):
-    return "ema" if optimizer.ema else "swa" if optimizer.swa else None
-
-
-# What is left to do with parameters that are lost.
-_START_AGAIN = (
-    "make a new network, or go back to a copy made before, and use a smaller learning rate or "
-    "scale the inputs and targets"
-)
 
 
 def _as_dtype(dtype):

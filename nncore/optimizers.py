@@ -8,7 +8,7 @@ rate below 1.2e-38 is zero in float32.
 
 from __future__ import annotations
 
-from . import _core, names
+from . import _core
 from .described import Described
 
 STYLES = (None, "torch", "keras", "sklearn")
@@ -54,6 +54,7 @@ class Optimizer(Described):
 
     rule: str
     hyper: tuple[float, ...]
+    full_batch = False  # unlike `nncore.trainers`
 
     def check(self):
         self._check_rate()
@@ -93,6 +94,11 @@ class Optimizer(Described):
             vars(self)["lr"] = self._as_float("lr", lr, wanted)
         if "lr" in self._arguments:
             self._check_positive("lr")
+
+    @property
+    def average(self):
+        """Which average of the parameters is kept: "ema", "swa" or None."""
+        return "ema" if self.ema else "swa" if self.swa else None
 
     @property
     def schedule(self):
@@ -590,9 +596,13 @@ _BY_NAME = {kind.__name__.lower(): kind for kind in OPTIMIZERS.values()} | {
 
 
 def as_optimizer(optimizer):
-    """Return an `Optimizer` from a name or from one."""
+    """Return an `Optimizer` or a `nncore.trainers.Trainer` from a name or from one."""
     if isinstance(optimizer, tuple(OPTIMIZERS.values())):  # others could not be saved
         return optimizer
+    if isinstance(optimizer, str) and optimizer in _BY_NAME:
+        return _BY_NAME[optimizer]()
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         raise ValueError(f"optimizer is a class; write {optimizer.__name__}() with brackets")
-    return _BY_NAME[names.look_up("optimizer", optimizer, _BY_NAME)]()
+    from . import trainers  # which many programs never need
+
+    return trainers.as_trainer(optimizer, _BY_NAME)

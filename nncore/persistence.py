@@ -2,10 +2,12 @@
 
 The container is safetensors (`nncore.files`). The tensors are ``layers.<i>.<name>`` for each
 parameter and running statistic (in a `Residual` ``layers.<i>.<j>.<name>``), ``optimizer.<j>`` for
-the state vectors and ``optimizer.average`` for an average of the parameters; the metadata entry
-``nncore`` is a JSON object: format, config (what `Network.config` returns), updates, rng, where
-they are not 0 or empty epochs, averaged, schedule (its state), and where a layer draws random
-numbers draws: their seed, and how many training steps and predictions have drawn.
+the state vectors, or ``optimizer.<name>`` for what a full-batch trainer remembers, and
+``optimizer.average`` for an average of the parameters. The metadata entry ``nncore`` is a JSON
+object: format, config (what `Network.config` returns), updates, rng; where they are not 0 or empty
+epochs, averaged, schedule (its state), memory (the numbers that a full-batch trainer remembers);
+and where a layer draws random numbers draws: their seed, and how many training steps and
+predictions have drawn.
 """
 
 from __future__ import annotations
@@ -61,6 +63,12 @@ def _describe(network, for_copy=False):
     tensors |= {f"optimizer.{j}": vector for j, vector in enumerate(engine.state)}
     if engine.average is not None:
         tensors["optimizer.average"] = engine.average
+    numbers = {}
+    if network._memory:
+        from .trainers.base import describe
+
+        numbers, arrays = describe(network._memory[0])
+        tensors |= {f"optimizer.{name}": values for name, values in arrays.items()}
     schedule = network._optimizer.schedule
     description = {
         "format": FORMAT,
@@ -72,6 +80,7 @@ def _describe(network, for_copy=False):
         "epochs": network._epochs,
         "averaged": int(engine.averaged),
         "schedule": network._schedule_state() if schedule is not None else {},
+        "memory": numbers,
     }
     description |= {name: value for name, value in course.items() if value}
     if engine.draws:
@@ -146,12 +155,17 @@ def _make(config, layers, backend, kind):
 
     check_layers(layers)
     optimizer = dict(config["optimizer"])
-    rule = names.look_up("optimizer", optimizer.pop("type"), OPTIMIZERS)
+    known = OPTIMIZERS
+    if optimizer.get("type") not in known:
+        from .trainers import TRAINERS
+
+        known = known | TRAINERS
+    rule = names.look_up("optimizer", optimizer.pop("type"), known)
     if isinstance(optimizer.get("lr"), dict):
         from . import schedules
 
         optimizer["lr"] = schedules.from_config(optimizer["lr"])
-    optimizer = OPTIMIZERS[rule](**optimizer)
+    optimizer = known[rule](**optimizer)
     network = Network.__new__(kind or Network)
     loss = from_config(config["loss"])
     network._build(config["n_in"], layers, loss, optimizer, config["dtype"], 0, backend)
@@ -178,6 +192,8 @@ def _fill(network, tensors, description):
         engine.keep_average()
         engine.average[...] = found
         left.discard("optimizer.average")
+    if network._optimizer.full_batch:
+        left -= _remember(network, tensors, dict(description.get("memory", {})), left)
     if left:
         raise ValueError(f"{sorted(left)[0]!r} belongs to no layer")
     engine.n_updates = _count(description["updates"], "updates")
@@ -189,6 +205,24 @@ def _fill(network, tensors, description):
     rng = np.random.PCG64()
     rng.state = description["rng"]
     network._rng = np.random.Generator(rng)
+
+
+def _remember(network, tensors, numbers, left):
+    """Give a full-batch trainer its memory; return the names of the tensors that it took."""
+    from .trainers.problem import fixed_parameters
+
+    found = {
+        name.removeprefix("optimizer."): tensors[name]
+        for name in left
+        if name.startswith("optimizer.")
+    }
+    taken = {f"optimizer.{name}" for name in found}
+    fixed = fixed_parameters(network)
+    n_free = network.n_params if fixed is None else int((~fixed).sum())
+    memory = network._optimizer.recall(numbers, found, network.n_params, n_free, network.dtype)
+    if memory:
+        network._memory = memory, fixed
+    return taken - {f"optimizer.{name}" for name in found}
 
 
 def _count(value, name):

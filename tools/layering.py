@@ -35,13 +35,13 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads"],
+    ["names", "info", "threads", "stopping"],
     ["activation", "initializer"],
     ["loss", "weights"],
     ["validation"],
-    ["layers", "schedules"],
+    ["layers", "schedules", "trainers"],
     ["optimizers"],
-    ["persistence", "gradients", "checking", "lsuv"],
+    ["persistence", "gradients", "checking", "lsuv", "training"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],

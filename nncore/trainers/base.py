@@ -1,0 +1,111 @@
+"""Trainer: what all full-batch methods have in common."""
+
+from __future__ import annotations
+
+import math
+
+from ..described import Described
+from .problem import Point, Problem
+
+
+class Stuck(Exception):
+    """A trainer can do nothing more. Its text becomes the stop reason.
+
+    "minimum": no step reduces the loss, but for rounding; "mu_max": that of Levenberg-Marquardt.
+    """
+
+
+class Trainer(Described):
+    """Base of the trainers that use all rows at once: an epoch is one iteration.
+
+    A trainer has no state of its own. `iterate` gets the present `Point` and a memory, a dict of
+    numbers and vectors (or of lists of them), and returns the next two. Neither is changed in
+    place, so a run that is interrupted has lost nothing.
+    """
+
+    full_batch = True
+    rule, hyper = "sgd", (0.01,)  # which the engine has and does not use
+    schedule = average = swa = None
+
+    _remembers = {}
+    """What the memory holds, for files: name -> "number", "vector" (as long as the parameters),
+    "vectors" (a list of them), "matrix" (as many rows and columns), or "free" (float64, of the
+    parameters that are trained)."""
+    _sometimes = frozenset()
+    """Those of it that may be missing, all together."""
+
+    def begin(self, problem: Problem, point: Point, rng) -> dict:
+        """Return the memory before the first step."""
+        return {}
+
+    def iterate(self, problem: Problem, point: Point, memory: dict) -> tuple[Point, dict]:
+        """Return the next point and memory, or raise `Stuck`."""
+        raise NotImplementedError
+
+    def report(self, memory: dict) -> dict:
+        """Return what the history records of a memory, by name."""
+        return {}
+
+    def recall(self, numbers, tensors, n, n_free, dtype):
+        """Return the memory that a file describes, checked; empty where it had none.
+
+        tensors: name -> array, ``name.i`` for the i-th of a list. What is used is taken out of it.
+        """
+        names = {name.partition(".")[0] for name in (*numbers, *tensors)}
+        if not names:
+            return {}
+        missing = set(self._remembers) - names
+        if (
+            names - set(self._remembers)
+            or missing - self._sometimes
+            or (missing & self._sometimes not in (set(), self._sometimes))
+        ):
+            raise ValueError(f"a state of {sorted(names)} is not one of {type(self).__name__}")
+        shapes = {"vector": (n,), "vectors": (n,), "matrix": (n, n), "free": (n_free,)}
+        memory = {}
+        for name in names:
+            kind = self._remembers[name]
+            if kind == "number":
+                memory[name] = _number(numbers.pop(name, "nothing"), name)
+                continue
+            wanted = "float64" if kind == "free" else dtype
+            found = []
+            while (key := f"{name}.{len(found)}" if kind == "vectors" else name) in tensors:
+                values = tensors.pop(key)
+                if values.shape != shapes[kind] or values.dtype != wanted:
+                    raise ValueError(f"optimizer.{key} is {values.dtype} {values.shape}, expected "
+                                     f"{wanted} {shapes[kind]}")  # fmt: skip
+                found.append(values.copy())
+            if not found:
+                raise ValueError(f"optimizer.{name} is missing")
+            memory[name] = found if kind == "vectors" else found[0]
+        if len({len(values) for values in memory.values() if type(values) is list}) > 1:
+            raise ValueError("lists of the optimizer's state differ in length")
+        return memory
+
+    def config(self):
+        """Return the arguments that make this trainer again, as JSON values."""
+        values = self._shown(type(self))
+        return {"type": type(self).__name__} | {
+            name: value.config() if isinstance(value, Described) else value
+            for name, value in values.items()
+        }
+
+
+def describe(memory):
+    """Return the numbers and the arrays of a memory, by name, as `Trainer.recall` takes them."""
+    numbers, tensors = {}, {}
+    for name, value in memory.items():
+        if isinstance(value, list):
+            tensors |= {f"{name}.{i}": each for i, each in enumerate(value)}
+        elif getattr(value, "shape", ()):
+            tensors[name] = value
+        else:
+            numbers[name] = value if value is None or type(value) is int else float(value)
+    return numbers, tensors
+
+
+def _number(value, name):
+    if value is None or (type(value) in (int, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"{name} of the optimizer's state is {value!r}, not a number")

@@ -1,0 +1,237 @@
+"""Conjugate gradient, with a line search, and scaled, without one."""
+
+from __future__ import annotations
+
+import math
+
+from .base import Stuck, Trainer
+from .line_search import Line, as_line_search
+from .problem import Point, dot, norm
+
+
+def _ratio(a, b):
+    return a / b if b else 0.0
+
+
+def _fletcher_reeves(g, new, y, d):
+    return _ratio(dot(new, new), dot(g, g))
+
+
+def _polak_ribiere(g, new, y, d):
+    return max(0.0, _ratio(dot(new, y), dot(g, g)))
+
+
+def _hestenes_stiefel(g, new, y, d):
+    return _ratio(dot(new, y), dot(d, y))
+
+
+def _dai_yuan(g, new, y, d):
+    return _ratio(dot(new, new), dot(d, y))
+
+
+def _hager_zhang(g, new, y, d):
+    dy = dot(d, y)
+    beta = _ratio(dot(y, new) - 2 * dot(y, y) * _ratio(dot(d, new), dy), dy)  # (1.3)
+    least = -1 / (norm(d) * min(0.01, norm(g)))  # (1.6)
+    return max(beta, least)
+
+
+BETAS = {
+    "fletcher_reeves": _fletcher_reeves,
+    "polak_ribiere": _polak_ribiere,
+    "hestenes_stiefel": _hestenes_stiefel,
+    "dai_yuan": _dai_yuan,
+    "hager_zhang": _hager_zhang,
+}
+"""name -> beta of the gradients g and `new`, y = new - g, and the direction d that led there."""
+
+
+class ConjugateGradient(Trainer):
+    """Nonlinear conjugate gradient with a line search.
+
+    ``d = -g`` at first, then ``d = -g' + beta d``, where g and g' are the gradients before and
+    after the step along d, and ``y = g' - g``:
+
+    * "fletcher_reeves" (1964): ``g'.g' / g.g``
+    * "polak_ribiere" (1969), not below 0 (Powell 1984): ``g'.y / g.g``
+    * "hestenes_stiefel" (1952): ``g'.y / d.y``
+    * "dai_yuan" (1999): ``g'.g' / d.y``
+    * "hager_zhang" (2005), (1.3) and (1.6):
+      ``(y - 2 d y.y / d.y).g' / d.y``, at least ``-1 / (|d| min(0.01, |g|))``
+
+    It starts again with ``d = -g'`` after as many steps as there are parameters, where d does not
+    go down, and as `restart` says.
+
+    Parameters
+    ----------
+    beta : str, default "polak_ribiere"
+    line_search : str or LineSearch, default "strong_wolfe"
+        Or "hager_zhang", "backtracking", or one of `nncore.line_searches`. By name the first two
+        are sharp: ``StrongWolfe(c2=0.1)``, ``HagerZhang(sigma=0.1)``.
+    restart : {"powell", "powell_beale", None}, default "powell"
+        "powell" (1977): where ``|g.g'| >= 0.2 g'.g'``. "powell_beale": there it goes on from the
+        direction d_t that it has, and adds ``gamma d_t`` to each d that follows,
+        ``gamma = g'.y_t / d_t.y_t`` (Beale 1972); also where d is far from -g'.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="cg")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
+    """
+
+    beta: str = "polak_ribiere"
+    line_search: object = "strong_wolfe"
+    restart: str | None = "powell"
+
+    _remembers = {
+        "direction": "vector", "age": "number", "fall": "number", "step": "number",
+        "restart_direction": "vector", "restart_change": "vector",
+    }  # fmt: skip
+    _sometimes = frozenset(("restart_direction", "restart_change"))
+
+    def check(self):
+        self._check_choice("beta", BETAS)
+        self._check_choice("restart", ("powell", "powell_beale", None))
+        vars(self)["line_search"] = as_line_search(self.line_search, sharp=True)
+
+    def iterate(self, problem, point, memory):
+        if not memory or not _goes_down(point.gradient, memory["direction"]):
+            memory = _fresh(point)
+        trial = self._search(problem, point, memory)
+        if trial is None and memory["age"] > 0:
+            memory = _fresh(point)
+            trial = self._search(problem, point, memory)
+        if trial is None:
+            raise Stuck("minimum")
+        return trial.point, self._next(problem, point, trial, memory)
+
+    def _search(self, problem, point, memory):
+        line = Line(problem, point, memory["direction"])
+        if not line.start.slope < 0:
+            return None
+        if memory.get("fall", 0.0) < 0:  # as much down as before: Nocedal and Wright, after (3.60)
+            most = max(1.0, memory["step"])
+            first = min(1.01 * 2 * memory["fall"] / line.start.slope, most)
+        else:
+            first = min(1.0, 1 / norm(point.gradient))
+        return self.line_search(line, first)
+
+    def _next(self, problem, point, trial, memory):
+        g, new, d = point.gradient, trial.point.gradient, memory["direction"]
+        y, square = new - g, dot(new, new)
+        kept = {"fall": trial.value - point.loss, "step": trial.step, "age": memory["age"] + 1}
+        if "restart_direction" in memory:
+            kept |= {name: memory[name] for name in ("restart_direction", "restart_change")}
+        far = abs(dot(g, new)) >= 0.2 * square
+        if kept["age"] >= problem.n or (far and self.restart == "powell"):
+            return {"direction": -new, **kept, "age": 0}
+        beale = self.restart == "powell_beale" and memory["age"] > 0
+        if self.restart == "powell_beale" and (far or "restart_direction" not in kept):
+            kept |= {"restart_direction": d, "restart_change": y}
+            beale = False
+        direction = BETAS[self.beta](g, new, y, d) * d - new
+        if beale:
+            d_t, y_t = kept["restart_direction"], kept["restart_change"]
+            direction += _ratio(dot(new, y_t), dot(d_t, y_t)) * d_t
+        slope = dot(direction, new)
+        odd = beale and not -1.2 * square <= slope <= -0.8 * square  # Powell 1977, (26)
+        if odd or not _goes_down(new, direction):
+            return {"direction": -new, "fall": kept["fall"], "step": kept["step"], "age": 0}
+        return {"direction": direction, **kept}
+
+
+def _fresh(point):
+    return {"direction": -point.gradient, "age": 0}
+
+
+def _goes_down(gradient, direction):
+    slope = dot(gradient, direction)
+    return math.isfinite(slope) and slope < 0
+
+
+class ScaledConjugateGradient(Trainer):
+    """Scaled conjugate gradient (Moller 1993): no line search, but a trust region along d.
+
+    The curvature along the direction p is measured, and raised by lambda until it is positive and
+    the loss falls as it says.
+
+    Parameters
+    ----------
+    sigma : float, default 5e-5
+        Distance over which a difference of gradients measures the curvature; in float32 it is at
+        least 3.5e-4.
+    lambda_ : float, default 5e-7
+        The first lambda.
+    curvature : {"exact", "difference"}, default "exact"
+        "exact": a product with the Hessian (Pearlmutter 1994), at twice the time of a gradient;
+        "difference": as in the paper. A registered loss has no second derivative; there it is
+        always a difference.
+    """
+
+    sigma: float = 5e-5
+    lambda_: float = 5e-7
+    curvature: str = "exact"
+
+    _remembers = {"direction": "vector", "lambda": "number", "age": "number"}
+
+    def check(self):
+        self._to_floats("sigma", "lambda_")
+        self._check_positive("sigma", "lambda_")
+        self._check_choice("curvature", ("exact", "difference"))
+
+    def begin(self, problem, point, rng):
+        return {"direction": -point.gradient, "lambda": self.lambda_, "age": 0}
+
+    def report(self, memory):
+        return {"lambda": memory["lambda"]}
+
+    def iterate(self, problem, point, memory):
+        p, raised = memory["direction"], memory["lambda"]
+        if not _goes_down(point.gradient, p):
+            p = -point.gradient
+        square, mu = dot(p, p), -dot(p, point.gradient)
+        if square == 0:
+            raise Stuck("minimum")
+        bent = dot(p, self._bent(problem, point, p))  # 2.
+        for _ in range(60):
+            delta = bent + raised * square  # 3.
+            if delta <= 0:  # 4.
+                raised = 2 * (raised - delta / square)
+                delta = bent + raised * square
+            alpha = mu / delta  # 5.
+            new = problem.at(point.theta + problem.dtype.type(alpha) * p)
+            if new.is_finite():
+                comparison = 2 * delta * (point.loss - new.loss) / mu**2  # 6.
+            else:
+                comparison = -1.0
+            if comparison >= 0.75:  # 7.
+                raised = max(raised / 4, 1e-15)
+            elif comparison < 0.25:  # 8.
+                raised += delta * (1 - comparison) / square
+            if comparison >= 0:
+                return new, self._next(problem, point, new, p, mu, raised, memory["age"] + 1)
+            if not math.isfinite(raised) or alpha * norm(p) <= problem.eps * 1e-3:
+                break
+        raise Stuck("minimum")
+
+    def _next(self, problem, point, new, p, mu, raised, age):
+        if age >= problem.n:
+            return {"direction": -new.gradient, "lambda": raised, "age": 0}
+        r = new.gradient
+        beta = (dot(r, r) - dot(r, point.gradient)) / mu
+        return {"direction": beta * p - r, "lambda": raised, "age": age}
+
+    def _bent(self, problem, point, p):
+        """The Hessian times p."""
+        exact = problem.curvature(point.theta, p) if self.curvature == "exact" else None
+        if exact is not None:
+            return exact
+        least = 3.5e-4 if problem.dtype.itemsize == 4 else 0.0
+        sigma = problem.dtype.type(max(self.sigma, least) / norm(p))
+        near: Point = problem.at(point.theta + sigma * p)
+        return (near.gradient - point.gradient) / sigma

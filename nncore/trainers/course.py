@@ -1,0 +1,81 @@
+"""A full-batch trainer at work on a network."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from .base import Stuck
+from .problem import NetworkLoss, leaves, norm
+
+
+class Course:
+    """The iterations of one call of `Network.fit`.
+
+    The network's parameters are set when an iteration is over; an interrupt before leaves them, and
+    what the trainer remembers, as after the last one.
+    """
+
+    def __init__(self, network, X, y, weights, n_threads, history):
+        _check(network)
+        self._network, self._history = network, history
+        self._problem = NetworkLoss(network, X, y, weights, n_threads)
+        self.point = self._problem.at(network.theta.copy())
+        if not self.point.is_finite():
+            raise FloatingPointError(
+                f"The loss is {self.point.loss:g} before the first iteration, or its gradient is "
+                "not finite. Scale the inputs and targets, or make a new network."
+            )
+        fixed = self._problem.fixed
+        if network._memory is None or not _same(network._memory[1], fixed):
+            rng = np.random.default_rng(network._rng.integers(1 << 62))
+            network._memory = network._optimizer.begin(self._problem, self.point, rng), fixed
+
+    def advance(self, epoch):
+        """Do one iteration; return what the history records of it."""
+        network, trainer, problem = self._network, self._network._optimizer, self._problem
+        start = time.perf_counter()
+        trainer.check()
+        memory, fixed = network._memory
+        try:
+            point, memory = trainer.iterate(problem, self.point, memory)
+        except Stuck as stuck:
+            self._history.stop_reason = str(stuck)
+            point = self.point
+        if not point.is_finite():
+            raise FloatingPointError(
+                f"Loss became {point.loss:g} at epoch {epoch}; that update was not applied. Use a "
+                "smaller learning rate or step, or scale the inputs and targets."
+            )
+        if point is not self.point:
+            network._engine.theta[...] = point.theta
+            network._engine.n_updates += 1
+            self._history.n_steps += 1
+        self.point, network._memory = point, (memory, fixed)
+        self._history.seconds += time.perf_counter() - start
+        return {
+            "loss": point.loss, "gradient_norm": norm(point.gradient),
+            "evaluations": problem.evaluations, **trainer.report(memory),
+        }  # fmt: skip
+
+
+def _same(a, b):
+    return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _check(network):
+    """Raise if the loss is not one function of the parameters, or an attribute would do nothing."""
+    name = type(network._optimizer).__name__
+    if network._engine.draws or network._engine.running.size:
+        raise ValueError(
+            f"{name} needs a loss that is the same in each iteration, but a layer draws random "
+            "numbers or normalises batches; leave Dropout, GaussianNoise and BatchNorm out, or "
+            'train with "adam"'
+        )
+    for layer in leaves(network.layers):
+        for attribute, plain in (("lr_scale", 1.0), ("max_norm", None)):
+            if getattr(layer, attribute, plain) not in (plain, 0.0):
+                raise ValueError(
+                    f"{name} has no use for {attribute}={getattr(layer, attribute)!r} of {layer!r}"
+                )

@@ -1,0 +1,96 @@
+"""Gradient descent with all rows: along a line, or with a rate of its own that may adapt."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Stuck, Trainer
+from .line_search import Line, as_line_search
+from .problem import dot, norm
+
+
+class SteepestDescent(Trainer):
+    """A line search along ``-g`` (Cauchy 1847).
+
+    Parameters
+    ----------
+    line_search : str or LineSearch, default "strong_wolfe"
+        "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+    """
+
+    line_search: object = "strong_wolfe"
+
+    _remembers = {"change": "number"}
+
+    def check(self):
+        vars(self)["line_search"] = as_line_search(self.line_search)
+
+    def iterate(self, problem, point, memory):
+        g = point.gradient
+        square = dot(g, g)
+        if not square > 0:
+            raise Stuck("minimum")
+        # the same first-order change as before: Nocedal and Wright 2006, (3.60)
+        first = memory["change"] / square if memory else min(1.0, 1 / norm(g))
+        trial = self.line_search(Line(problem, point, -g), min(first, 1e10))
+        if trial is None:
+            raise Stuck("minimum")
+        return trial.point, {"change": trial.step * square}
+
+
+class GradientDescent(Trainer):
+    """Gradient descent with all rows, MATLAB's traingd, traingdm, traingda and traingdx.
+
+    ``change = momentum * change - (1 - momentum) * lr * g``, ``theta += change``. With `adaptive`,
+    after Vogl and others 1988: a loss of more than `max_increase` times the last one refuses the
+    step, lr becomes ``decrease * lr`` and the momentum starts at rest; a lower loss makes lr
+    ``increase * lr``.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+    momentum : float, default 0.0
+        In [0, 1).
+    adaptive : bool, default False
+    increase, decrease, max_increase : float, default 1.05, 0.7 and 1.04
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    adaptive: bool = False
+    increase: float = 1.05
+    decrease: float = 0.7
+    max_increase: float = 1.04
+
+    _remembers = {"change": "vector", "lr": "number"}
+
+    def check(self):
+        self._to_floats("lr", "momentum", "increase", "decrease", "max_increase")
+        self._check_positive("lr")
+        self._check_fractions("momentum")
+        self._check_bools("adaptive")
+        for name in ("increase", "max_increase"):
+            if not 1 <= getattr(self, name) < np.inf:
+                raise self._refusal(name, "at least 1")
+        if not 0 < self.decrease < 1:
+            raise self._refusal("decrease", "in (0, 1)")
+
+    def begin(self, problem, point, rng):
+        return {"change": np.zeros_like(point.theta), "lr": self.lr}
+
+    def report(self, memory):
+        return {"lr": memory["lr"]}
+
+    def iterate(self, problem, point, memory):
+        real = problem.dtype.type
+        lr = memory["lr"] if self.adaptive else self.lr
+        change = real(self.momentum) * memory["change"]
+        change -= real((1 - self.momentum) * lr) * point.gradient
+        new = problem.at(point.theta + change)
+        if not self.adaptive:
+            return new, {"change": change, "lr": lr}
+        if not new.is_finite() or new.loss > self.max_increase * point.loss:
+            if lr < 1e-30:
+                raise Stuck("minimum")
+            return point, {"change": np.zeros_like(change), "lr": lr * self.decrease}
+        return new, {"change": change, "lr": lr * self.increase if new.loss < point.loss else lr}

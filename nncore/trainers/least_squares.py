@@ -1,0 +1,217 @@
+"""Levenberg-Marquardt, and Bayesian regularisation on top of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .base import Stuck, Trainer
+from .problem import dot
+
+
+class LevenbergMarquardt(Trainer):
+    """Levenberg-Marquardt (Levenberg 1944, Marquardt 1963), for losses that are sums of squares.
+
+    With the residuals e and their Jacobian J, a step solves ``(J'J + mu D) d = -J'e``. "matlab", as
+    trainlm does (Hagan and Menhaj 1994): D is the identity, and mu goes down by `decrease` after a
+    step that reduces the loss and up by `increase` after one that does not. "nielsen" (1999): mu
+    follows the ratio r of the reduction to the one expected, ``mu max(1/3, 1 - (2 r - 1)^3)``, or
+    grows by 2, 4, 8, ...; it starts at ``mu max(diag J'J)``. "marquardt": the same with D the
+    largest diagonal of J'J so far, so the units of the parameters do not matter (More 1978).
+
+    J'J is added up in float64 over blocks of rows, so memory holds a few matrices of
+    n_params x n_params and one block. The loss is "mse" or "half_mse"; penalties l2 are part of it.
+
+    Parameters
+    ----------
+    damping : {"matlab", "nielsen", "marquardt"}, default "matlab"
+    mu : float, default 0.001
+        The first one.
+    increase, decrease : float, default 10.0 and 0.1
+    mu_max : float, default 1e10
+        Beyond it the run ends.
+    block_rows : int, optional
+        Rows whose Jacobian is computed at a time; by default as many as fit in 16 MB.
+    max_bytes : float, default 2e9
+        The most memory to take.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nncore
+    >>> x = np.linspace(-1, 1, 41)[:, None]
+    >>> net = nncore.Network(
+    ...     1, nncore.Dense(5, "tanh"), nncore.Dense(1), seed=0, dtype="float64", optimizer="lm")
+    >>> history = net.fit(x, np.sin(np.pi * x), epochs=50, verbose=False)
+    >>> history["loss"][-1] < 1e-5
+    True
+    """
+
+    damping: str = "matlab"
+    mu: float = 0.001
+    increase: float = 10.0
+    decrease: float = 0.1
+    mu_max: float = 1e10
+    block_rows: int | None = None
+    max_bytes: float = 2e9
+
+    _by_name = _quiet = frozenset(("block_rows", "max_bytes"))
+    _remembers = {"mu": "number", "growth": "number", "scales": "free"}
+    _sometimes = frozenset(("scales",))
+
+    def check(self):
+        self._to_floats("mu", "increase", "decrease", "mu_max", "max_bytes")
+        self._check_choice("damping", ("matlab", "nielsen", "marquardt"))
+        self._check_positive("mu", "mu_max", "max_bytes")
+        if not 1 < self.increase < math.inf:
+            raise self._refusal("increase", "above 1")
+        if not 0 < self.decrease < 1:
+            raise self._refusal("decrease", "in (0, 1)")
+        if self.block_rows is not None:
+            self._check_counts("block_rows")
+
+    def begin(self, problem, point, rng):
+        self._squares(problem)  # raises what there is to raise
+        return {"mu": None, "growth": 2.0}
+
+    def report(self, memory):
+        return {"mu": memory["mu"]}
+
+    def _squares(self, problem):
+        return problem.squares(self.block_rows, self.max_bytes)
+
+    def iterate(self, problem, point, memory):
+        squares = self._squares(problem)
+        normal = squares.normal(point.theta)
+        normal[np.diag_indices_from(normal)] += squares.penalty
+        # the loss over `scale` is a sum of squares, and J'e half its gradient
+        pull = (0.5 / squares.scale) * point.gradient[squares.free].astype(np.float64)
+        return self._descend(
+            problem, point, memory, squares, normal, pull, lambda p: p.loss / squares.scale
+        )
+
+    def _descend(self, problem, point, memory, squares, normal, pull, objective):
+        """Return a point where `objective` is lower, and the memory with mu after it.
+
+        The objective is about ``objective(point) + 2 d.pull + d.normal d`` after the change d.
+        """
+        memory = dict(memory)
+        scales = self._scales(normal, memory)
+        before = objective(point)
+        while memory["mu"] <= self.mu_max:
+            d = _solve(normal, memory["mu"] * scales, -pull)
+            if d is not None:
+                change = np.zeros(problem.n, problem.dtype)
+                change[squares.free] = d
+                if not change.any():
+                    raise Stuck("minimum")
+                new = problem.at(point.theta + change)
+                fall = before - objective(new) if new.is_finite() else -1.0
+                if fall > 0:
+                    self._relax(memory, fall / dot(d, memory["mu"] * scales * d - pull))
+                    return new, memory
+            self._tighten(memory)
+        raise Stuck("mu_max")
+
+    def _scales(self, normal, memory):
+        """D; `memory` gets its first mu, and keeps the largest D so far."""
+        diagonal = normal.diagonal()
+        if memory["mu"] is None:
+            largest = float(diagonal.max(initial=0)) if self.damping == "nielsen" else 1.0
+            memory["mu"] = self.mu * (largest or 1.0)
+        if self.damping != "marquardt":
+            return np.ones(len(normal))
+        memory["scales"] = np.maximum(diagonal, memory.get("scales", 0.0))
+        return np.where(memory["scales"] > 0, memory["scales"], 1.0)
+
+    def _relax(self, memory, ratio):
+        if self.damping == "matlab":
+            memory["mu"] = max(memory["mu"] * self.decrease, 1e-20)
+        else:
+            memory["mu"] *= max(1 / 3, 1 - (2 * ratio - 1) ** 3)
+            memory["growth"] = 2.0
+
+    def _tighten(self, memory):
+        if self.damping == "matlab":
+            memory["mu"] *= self.increase
+        else:
+            memory["mu"] *= memory["growth"]
+            memory["growth"] *= 2
+
+
+def _solve(matrix, diagonal, right):
+    """The solution of ``(matrix + diag(diagonal)) d = right``, or None if that is not positive."""
+    damped = matrix.copy()
+    damped[np.diag_indices_from(damped)] += diagonal
+    try:
+        lower = np.linalg.cholesky(damped)
+    except np.linalg.LinAlgError:
+        return None
+    d = np.linalg.solve(lower.T, np.linalg.solve(lower, right))
+    return d if np.isfinite(d).all() else None
+
+
+class BayesianRegularization(LevenbergMarquardt):
+    """Levenberg-Marquardt with the penalty that the data ask for, MATLAB's trainbr.
+
+    MacKay 1992; Foresee and Hagan 1997: the objective is ``beta E_D + alpha E_W``, with E_D the sum
+    of squared residuals and E_W that of squared parameters. After each step, with ``H = 2 beta J'J
+    + 2 alpha I``, the effective number of parameters is ``gamma = n - 2 alpha trace(H^-1)``, and
+    ``alpha = gamma / (2 E_W)``, ``beta = (N - gamma) / (2 E_D)`` for N residuals. The history has
+    ``alpha``, ``beta`` and ``effective_parameters``; ``loss`` is that of the network.
+
+    Scale inputs and targets to about [-1, 1]: one alpha is for all parameters.
+
+    Parameters
+    ----------
+    mu, increase, decrease, mu_max, block_rows, max_bytes, damping : optional
+        As in `LevenbergMarquardt`, but for ``mu = 0.005``.
+    """
+
+    mu: float = 0.005
+
+    _remembers = LevenbergMarquardt._remembers | dict.fromkeys(
+        ("alpha", "beta", "effective_parameters"), "number"
+    )
+
+    def begin(self, problem, point, rng):
+        squares = self._squares(problem)
+        if squares.penalty.any():
+            raise ValueError(
+                "BayesianRegularization finds the penalty itself; remove l2= of layers"
+            )
+        memory = super().begin(problem, point, rng) | {"effective_parameters": 0.0}
+        return memory | self._weights(squares, point, float(len(squares.free)))
+
+    def report(self, memory):
+        names = ("mu", "alpha", "beta", "effective_parameters")
+        return {name: memory[name] for name in names}
+
+    @staticmethod
+    def _weights(squares, point, gamma):
+        """alpha and beta for gamma effective parameters: Foresee and Hagan, (11) and (12)."""
+        theta = point.theta[squares.free].astype(np.float64)
+        e_w, e_d = dot(theta, theta), point.loss / squares.scale
+        alpha = gamma / (2 * e_w) if e_w > 0 else 1.0
+        freedom = squares.n_residuals - gamma
+        beta = freedom / (2 * e_d) if e_d > 0 and freedom > 0 else 1.0
+        return {"alpha": alpha, "beta": beta}
+
+    def iterate(self, problem, point, memory):
+        squares = self._squares(problem)
+        alpha, beta = memory["alpha"], memory["beta"]
+        normal = beta * squares.normal(point.theta)
+        normal[np.diag_indices_from(normal)] += alpha
+        theta = point.theta[squares.free].astype(np.float64)
+        pull = (0.5 * beta / squares.scale) * point.gradient[squares.free] + alpha * theta
+
+        def objective(p):
+            w = p.theta[squares.free].astype(np.float64)
+            return beta * p.loss / squares.scale + alpha * dot(w, w)
+
+        new, memory = self._descend(problem, point, memory, squares, normal, pull, objective)
+        # H / 2 is `normal` at the point before, as good as the one after it near the end
+        gamma = len(normal) - alpha * float(np.trace(np.linalg.inv(normal)))
+        gamma = min(max(gamma, 0.0), float(len(normal)))
+        return new, memory | {"effective_parameters": gamma} | self._weights(squares, new, gamma)

@@ -1,0 +1,275 @@
+"""What trainers minimise: a loss of one flat vector, whose evaluations are counted."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _core
+
+
+class Point(NamedTuple):
+    """Parameters, and the loss and its gradient there. The arrays are not changed any more."""
+
+    theta: np.ndarray
+    loss: float
+    gradient: np.ndarray
+
+    def is_finite(self):
+        """Whether the loss and each number of the gradient are finite."""
+        return bool(np.isfinite(self.loss)) and bool(np.isfinite(self.gradient @ self.gradient))
+
+
+def dot(a, b):
+    """a . b as a Python float."""
+    return float(np.dot(a, b))
+
+
+def norm(a):
+    """The 2-norm, also where squares would overflow."""
+    square = dot(a, a)
+    if np.isfinite(square) and square > 1e-30:
+        return square**0.5
+    largest = float(np.abs(a).max(initial=0))
+    if largest == 0 or not np.isfinite(largest):
+        return largest
+    scaled = a / largest
+    return largest * dot(scaled, scaled) ** 0.5
+
+
+class Problem:
+    """A function to minimise.
+
+    Attributes
+    ----------
+    evaluations : int
+        How often the loss was computed, with its gradient or without.
+    gradients : int
+        How often the gradient was computed; a product with the Hessian or a Jacobian counts as one.
+    eps : float
+        Relative rounding error that a loss is expected to have.
+    """
+
+    def __init__(self, n, dtype):
+        self.n = n
+        self.dtype = np.dtype(dtype)
+        self.eps = 4 * float(np.finfo(self.dtype).eps)
+        self.evaluations = self.gradients = 0
+
+    def value(self, theta):
+        """Return the loss at `theta`."""
+        return self.at(theta).loss
+
+    def at(self, theta):
+        """Return the `Point` at `theta`, which the caller does not change afterwards."""
+        raise NotImplementedError
+
+    def curvature(self, theta, v):
+        """Return the Hessian at `theta` times `v`, or None where only differences can tell."""
+        return None
+
+    def free(self, vector):
+        """Set what stands for parameters that are not trained to zero, and return the vector."""
+        return vector
+
+    def squares(self, block_rows=None, max_bytes=math.inf):
+        """Return the loss as `Squares`, or raise ValueError."""
+        raise ValueError("the loss is no sum of squares, which this trainer needs")
+
+
+class Squares(NamedTuple):
+    """A loss ``scale * (sum_i e_i^2 + sum_j penalty_j theta_j^2)`` of residuals e.
+
+    j goes over the indices `free`, the parameters that are trained. ``normal(theta)`` is J'J, in
+    float64, of the Jacobian J of the residuals by them.
+    """
+
+    scale: float
+    n_residuals: int
+    penalty: np.ndarray
+    free: np.ndarray
+    normal: object
+
+
+class Function(Problem):
+    """A function ``f(x) -> (value, gradient)`` of the user's."""
+
+    def __init__(self, function, n, dtype=np.float64):
+        super().__init__(n, dtype)
+        self._function = function
+
+    def at(self, theta):
+        self.evaluations += 1
+        self.gradients += 1
+        loss, gradient = self._function(theta)
+        gradient = np.array(gradient, self.dtype)  # a copy: the function may use its array again
+        if gradient.shape != (self.n,):
+            raise ValueError(
+                f"the gradient of the function must have shape ({self.n},), got {gradient.shape}"
+            )
+        return Point(theta, float(loss), gradient)
+
+
+def leaves(layers):
+    """Yield the layers, with those inside of others in their place."""
+    for layer in layers:
+        inner = getattr(layer, "layers", None)
+        if inner is None:
+            yield layer
+        else:
+            yield from leaves(inner)
+
+
+def _place(network, values):
+    """Where an array of parameters lies in theta, as a slice."""
+    at = values.__array_interface__["data"][0] - network.theta.__array_interface__["data"][0]
+    return slice(at // values.itemsize, at // values.itemsize + values.size)
+
+
+def fixed_parameters(network):
+    """Which parameters are not trained, as a vector of bools, or None if all are."""
+    frozen = [layer for layer in leaves(network.layers) if not layer.trainable]
+    fixed = np.zeros(network.n_params, bool)
+    for layer in frozen:
+        for values in layer.parameters().values():
+            fixed[_place(network, values)] = True
+    return fixed if fixed.any() else None
+
+
+def _penalties(network):
+    """The l2 of each parameter, as a vector, and whether any layer has an l1."""
+    l2 = np.zeros(network.n_params)
+    for layer in leaves(network.layers):
+        if layer.l2:
+            l2[_place(network, layer.parameters()["W"])] = layer.l2
+    return l2, any(layer.l1 for layer in leaves(network.layers))
+
+
+class NetworkLoss(Problem):
+    """The mean loss of a network over all rows, with the penalties of its layers.
+
+    Parameters that are not trained have gradient 0.
+    """
+
+    def __init__(self, network, X, y, weights=None, n_threads=0):
+        super().__init__(network.n_params, network.dtype)
+        self._network, self._engine = network, network._engine
+        self._samples = X, y
+        self._weights, self._n_threads = weights, n_threads
+        self._theta = _core.aligned_zeros(
+            self.n, self.dtype
+        )  # the engine's tiles read past the end
+        self._along = None
+        self.fixed = fixed_parameters(network)
+
+    def value(self, theta):
+        self.evaluations += 1
+        self._theta[...] = theta
+        return self._engine.loss(
+            *self._samples, self._n_threads, theta=self._theta, weights=self._weights
+        )
+
+    def at(self, theta):
+        self.evaluations += 1
+        self.gradients += 1
+        self._theta[...] = theta
+        gradient = np.empty(self.n, self.dtype)
+        loss = self._engine.loss_and_gradient(
+            *self._samples, gradient, self._n_threads, self._theta, self._weights
+        )
+        return Point(theta, loss, self.free(gradient))
+
+    def curvature(self, theta, v):
+        if self._along is None:
+            self._along = _core.aligned_zeros(self.n, self.dtype)
+        self.gradients += 1
+        self._theta[...] = theta
+        self._along[...] = v
+        product = np.empty(self.n, self.dtype)
+        try:
+            self._engine.hessian_product(
+                *self._samples, self._along, product, self._n_threads, self._theta, self._weights
+            )
+        except ValueError:  # a registered loss has no second derivative
+            return None
+        return self.free(product)
+
+    def free(self, vector):
+        if self.fixed is not None:
+            vector[self.fixed] = 0
+        return vector
+
+    def squares(self, block_rows=None, max_bytes=math.inf):
+        network, (X, _) = self._network, self._samples
+        if network.loss.name not in ("mse", "half_mse"):
+            raise ValueError(
+                "this trainer needs a loss that is a sum of squares, mse or half_mse, got "
+                f'{network.loss.name}; use "scg" or "lbfgs"'
+            )
+        penalty, l1 = _penalties(network)
+        if l1:
+            raise ValueError("a penalty l1 is no square, which this trainer needs; use l2=")
+        total = len(X) if self._weights is None else float(self._weights.sum())
+        mean = network.n_out if network.loss.name == "mse" else 2
+        scale = 1 / (total * mean)
+        free = np.arange(self.n) if self.fixed is None else np.flatnonzero(~self.fixed)
+        rows = self._rows_of_block(len(free), block_rows, max_bytes)
+        return Squares(
+            scale, len(X) * network.n_out, penalty[free] / (2 * scale), free,
+            lambda theta: self._normal(theta, rows, free),
+        )  # fmt: skip
+
+    def _rows_of_block(self, n_free, block_rows, max_bytes):
+        """How many rows' Jacobian is computed at a time; raise if memory does not suffice."""
+        n_out, rows = self._network.n_out, len(self._samples[0])
+        row = n_out * (self.n * self.dtype.itemsize + 8 * n_free)  # as it is, and in float64
+        matrices = 4 * 8 * n_free**2  # J'J, damped, its factor, and one of the solver's
+        wanted = min(rows, block_rows or max(1, int(16e6 // row)))
+        need = matrices + wanted * row
+        if need > max_bytes:
+            advice = "pass a smaller block_rows=" if matrices < max_bytes else "raise max_bytes="
+            raise ValueError(
+                f"Levenberg-Marquardt would need {need / 1e9:.3g} GB, {matrices / 1e9:.3g} for "
+                f"matrices of {n_free:,} x {n_free:,} and the rest for the Jacobian of {wanted:,} "
+                f'rows, and max_bytes allows {max_bytes / 1e9:.3g} GB; {advice}, or use "scg" or '
+                '"lbfgs"'
+            )
+        return wanted
+
+    def _normal(self, theta, rows, free):
+        X, weights = self._samples[0], self._weights
+        self.gradients += 1
+        self._theta[...] = theta
+        normal = np.zeros((len(free), len(free)))
+        block = np.empty((rows, self._network.n_out, self.n), self.dtype)
+        for start in range(0, len(X), rows):
+            part = X[start : start + rows]
+            J = block[: len(part)]
+            self._engine.jacobian(part, True, J, self._n_threads, theta=self._theta)
+            if weights is not None:
+                J *= np.sqrt(weights[start : start + rows])[:, None, None]
+            flat = J.reshape(-1, self.n)
+            flat = (flat if len(free) == self.n else flat[:, free]).astype(np.float64, copy=False)
+            normal += flat.T @ flat
+        return normal
+
+
+class OfTheta:
+    """A `NetworkLoss` as a function of float64 parameters: what `Network.theta_to_loss` returns."""
+
+    def __init__(self, problem):
+        self._problem = problem
+
+    @property
+    def evaluations(self):
+        """How often it was called."""
+        return self._problem.evaluations
+
+    def __call__(self, theta):
+        theta = np.asarray(theta)
+        if theta.shape != (self._problem.n,):
+            raise ValueError(f"theta must have shape ({self._problem.n},), got {theta.shape}")
+        point = self._problem.at(theta)
+        return point.loss, point.gradient.astype(np.float64)

@@ -1,0 +1,182 @@
+"""Quasi-Newton methods: BFGS, L-BFGS and one-step secant."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .base import Stuck, Trainer
+from .line_search import Line, as_line_search
+from .problem import dot, norm
+
+
+class _QuasiNewton(Trainer):
+    """A step along ``-H g``, H an approximation of the inverse Hessian from pairs s, y.
+
+    s is a change of the parameters, y that of the gradient.
+    """
+
+    line_search: object = "strong_wolfe"
+
+    def check(self):
+        vars(self)["line_search"] = as_line_search(self.line_search)
+
+    def _direction(self, point, memory):
+        raise NotImplementedError
+
+    def _learn(self, memory, s, y):
+        """The memory with one more pair, where s.y > 0."""
+        raise NotImplementedError
+
+    def iterate(self, problem, point, memory):
+        trial = None
+        if memory:
+            trial = self._search(problem, point, self._direction(point, memory), 1.0)
+        if trial is None:
+            first = min(1.0, 1 / norm(point.gradient)) if point.gradient.any() else 1.0
+            memory = {}
+            trial = self._search(problem, point, -point.gradient, first)
+        if trial is None:
+            raise Stuck("minimum")
+        s, y = trial.point.theta - point.theta, trial.point.gradient - point.gradient
+        sy = dot(s, y)
+        # else H would not be positive; squares may be too small for a number
+        if sy > np.finfo(problem.dtype).eps * norm(s) * norm(y) and dot(y, y) > 0:
+            memory = self._learn(memory, s, y)
+        return trial.point, memory
+
+    def _search(self, problem, point, direction, first):
+        line = Line(problem, point, direction)
+        slope = line.start.slope
+        return self.line_search(line, first) if slope < 0 and math.isfinite(slope) else None
+
+
+class LBFGS(_QuasiNewton):
+    """BFGS with limited memory (Nocedal 1980; Liu and Nocedal 1989).
+
+    ``d = -H g`` from the last pairs of s and y by the two-loop recursion, Nocedal and Wright 2006,
+    algorithm 7.4, from ``H = s.y / y.y``.
+
+    Parameters
+    ----------
+    memory : int, default 10
+        How many pairs are kept: each is two vectors of the length of the parameters.
+    line_search : str or LineSearch, default "strong_wolfe"
+        "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="lbfgs")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
+    """
+
+    memory: int = 10
+    line_search: object = "strong_wolfe"
+
+    _remembers = {"s": "vectors", "y": "vectors"}
+
+    def check(self):
+        super().check()
+        self._check_counts("memory")
+
+    def _direction(self, point, memory):
+        q = -point.gradient
+        alphas = []
+        for s, y in zip(reversed(memory["s"]), reversed(memory["y"]), strict=True):
+            alpha = dot(s, q) / dot(s, y)
+            q -= q.dtype.type(alpha) * y
+            alphas.append(alpha)
+        s, y = memory["s"][-1], memory["y"][-1]
+        q *= q.dtype.type(dot(s, y) / dot(y, y))  # (7.20)
+        for s, y in zip(memory["s"], memory["y"], strict=True):
+            q += q.dtype.type(alphas.pop() - dot(y, q) / dot(s, y)) * s
+        return q
+
+    def _learn(self, memory, s, y):
+        kept = self.memory - 1
+        past = (memory.get(name, [])[-kept:] if kept else [] for name in "sy")
+        return {name: [*old, new] for name, old, new in zip("sy", past, (s, y), strict=True)}
+
+
+class OneStepSecant(_QuasiNewton):
+    """The one-step secant method (Battiti 1992): BFGS that only remembers the last step.
+
+    ``d = -g + A s + B y`` with ``B = s.g / s.y`` and
+    ``A = -(1 + y.y / s.y) s.g / s.y + y.g / s.y``.
+
+    Parameters
+    ----------
+    line_search : str or LineSearch, default "strong_wolfe"
+        "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+    """
+
+    _remembers = {"s": "vector", "y": "vector"}
+
+    def _direction(self, point, memory):
+        g, s, y = point.gradient, memory["s"], memory["y"]
+        sy, sg, yg = dot(s, y), dot(s, g), dot(y, g)
+        a = -(1 + dot(y, y) / sy) * sg / sy + yg / sy
+        return g.dtype.type(a) * s + g.dtype.type(sg / sy) * y - g
+
+    def _learn(self, memory, s, y):
+        return {"s": s, "y": y}
+
+
+class BFGS(_QuasiNewton):
+    """Broyden, Fletcher, Goldfarb and Shanno (1970), with the whole matrix.
+
+    ``H = (I - r s y') H (I - r y s') + r s s'`` with ``r = 1 / s.y``, Nocedal and Wright 2006,
+    (6.17), from (6.20): ``H = s.y / y.y``. For networks of up to a few thousand parameters.
+
+    Parameters
+    ----------
+    line_search : str or LineSearch, default "strong_wolfe"
+        "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+    max_bytes : float, default 1e9
+        The most that two matrices of all parameters may take: one is made from the other.
+    """
+
+    max_bytes: float = 1e9
+
+    _by_name = _quiet = frozenset(("max_bytes",))
+    _remembers = {"H": "matrix"}
+
+    def check(self):
+        super().check()
+        self._to_floats("max_bytes")
+        self._check_positive("max_bytes")
+
+    def begin(self, problem, point, rng):
+        wanted = 2 * problem.n**2 * problem.dtype.itemsize
+        if wanted > self.max_bytes:
+            raise ValueError(
+                f"BFGS needs two matrices of {problem.n:,} x {problem.n:,} parameters, "
+                f"{wanted / 1e9:.1f} GB, and max_bytes allows {self.max_bytes / 1e9:.1f} GB; "
+                'raise max_bytes=, or use "lbfgs" or "scg"'
+            )
+        return {}
+
+    def _direction(self, point, memory):
+        return -(memory["H"] @ point.gradient)
+
+    def _learn(self, memory, s, y):
+        sy = dot(s, y)
+        real = s.dtype.type
+        if memory:
+            H = memory["H"]
+        else:
+            H = np.zeros((len(s), len(s)), s.dtype)
+            np.fill_diagonal(H, sy / dot(y, y))
+        Hy = H @ y
+        new = np.outer(s, s * real((1 + dot(y, Hy) / sy) / sy))
+        new += H
+        cross = np.outer(Hy * real(1 / sy), s)
+        new -= cross
+        new -= cross.T
+        return {"H": new}
