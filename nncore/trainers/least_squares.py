@@ -44,7 +44,7 @@ class LevenbergMarquardt(Trainer):
     >>> net = nncore.Network(
     ...     1, nncore.Dense(5, "tanh"), nncore.Dense(1), seed=0, dtype="float64", optimizer="lm")
     >>> history = net.fit(x, np.sin(np.pi * x), epochs=50, verbose=False)
-    >>> history["loss"][-1] < 1e-5
+    >>> history["loss"][-1] < 1e-4
     True
     """
 
