@@ -84,7 +84,7 @@ class LevenbergMarquardt(Trainer):
     def iterate(self, problem, point, memory):
         squares = self._squares(problem)
         normal = squares.normal(point.theta)
-        normal[np.diag_indices_from(normal)] += squares.penalty
+        _diagonal(normal)[...] += squares.penalty
         # the loss over `scale` is a sum of squares, and J'e half its gradient
         pull = (0.5 / squares.scale) * point.gradient[squares.free].astype(np.float64)
         return self._descend(
@@ -140,16 +140,23 @@ class LevenbergMarquardt(Trainer):
             memory["growth"] *= 2
 
 
+def _diagonal(matrix):
+    """The diagonal of a contiguous matrix, to write to."""
+    return matrix.reshape(-1)[:: len(matrix) + 1]
+
+
 def _solve(matrix, diagonal, right):
-    """The solution of ``(matrix + diag(diagonal)) d = right``, or None if that is not positive."""
+    """The solution of ``(matrix + diag(diagonal)) d = right``, or None if it does not go down.
+
+    By LAPACK's LU: NumPy has no solver for the factor of Cholesky, and two general ones take longer.
+    """
     damped = matrix.copy()
-    damped[np.diag_indices_from(damped)] += diagonal
+    _diagonal(damped)[...] += diagonal
     try:
-        lower = np.linalg.cholesky(damped)
+        d = np.linalg.solve(damped, right)
     except np.linalg.LinAlgError:
         return None
-    d = np.linalg.solve(lower.T, np.linalg.solve(lower, right))
-    return d if np.isfinite(d).all() else None
+    return d if np.isfinite(d).all() and dot(d, right) >= 0 else None
 
 
 class BayesianRegularization(LevenbergMarquardt):
@@ -202,7 +209,7 @@ class BayesianRegularization(LevenbergMarquardt):
         squares = self._squares(problem)
         alpha, beta = memory["alpha"], memory["beta"]
         normal = beta * squares.normal(point.theta)
-        normal[np.diag_indices_from(normal)] += alpha
+        _diagonal(normal)[...] += alpha
         theta = point.theta[squares.free].astype(np.float64)
         pull = (0.5 * beta / squares.scale) * point.gradient[squares.free] + alpha * theta
 
