@@ -148,7 +148,8 @@ def _diagonal(matrix):
 def _solve(matrix, diagonal, right):
     """The solution of ``(matrix + diag(diagonal)) d = right``, or None if it does not go down.
 
-    By LAPACK's LU: NumPy has no solver for the factor of Cholesky, and two general ones take longer.
+    By LAPACK's LU: NumPy has no solver for the factor of Cholesky, and two general ones take
+    longer.
     """
     damped = matrix.copy()
     _diagonal(damped)[...] += diagonal

@@ -15,6 +15,7 @@ the loss. In the comments f(a) is the loss at ``theta + a d``, f'(a) its slope a
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def line(function, x, direction):
     return Line(problem, problem.at(x), direction)
 
 
-class LineSearch(Described):
+class LineSearch(Described, abc.ABC):
     """Base of the line searches.
 
     Parameters
@@ -100,9 +101,9 @@ class LineSearch(Described):
             if not low <= value < 1 or value == 0:
                 raise self._refusal(name, f"in [{low:g}, 1)" if low else "in (0, 1)")
 
+    @abc.abstractmethod
     def __call__(self, line, step):
         """Return the `Trial` that is accepted, or None; `step` is the first one tried."""
-        raise NotImplementedError
 
     def config(self):
         """Return what makes this object again, as JSON values."""

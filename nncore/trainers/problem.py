@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ def norm(a):
     return largest * dot(scaled, scaled) ** 0.5
 
 
-class Problem:
+class Problem(abc.ABC):
     """A function to minimise.
 
     Attributes
@@ -62,9 +63,9 @@ class Problem:
         """Return the loss at `theta`."""
         return self.at(theta).loss
 
+    @abc.abstractmethod
     def at(self, theta):
         """Return the `Point` at `theta`, which the caller does not change afterwards."""
-        raise NotImplementedError
 
     def curvature(self, theta, v):
         """Return the Hessian at `theta` times `v`, or None where only differences can tell."""
@@ -158,9 +159,7 @@ class NetworkLoss(Problem):
         self._network, self._engine = network, network._engine
         self._samples = X, y
         self._weights, self._n_threads = weights, n_threads
-        self._theta = _core.aligned_zeros(
-            self.n, self.dtype
-        )  # the engine's tiles read past the end
+        self._theta = _core.aligned_zeros(self.n, self.dtype)  # as the engine's tiles need it
         self._along = None
         self.fixed = fixed_parameters(network)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 
 import numpy as np
@@ -22,12 +23,13 @@ class _QuasiNewton(Trainer):
     def check(self):
         vars(self)["line_search"] = as_line_search(self.line_search)
 
+    @abc.abstractmethod
     def _direction(self, point, memory):
-        raise NotImplementedError
+        """-H g."""
 
+    @abc.abstractmethod
     def _learn(self, memory, s, y):
         """The memory with one more pair, where s.y > 0."""
-        raise NotImplementedError
 
     def iterate(self, problem, point, memory):
         trial = None
