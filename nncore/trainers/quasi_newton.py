@@ -18,8 +18,6 @@ class _QuasiNewton(Trainer):
     s is a change of the parameters, y that of the gradient.
     """
 
-    line_search: object = "strong_wolfe"
-
     def check(self):
         vars(self)["line_search"] = as_line_search(self.line_search)
 
@@ -118,6 +116,8 @@ class OneStepSecant(_QuasiNewton):
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
     """
 
+    line_search: object = "strong_wolfe"
+
     _remembers = {"s": "vector", "y": "vector"}
 
     def _direction(self, point, memory):
@@ -144,6 +144,7 @@ class BFGS(_QuasiNewton):
         The most that two matrices of all parameters may take: one is made from the other.
     """
 
+    line_search: object = "strong_wolfe"
     max_bytes: float = 1e9
 
     _by_name = _quiet = frozenset(("max_bytes",))
