@@ -37,7 +37,7 @@ BY_NAME = {
     "cg_polak_ribiere": _cg("polak_ribiere"),
     "cg_hestenes_stiefel": _cg("hestenes_stiefel"),
     "cg_dai_yuan": _cg("dai_yuan"),
-    "cg_hager_zhang": lambda: ConjugateGradient("hager_zhang", "hager_zhang"),
+    "cg_hager_zhang": _cg("hager_zhang"),
     "cg_powell_beale": _cg("polak_ribiere", "powell_beale"),
     "scg": ScaledConjugateGradient,
     "bfgs": BFGS,
