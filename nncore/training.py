@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import time
 from collections.abc import Mapping
 
@@ -155,13 +154,14 @@ class Training:
         history, progress = History(), Progress(epochs, verbose)
         with self._training:
             try:
-                one = self._iteration(X, y, w, n_threads, history)
-                if one is None:
-                    one = functools.partial(
-                        self._epoch, X, y, w, batch_size, shuffle, n_threads, history
-                    )
+                course = self._start_course(X, y, w, n_threads, history)
                 for epoch in range(1, epochs + 1):
-                    values = one(epoch)
+                    if course is None:
+                        values = self._epoch(
+                            X, y, w, batch_size, shuffle, n_threads, history, epoch
+                        )
+                    else:
+                        values = course.advance(epoch)
                     scores = self._evaluate(*validation, n_threads) if validation else {}
                     values |= {f"val_{name}": value for name, value in scores.items()}
                     history.append(**values)
@@ -178,14 +178,14 @@ class Training:
         self._check_parameters()
         return history
 
-    def _iteration(self, X, y, w, n_threads, history):
-        """What does one iteration of a full-batch trainer, or None for other optimizers."""
+    def _start_course(self, X, y, w, n_threads, history):
+        """A full-batch trainer at work, or None for other optimizers."""
         if not self._is_full_batch:
             return None
         from .trainers.course import Course
 
         self._refresh_optimizer()
-        return Course(self, X, y, w, n_threads, history).advance
+        return Course(self, X, y, w, n_threads, history)
 
     @property
     def _is_full_batch(self):
@@ -236,12 +236,12 @@ class Training:
         n_threads = as_count(n_threads)
         with self._training:
             history = History()
-            one = self._iteration(X, y, w, n_threads, history)
-            if one is None:
+            course = self._start_course(X, y, w, n_threads, history)
+            if course is None:
                 loss = self._epoch(X, y, w, len(X), False, n_threads, history, None)["loss"]
             else:
-                loss = one.__self__.point.loss
-                one(1)
+                loss = course.point.loss
+                course.advance(1)
         self._check_parameters()
         return loss
 
