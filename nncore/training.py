@@ -142,13 +142,7 @@ class Training:
         batch_size = self._batch_size(batch_size, len(X))
         warn_if_without_effect(w, batch_size)
         n_threads = as_count(n_threads)
-        validation = None
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-            data = (*validation_data, None)[:3]
-            V, v, w_v = self._samples(*data, "validation ")
-            validation = V, v, self._weights(w_v, classes, v, "validation ")
+        validation = self._validation(validation_data, classes)
         self._check_monitor(validation is not None)
         watch = self._watch(stop, validation is not None)
         history, progress = History(), Progress(epochs, verbose)
@@ -177,6 +171,15 @@ class Training:
                 self._memory = None  # a trainer's directions are of another place
         self._check_parameters()
         return history
+
+    def _validation(self, data, classes):
+        """Samples to evaluate after each epoch, checked, or None."""
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+        X, y, w = self._samples(*(*data, None)[:3], "validation ")
+        return X, y, self._weights(w, classes, y, "validation ")
 
     def _start_course(self, X, y, w, n_threads, history):
         """A full-batch trainer at work, or None for other optimizers."""

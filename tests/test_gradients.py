@@ -359,3 +359,13 @@ def test_the_hessian_of_a_large_network_is_refused():
     network = Network(100, Dense(100, "tanh"), Dense(1))
     with pytest.raises(ValueError, match="hessian_vector_product needs no matrix"):
         network.hessian(np.ones((1, 100)), [[1.0]])
+
+
+def test_odd_arguments_of_the_checker():
+    network = of()
+    X, y = data("cross_entropy")
+    with pytest.raises(TypeError, match="first argument must be a nncore.Network, got 3"):
+        nncore.check_gradients(3, X, y)
+    for n_checks in (0, -1, 1.5, None):
+        with pytest.raises(ValueError, match="n_checks must be an integer of at least 1"):
+            nncore.check_gradients(network, X, y, n_checks=n_checks)
