@@ -81,14 +81,15 @@ class Problem(abc.ABC):
 
 
 class Squares(NamedTuple):
-    """A loss ``scale * (sum_i e_i^2 + sum_j penalty_j theta_j^2)`` of residuals e.
+    """A loss ``scale * (sum_i w_i e_i^2 + sum_j penalty_j theta_j^2)`` of residuals e.
 
-    j goes over the indices `free`, the parameters that are trained. ``normal(theta)`` is J'J, in
-    float64, of the Jacobian J of the residuals by them.
+    j goes over the indices `free`, the parameters that are trained, and w are the weights of rows,
+    so a row of weight 2 is two of `n_residuals`. ``normal(theta)`` is J'WJ, in float64, of the
+    Jacobian J of the residuals by those parameters.
     """
 
     scale: float
-    n_residuals: int
+    n_residuals: float
     penalty: np.ndarray
     free: np.ndarray
     normal: object
@@ -216,7 +217,7 @@ class NetworkLoss(Problem):
         free = np.arange(self.n) if self.fixed is None else np.flatnonzero(~self.fixed)
         rows = self._rows_of_block(len(free), block_rows, max_bytes)
         return Squares(
-            scale, len(X) * network.n_out, penalty[free] / (2 * scale), free,
+            scale, total * network.n_out, penalty[free] / (2 * scale), free,
             lambda theta: self._normal(theta, rows, free),
         )  # fmt: skip
 
