@@ -21,7 +21,8 @@ class LevenbergMarquardt(Trainer):
     largest diagonal of J'J so far, so the units of the parameters do not matter (More 1978).
 
     J'J is added up in float64 over blocks of rows, so memory holds a few matrices of
-    n_params x n_params and one block. Ctrl-C waits for the solution of one system. The loss is "mse" or "half_mse"; penalties l2 are part of it.
+    n_params x n_params and one block. Ctrl-C waits for the solution of one system. The loss is
+    "mse" or "half_mse"; penalties l2 are part of it.
 
     Parameters
     ----------
