@@ -20,12 +20,17 @@ class Point(NamedTuple):
 
     def is_finite(self):
         """Whether the loss and each number of the gradient are finite."""
-        return bool(np.isfinite(self.loss)) and bool(np.isfinite(self.gradient @ self.gradient))
+        if not np.isfinite(self.loss):
+            return False
+        # one number tells, unless squares overflow
+        return math.isfinite(dot(self.gradient, self.gradient)) or bool(
+            np.isfinite(self.gradient).all()
+        )
 
 
 def dot(a, b):
-    """a . b as a Python float."""
-    return float(np.dot(a, b))
+    """a . b as a Python float, infinite where it overflows: np.dot would warn there."""
+    return float(np.vdot(a, b))
 
 
 def norm(a):

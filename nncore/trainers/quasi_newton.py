@@ -18,8 +18,10 @@ class _QuasiNewton(Trainer):
     s is a change of the parameters, y that of the gradient.
     """
 
+    _sharp = False  # a search that is named goes near the minimum along the line
+
     def check(self):
-        vars(self)["line_search"] = as_line_search(self.line_search)
+        vars(self)["line_search"] = as_line_search(self.line_search, sharp=self._sharp)
 
     @abc.abstractmethod
     def _direction(self, point, memory):
@@ -113,11 +115,13 @@ class OneStepSecant(_QuasiNewton):
     Parameters
     ----------
     line_search : str or LineSearch, default "strong_wolfe"
-        "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+        "hager_zhang", "backtracking", or one of `nncore.line_searches`. By name the first two are
+        sharp, as in `ConjugateGradient`: step 1 is not as good as that of BFGS.
     """
 
     line_search: object = "strong_wolfe"
 
+    _sharp = True
     _remembers = {"s": "vector", "y": "vector"}
 
     def _direction(self, point, memory):
@@ -177,9 +181,8 @@ class BFGS(_QuasiNewton):
             H = np.zeros((len(s), len(s)), s.dtype)
             np.fill_diagonal(H, sy / dot(y, y))
         Hy = H @ y
-        new = np.outer(s, s * real((1 + dot(y, Hy) / sy) / sy))
+        # H + s u' + u s': Nocedal and Wright 2006, (6.17), in one product
+        u = real((1 + dot(y, Hy) / sy) / sy / 2) * s - Hy * real(1 / sy)
+        new = np.column_stack((s, u)) @ np.vstack((u, s))
         new += H
-        cross = np.outer(Hy * real(1 / sy), s)
-        new -= cross
-        new -= cross.T
         return {"H": new}
