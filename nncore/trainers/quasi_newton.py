@@ -17,8 +17,6 @@ class _QuasiNewton(Trainer):
     s is a change of the parameters, y that of the gradient.
     """
 
-    line_search: object = "strong_wolfe"
-
     def check(self):
         vars(self)["line_search"] = as_line_search(self.line_search)
 
@@ -42,7 +40,8 @@ class _QuasiNewton(Trainer):
         s, y = trial.point.theta - point.theta, trial.point.gradient - point.gradient
         sy = dot(s, y)
         # else H would not be positive; squares may be too small for a number
-        if sy > np.finfo(problem.dtype).eps * norm(s) * norm(y) and dot(y, y) > 0:
+        real = np.finfo(problem.dtype)
+        if sy > max(real.eps * norm(s) * norm(y), real.tiny) and dot(y, y) > real.tiny:
             memory = self._learn(memory, s, y)
         return trial.point, memory
 
@@ -116,6 +115,8 @@ class OneStepSecant(_QuasiNewton):
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
     """
 
+    line_search: object = "strong_wolfe"
+
     _remembers = {"s": "vector", "y": "vector"}
 
     def _direction(self, point, memory):
@@ -142,6 +143,7 @@ class BFGS(_QuasiNewton):
         The most that two matrices of all parameters may take: one is made from the other.
     """
 
+    line_search: object = "strong_wolfe"
     max_bytes: float = 1e9
 
     _by_name = _quiet = frozenset(("max_bytes",))
@@ -173,10 +175,8 @@ class BFGS(_QuasiNewton):
         else:
             H = np.zeros((len(s), len(s)), s.dtype)
             np.fill_diagonal(H, sy / dot(y, y))
-        Hy = H @ y
-        new = np.outer(s, s * real((1 + dot(y, Hy) / sy) / sy))
+        u = H @ y * real(1 / sy)
+        left, right = (s, u), (real((1 + dot(y, u)) / sy) * s - u, -s)
+        new = np.stack(left, axis=1) @ np.stack(right)  # the change of H, of rank 2
         new += H
-        cross = np.outer(Hy * real(1 / sy), s)
-        new -= cross
-        new -= cross.T
         return {"H": new}
