@@ -124,8 +124,11 @@ def test_accepted_steps_keep_the_conditions(kind, name, first):
 
 
 # Evaluations, beside that at the start, in the mean over FUNCTIONS that are scaled about 1.
-@pytest.mark.parametrize(("kind", "most"), [("backtracking", 3.5), ("strong_wolfe", 3), ("sharp", 5),
-                                            ("hager_zhang", 4), ("sharp_hager_zhang", 6)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("backtracking", 3.5), ("strong_wolfe", 3), ("sharp", 5), ("hager_zhang", 4),
+     ("sharp_hager_zhang", 6)],
+)  # fmt: skip
 def test_few_evaluations(kind, most):
     calls = []
     for i in range(12):
@@ -243,12 +246,12 @@ def test_a_first_step_that_is_none_is_refused(kind, step):
         (lambda: Backtracking(c1=1), "c1 of Backtracking must be in"),
         (lambda: Backtracking(shrink=0.6), r"shrink of Backtracking must be in \(0, 0.5\]"),
         (lambda: Backtracking(max_evaluations=0), "max_evaluations of Backtracking must be an int"),
-        (lambda: StrongWolfe(c1=0.5, c2=0.1), "c1 of StrongWolfe must be below c2, got 0.5 and 0.1"),
+        (lambda: StrongWolfe(c1=0.5, c2=0.1), "c1 of StrongWolfe must be below c2, got 0.5 and"),
         (lambda: StrongWolfe(c2=1.0), r"c2 of StrongWolfe must be in \(0, 1\), got 1"),
         (lambda: StrongWolfe(c2=math.nan), "c2 of StrongWolfe must be in"),
         (lambda: StrongWolfe(c2="x"), "c2 of StrongWolfe must be a number, got 'x'"),
         (lambda: HagerZhang(delta=0.5), r"delta of HagerZhang must be in \(0, 0.5\), got 0.5"),
-        (lambda: HagerZhang(sigma=0.05), r"sigma of HagerZhang must be in \[delta, 1\) with delta=0.1"),
+        (lambda: HagerZhang(sigma=0.05), r"sigma of HagerZhang must be in \[delta, 1\) with"),
         (lambda: HagerZhang(rho=1), "rho of HagerZhang must be above 1"),
         (lambda: HagerZhang(eps=-1), "eps of HagerZhang must be at least 0"),
         (lambda: HagerZhang(gamma=1), "gamma of HagerZhang must be in"),
@@ -256,7 +259,7 @@ def test_a_first_step_that_is_none_is_refused(kind, step):
         (lambda: as_line_search("wolf"), 'Unknown line search \'wolf\'. Did you mean "wolfe"'),
         (lambda: as_line_search(3), "Unknown line search 3"),
         (lambda: as_line_search({"type": "Wolfe"}), "Unknown line search 'Wolfe'"),
-        (lambda: line_searches.line(lambda x: (0.0, x), [1.0], [1.0, 2.0]), "vectors of one length"),
+        (lambda: line_searches.line(lambda x: (0.0, x), [1.0], [1.0, 2.0]), "must be vectors"),
         (lambda: line_searches.line(lambda x: (0.0, [1.0]), [1.0, 0.0], [1.0, 2.0]),
          r"gradient of the function must have shape \(2,\), got \(1,\)"),
     ],

@@ -56,9 +56,10 @@ class Line:
         length = norm(direction)
         self.finest = problem.eps * norm(point.theta) / length if length > 0 else math.inf
 
-    def noise_at(self, trial):
-        """How far two losses near that of a trial may differ by rounding alone."""
-        return self._problem.eps * max(abs(self.start.value), abs(trial.value))
+    def is_above(self, a, b):
+        """Whether the loss of trial a is above that of b, by more than rounding."""
+        noise = self._problem.eps * max(abs(self.start.value), abs(b.value))
+        return a.value >= b.value + noise
 
     def _theta(self, step):
         return self.start.point.theta + self._problem.dtype.type(step) * self._direction
@@ -209,7 +210,7 @@ class StrongWolfe(LineSearch):
             if (
                 not trial.is_finite()
                 or not self._is_low(line, trial)
-                or (trial.value >= before.value + line.noise_at(before) and before is not line.start)
+                or (before is not line.start and line.is_above(trial, before))
             ):
                 return self._zoom(line, before, trial, self.max_evaluations - tried - 1)
             if self._is_flat(line, trial):
@@ -239,7 +240,7 @@ class StrongWolfe(LineSearch):
             if (
                 not trial.is_finite()
                 or not self._is_low(line, trial)
-                or (trial.value >= low.value + line.noise_at(low) and low is not line.start)
+                or (low is not line.start and line.is_above(trial, low))
             ):
                 high = trial
                 continue

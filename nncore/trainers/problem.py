@@ -19,12 +19,13 @@ class Point(NamedTuple):
 
     def is_finite(self):
         """Whether the loss and each number of the gradient are finite."""
-        return bool(np.isfinite(self.loss)) and bool(np.isfinite(self.gradient @ self.gradient))
+        return math.isfinite(self.loss) and math.isfinite(dot(self.gradient, self.gradient))
 
 
 def dot(a, b):
-    """a . b as a Python float."""
-    return float(np.dot(a, b))
+    """a . b as a Python float; infinite or NaN without a warning."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.dot(a, b))
 
 
 def norm(a):
@@ -83,11 +84,11 @@ class Squares(NamedTuple):
     """A loss ``scale * (sum_i e_i^2 + sum_j penalty_j theta_j^2)`` of residuals e.
 
     j goes over the indices `free`, the parameters that are trained. ``normal(theta)`` is J'J, in
-    float64, of the Jacobian J of the residuals by them.
+    float64, of the Jacobian J of the residuals by them. A row of weight 2 counts as two.
     """
 
     scale: float
-    n_residuals: int
+    n_residuals: float
     penalty: np.ndarray
     free: np.ndarray
     normal: object
@@ -217,7 +218,7 @@ class NetworkLoss(Problem):
         free = np.arange(self.n) if self.fixed is None else np.flatnonzero(~self.fixed)
         rows = self._rows_of_block(len(free), block_rows, max_bytes)
         return Squares(
-            scale, len(X) * network.n_out, penalty[free] / (2 * scale), free,
+            scale, total * network.n_out, penalty[free] / (2 * scale), free,
             lambda theta: self._normal(theta, rows, free),
         )  # fmt: skip
 
