@@ -38,7 +38,7 @@ BY_NAME = {
     "cg_hestenes_stiefel": _cg("hestenes_stiefel"),
     "cg_dai_yuan": _cg("dai_yuan"),
     "cg_hager_zhang": _cg("hager_zhang"),
-    "cg_powell_beale": _cg("polak_ribiere", "powell_beale"),
+    "cg_powell_beale": _cg("hestenes_stiefel", "powell_beale"),
     "scg": ScaledConjugateGradient,
     "bfgs": BFGS,
     "lbfgs": LBFGS,

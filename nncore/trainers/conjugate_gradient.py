@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .base import Stuck, Trainer
 from .line_search import Line, as_line_search
 from .problem import Point, dot, norm
@@ -89,7 +91,7 @@ class ConjugateGradient(Trainer):
     restart: str | None = None
 
     _remembers = {
-        "direction": "vector", "age": "number", "fall": "number", "step": "number",
+        "direction": "vector", "age": "count", "fall": "number", "step": "number",
         "restart_direction": "vector", "restart_change": "vector",
     }  # fmt: skip
     _sometimes = frozenset(("restart_direction", "restart_change"))
@@ -119,30 +121,35 @@ class ConjugateGradient(Trainer):
             first = min(1.01 * 2 * memory["fall"] / line.start.slope, most)
         else:
             first = min(1.0, 1 / norm(point.gradient))
-        return self.line_search(line, first)
+        return self.line_search(line, first or 1.0)
 
     def _next(self, problem, point, trial, memory):
         g, new, d = point.gradient, trial.point.gradient, memory["direction"]
         y, square = new - g, dot(new, new)
         kept = {"fall": trial.value - point.loss, "step": trial.step, "age": memory["age"] + 1}
-        if "restart_direction" in memory:
-            kept |= {name: memory[name] for name in ("restart_direction", "restart_change")}
-        far = abs(dot(g, new)) >= 0.2 * square
-        if kept["age"] >= problem.n or (far and self.restart == "powell"):
-            return {"direction": -new, **kept, "age": 0}
-        beale = self.restart == "powell_beale" and memory["age"] > 0
-        if self.restart == "powell_beale" and (far or "restart_direction" not in kept):
-            kept |= {"restart_direction": d, "restart_change": y}
-            beale = False
+        far = self.restart and abs(dot(g, new)) >= 0.2 * square
+        again = far or kept["age"] >= problem.n
         direction = BETAS[self.beta](g, new, y, d) * d - new
-        if beale:
-            d_t, y_t = kept["restart_direction"], kept["restart_change"]
-            direction += _ratio(dot(new, y_t), dot(d_t, y_t)) * d_t
-        slope = dot(direction, new)
-        odd = beale and not -1.2 * square <= slope <= -0.8 * square  # Powell 1977, (26)
-        if odd or not _goes_down(new, direction):
+        if self.restart == "powell_beale":
+            longer = None if again else _with_third_term(direction, new, square, memory)
+            if longer is None:  # t is this step, and the next one has no third term
+                kept |= {"restart_direction": d, "restart_change": y, "age": 1}
+            else:
+                kept |= {name: memory[name] for name in self._sometimes}
+                direction = longer
+            again = False
+        if again or not _goes_down(new, direction):
             return {"direction": -new, "fall": kept["fall"], "step": kept["step"], "age": 0}
         return {"direction": direction, **kept}
+
+
+def _with_third_term(direction, new, square, memory):
+    """Beale's direction, or None where there is none, or it is far from -g'."""
+    if "restart_direction" not in memory:
+        return None
+    d_t, y_t = memory["restart_direction"], memory["restart_change"]
+    longer = direction + _ratio(dot(new, y_t), dot(d_t, y_t)) * d_t
+    return longer if -1.2 * square <= dot(longer, new) <= -0.8 * square else None
 
 
 def _fresh(point):
@@ -177,7 +184,7 @@ class ScaledConjugateGradient(Trainer):
     lambda_: float = 5e-7
     curvature: str = "exact"
 
-    _remembers = {"direction": "vector", "lambda": "number", "age": "number"}
+    _remembers = {"direction": "vector", "lambda": "positive number", "age": "count"}
 
     def check(self):
         self._to_floats("sigma", "lambda_")
@@ -191,9 +198,9 @@ class ScaledConjugateGradient(Trainer):
         return {"lambda": memory["lambda"]}
 
     def iterate(self, problem, point, memory):
-        p, raised = memory["direction"], memory["lambda"]
-        if not _goes_down(point.gradient, p):
-            p = -point.gradient
+        p, raised, age = memory["direction"], memory["lambda"], memory["age"]
+        if not _goes_down(point.gradient, p):  # which the paper leaves open
+            p, age = -point.gradient, 0
         square, mu = dot(p, p), -dot(p, point.gradient)
         if square == 0:
             raise Stuck("minimum")
@@ -206,7 +213,7 @@ class ScaledConjugateGradient(Trainer):
             alpha = mu / delta  # 5.
             new = problem.at(point.theta + problem.dtype.type(alpha) * p)
             if new.is_finite():
-                comparison = 2 * delta * (point.loss - new.loss) / mu**2  # 6.
+                comparison = 2 * delta * (point.loss - new.loss) / mu / mu  # 6.
             else:
                 comparison = -1.0
             if comparison >= 0.75:  # 7.
@@ -214,8 +221,8 @@ class ScaledConjugateGradient(Trainer):
             elif comparison < 0.25:  # 8.
                 raised += delta * (1 - comparison) / square
             if comparison >= 0:
-                return new, self._next(problem, point, new, p, mu, raised, memory["age"] + 1)
-            if not math.isfinite(raised) or alpha * norm(p) <= problem.eps * 1e-3:
+                return new, self._next(problem, point, new, p, mu, raised, age + 1)
+            if not math.isfinite(raised) or np.array_equal(new.theta, point.theta):
                 break
         raise Stuck("minimum")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 
 import numpy as np
@@ -29,8 +30,9 @@ class Course:
             )
         fixed = self._problem.fixed
         if network._memory is None or not _same(network._memory[1], fixed):
-            rng = np.random.default_rng(network._rng.integers(1 << 62))
+            rng = copy.deepcopy(network._rng)  # an error leaves that of the network as it is
             network._memory = network._optimizer.begin(self._problem, self.point, rng), fixed
+            network._rng = rng
 
     def advance(self, epoch):
         """Do one iteration; return what the history records of it."""
@@ -39,14 +41,16 @@ class Course:
         trainer.check()
         memory, fixed = network._memory
         try:
-            point, memory = trainer.iterate(problem, self.point, memory)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+                point, memory = trainer.iterate(problem, self.point, memory)
         except Stuck as stuck:
             self._history.stop_reason = str(stuck)
             point = self.point
         if not point.is_finite():
             raise FloatingPointError(
-                f"Loss became {point.loss:g} at epoch {epoch}; that update was not applied. Use a "
-                "smaller learning rate or step, or scale the inputs and targets."
+                f"Loss became {point.loss:g} at epoch {epoch}, or its gradient is not finite; that "
+                "update was not applied. Use a smaller learning rate or step, or scale the inputs "
+                "and targets."
             )
         if point is not self.point:
             network._engine.theta[...] = point.theta

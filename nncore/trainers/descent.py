@@ -32,7 +32,7 @@ class SteepestDescent(Trainer):
             raise Stuck("minimum")
         # the same first-order change as before: Nocedal and Wright 2006, (3.60)
         first = memory["change"] / square if memory else min(1.0, 1 / norm(g))
-        trial = self.line_search(Line(problem, point, -g), min(first, 1e10))
+        trial = self.line_search(Line(problem, point, -g), min(first, 1e10) or 1.0)
         if trial is None:
             raise Stuck("minimum")
         return trial.point, {"change": trial.step * square}
@@ -62,7 +62,7 @@ class GradientDescent(Trainer):
     decrease: float = 0.7
     max_increase: float = 1.04
 
-    _remembers = {"change": "vector", "lr": "number"}
+    _remembers = {"change": "vector", "lr": "positive number"}
 
     def check(self):
         self._to_floats("lr", "momentum", "increase", "decrease", "max_increase")
@@ -89,7 +89,8 @@ class GradientDescent(Trainer):
         new = problem.at(point.theta + change)
         if not self.adaptive:
             return new, {"change": change, "lr": lr}
-        if not new.is_finite() or new.loss > self.max_increase * point.loss:
+        most = point.loss + (self.max_increase - 1) * abs(point.loss)
+        if not new.is_finite() or new.loss > most:
             if lr < 1e-30:
                 raise Stuck("minimum")
             return point, {"change": np.zeros_like(change), "lr": lr * self.decrease}

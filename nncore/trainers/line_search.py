@@ -57,6 +57,11 @@ class Line:
         length = norm(direction)
         self.finest = problem.eps * norm(point.theta) / length if length > 0 else math.inf
 
+    def is_above(self, a, b):
+        """Whether the loss of trial a is above that of b, by more than rounding."""
+        noise = self._problem.eps * max(abs(self.start.value), abs(b.value))
+        return a.value >= b.value + noise
+
     def _theta(self, step):
         return self.start.point.theta + self._problem.dtype.type(step) * self._direction
 
@@ -101,9 +106,15 @@ class LineSearch(Described, abc.ABC):
             if not low <= value < 1 or value == 0:
                 raise self._refusal(name, f"in [{low:g}, 1)" if low else "in (0, 1)")
 
-    @abc.abstractmethod
     def __call__(self, line, step):
         """Return the `Trial` that is accepted, or None; `step` is the first one tried."""
+        if not 0 < step < math.inf:
+            raise ValueError(f"the first step must be positive and finite, got {step!r}")
+        return self._search(line, step) if line.start.slope < 0 else None
+
+    @abc.abstractmethod
+    def _search(self, line, step):
+        """The search where the line goes down at its start."""
 
     def config(self):
         """Return what makes this object again, as JSON values."""
@@ -141,13 +152,14 @@ class Backtracking(LineSearch):
         if not 0 < self.shrink <= 0.5:
             raise self._refusal("shrink", "in (0, 0.5]")
 
-    def __call__(self, line, step):
+    def _search(self, line, step):
         start = line.start
         for _ in range(self.max_evaluations):
             value = line.value(step)
-            if value <= start.value + self.c1 * step * start.slope:
+            if start.value > value <= start.value + self.c1 * step * start.slope:
                 trial = line.at(step)
-                return trial if trial.is_finite() else None
+                if trial.is_finite():
+                    return trial
             bend = 2 * (value - start.value - step * start.slope)  # f'' a^2 of the parabola
             ratio = -start.slope * step / bend if bend > 0 and math.isfinite(bend) else 0.0
             step *= min(max(ratio, self.shrink), 0.5)
@@ -181,9 +193,9 @@ class StrongWolfe(LineSearch):
             raise ValueError(f"c1 of StrongWolfe must be below c2, got {self.c1} and {self.c2}")
 
     def _is_low(self, line, trial):
-        """Whether a trial is far enough down."""
+        """Whether a trial is far enough down, which one with the same loss is not."""
         start = line.start
-        if trial.value <= start.value + self.c1 * trial.step * start.slope:
+        if start.value > trial.value <= start.value + self.c1 * trial.step * start.slope:
             return True
         return (
             trial.value <= start.value + line.noise
@@ -193,14 +205,14 @@ class StrongWolfe(LineSearch):
     def _is_flat(self, line, trial):
         return abs(trial.slope) <= -self.c2 * line.start.slope
 
-    def __call__(self, line, step):  # algorithm 3.5
+    def _search(self, line, step):  # algorithm 3.5
         before = line.start
         for tried in range(self.max_evaluations):
             trial = line.at(step)
             if (
                 not trial.is_finite()
                 or not self._is_low(line, trial)
-                or (trial.value >= before.value + line.noise and before is not line.start)
+                or (before is not line.start and line.is_above(trial, before))
             ):
                 return self._zoom(line, before, trial, self.max_evaluations - tried - 1)
             if self._is_flat(line, trial):
@@ -230,7 +242,7 @@ class StrongWolfe(LineSearch):
             if (
                 not trial.is_finite()
                 or not self._is_low(line, trial)
-                or (trial.value >= low.value + line.noise and low is not line.start)
+                or (low is not line.start and line.is_above(trial, low))
             ):
                 high = trial
                 continue
@@ -303,7 +315,7 @@ class HagerZhang(LineSearch):
         if not (self.rho > 1 and math.isfinite(self.rho)):
             raise self._refusal("rho", "above 1")
 
-    def __call__(self, line, step):
+    def _search(self, line, step):
         return _HagerZhang(self, line).search(step)
 
 
@@ -342,7 +354,7 @@ class _HagerZhang:
         if trial.is_finite() and trial.value <= self.most:
             if self.best is None or trial.value < self.best.value:
                 self.best = trial
-            wolfe = trial.value <= start.value + rule.delta * step * start.slope  # T1
+            wolfe = start.value > trial.value <= start.value + rule.delta * step * start.slope  # T1
             near = trial.slope <= (2 * rule.delta - 1) * start.slope  # T2
             if (wolfe or near) and trial.slope >= rule.sigma * start.slope:
                 self.accepted = trial

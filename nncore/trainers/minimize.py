@@ -14,7 +14,8 @@ class Result(NamedTuple):
     """Where `minimize` ended.
 
     ``gradient_norm`` is the 2-norm of the gradient at x, ``evaluations`` how often the function was
-    called.
+    called. ``stop_reason`` is "gradient", "value", "iterations", "minimum" (no step reduces the
+    value any more), or "not_finite" (the value or the gradient is not, at x).
     """
 
     x: np.ndarray
@@ -81,6 +82,6 @@ def minimize(function, x, optimizer="lbfgs", *, iterations=1000, gradient=1e-8, 
             break
         done += 1
         if not point.is_finite():
-            reason = "the value is not finite"
+            reason = "not_finite"
             break
     return Result(point.theta, point.loss, norm(point.gradient), done, problem.evaluations, reason)

@@ -44,7 +44,8 @@ class _QuasiNewton(Trainer):
         s, y = trial.point.theta - point.theta, trial.point.gradient - point.gradient
         sy = dot(s, y)
         # else H would not be positive; squares may be too small for a number
-        if sy > np.finfo(problem.dtype).eps * norm(s) * norm(y) and dot(y, y) > 0:
+        real = np.finfo(problem.dtype)
+        if sy > max(real.eps * norm(s) * norm(y), real.tiny) and dot(y, y) > real.tiny:
             memory = self._learn(memory, s, y)
         return trial.point, memory
 

@@ -84,7 +84,7 @@ class Rprop(Trainer):
         else:
             steps = np.full(problem.n, self.step_start, problem.dtype)
         zero = np.zeros(problem.n, problem.dtype)
-        return {"steps": steps, "gradient": zero, "change": zero, "loss": None}
+        return {"steps": steps, "gradient": zero, "change": zero, "loss": point.loss}
 
     def iterate(self, problem, point, memory):
         g, steps = point.gradient, memory["steps"]
@@ -101,7 +101,7 @@ class Rprop(Trainer):
         if self.variant != "rprop-":
             seen = np.where(back, real(0), g)  # no change of sign can follow
             change[back] = 0
-        risen = memory["loss"] is not None and point.loss > memory["loss"]
+        risen = point.loss > memory["loss"]
         if self.variant == "rprop+" or (self.variant == "irprop+" and risen):
             change[back] = -memory["change"][back]
         new = problem.at(point.theta + change)
@@ -146,7 +146,7 @@ class Quickprop(Trainer):
             S = problem.free(S + real(self.decay) * point.theta)
         # In the direction of the last change, s and s0 are how much each slope points down it.
         s, s0 = -S * np.sign(d), -last * np.sign(d)
-        growing = s > real(self.mu / (1 + self.mu)) * s0  # the parabola would go beyond mu d
+        growing = s >= real(self.mu / (1 + self.mu)) * s0  # the parabola would go beyond mu d
         with np.errstate(divide="ignore", invalid="ignore"):
             change = d * np.where(growing, real(self.mu), s / (s0 - s))
         change[d == 0] = 0
