@@ -174,7 +174,9 @@ def test_other_calls(use, record_property):
 
 
 SCRIPT = """
+import signal
 import numpy as np, nncore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(20000, 20)), rng.integers(0, 3, 20000)
 net = nncore.Network(20, nncore.Dense(50, "tanh"), nncore.Dense(3, "softmax"), seed=0)
