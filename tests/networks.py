@@ -9,6 +9,8 @@ import nncore
 from nncore import SGD, Adam, Dense, Network
 
 ISAS = nncore.get_config()["runnable"]
+# Those that fuse multiply and add promise each other's bits; the baseline does not.
+FUSED = [isa for isa in ISAS if isa != "baseline"]
 BACKENDS = (*ISAS, "reference")
 OPTIMIZERS = {
     "sgd": SGD(0.1),
