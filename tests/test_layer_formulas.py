@@ -8,6 +8,7 @@ import pytest
 import nncore
 from nncore import SGD, BatchNorm, Dense, Dropout, Embedding, LayerNorm, Network, PReLU, Residual
 
+from .checks import assert_near
 from .networks import EPS, backends, quiet
 from .stacks import bits, inputs, make, samples
 
@@ -17,7 +18,11 @@ from .stacks import bits, inputs, make, samples
 @pytest.mark.parametrize("rows", [2, 50, 256, 257, 1000])
 @backends
 def test_batch_norm_is_the_formula(rows, backend):
-    """Statistics of the whole batch; running ones by PyTorch's convention."""
+    """Statistics of the whole batch; running ones by PyTorch's convention.
+
+    Numbers of about 100 and their mean are rounded at 50 times their deviation.
+    """
+    close = 200 * EPS["float64"]
     rng = np.random.default_rng(rows)
     network = Network(5, BatchNorm(0.3, eps=0.01), PReLU(), dtype="float64", optimizer=SGD(1e-30),
                       loss="half_mse", backend=backend)  # fmt: skip
@@ -32,24 +37,24 @@ def test_batch_norm_is_the_formula(rows, backend):
         out = (X - X.mean(axis=0)) / np.sqrt(X.var(axis=0) + 0.01) * gamma + beta
         T = rng.normal(size=(rows, 5))
         loss = network.partial_fit(X, T)
-        assert loss == pytest.approx(0.5 * np.square(out - T).sum() / rows, rel=1e-10)
+        assert loss == pytest.approx(0.5 * np.square(out - T).sum() / rows, rel=close)
         mean = 0.7 * mean + 0.3 * X.mean(axis=0)
         var = 0.7 * var + 0.3 * X.var(axis=0, ddof=1)
-        np.testing.assert_allclose(layer.running_mean, mean, rtol=1e-13)
-        np.testing.assert_allclose(layer.running_var, var, rtol=1e-10)
+        np.testing.assert_allclose(layer.running_mean, mean, rtol=close)
+        np.testing.assert_allclose(layer.running_var, var, rtol=close)
     out = (X - mean) / np.sqrt(var + 0.01) * gamma + beta
-    np.testing.assert_allclose(network.predict(X), out, rtol=1e-10)
-    assert network.evaluate(X, T)["loss"] == pytest.approx(
-        0.5 * np.square(out - T).sum() / rows, rel=1e-10)  # fmt: skip
+    np.testing.assert_allclose(network.predict(X), out, rtol=close)
+    loss = 0.5 * np.square(out - T).sum() / rows
+    assert network.evaluate(X, T)["loss"] == pytest.approx(loss, rel=close)
 
 
 def test_a_large_mean_does_not_drown_the_variance():
     X = 1e4 + np.random.default_rng(0).normal(size=(512, 3)).astype("float32")
     network = Network(3, BatchNorm(1.0), Dense(1), optimizer=SGD(1e-30))
     network.partial_fit(X, X[:, :1])
-    np.testing.assert_allclose(
-        network.layers[0].running_var, X.astype(float).var(axis=0, ddof=1), rtol=1e-3
-    )
+    exact = X.astype(float).var(axis=0, ddof=1)
+    # A chain of 512 additions; what the mean lost at 1e4, 6e-4, counts squared.
+    np.testing.assert_allclose(network.layers[0].running_var, exact, rtol=512 * EPS["float32"] / 2)
 
 
 def test_momentum_0_and_1():
@@ -58,7 +63,7 @@ def test_momentum_0_and_1():
     for network in (still, newest):
         quiet(network, X, X[:, 0], batch_size=10, shuffle=False)
     np.testing.assert_array_equal(still._engine.running, [0, 0, 0, 1, 1, 1])
-    np.testing.assert_allclose(newest.layers[0].running_mean, X[10:].mean(axis=0))
+    assert_near(newest.layers[0].running_mean, X[10:].mean(axis=0), 5)  # a sum of 10
 
 
 @pytest.mark.parametrize("backend", ["auto", "reference"])
@@ -116,7 +121,8 @@ def test_layer_norm_is_the_formula(width, backend):
     X = rng.normal(10, 2, size=(300, width))
     centred = X - X.mean(axis=1, keepdims=True)
     expected = centred / np.sqrt(X.var(axis=1, keepdims=True) + 0.01) * gamma + beta
-    np.testing.assert_allclose(network.predict(X), expected, rtol=1e-11, atol=1e-12)
+    # Rounded at 10, and divided by at least 0.1: some 100 eps, times gamma.
+    np.testing.assert_allclose(network.predict(X), expected, rtol=0, atol=300 * EPS["float64"])
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -130,11 +136,10 @@ def test_prelu_is_the_formula(shared, backend):
     X, T = rng.normal(size=(2, 600, 70))
     X[0, :3] = 0, -0.0, 1e-320
     out = np.where(X > 0, X, slope * X)
-    np.testing.assert_allclose(network.predict(X), out, rtol=1e-15)
+    np.testing.assert_array_equal(network.predict(X), out)
     each = ((out - T) / 600 * np.minimum(X, 0)).sum(axis=0)
     _, gradient = network.loss_and_gradient(X, T)
-    np.testing.assert_allclose(gradient, each.sum(keepdims=True) if shared else each, rtol=1e-10,
-                               atol=1e-14)  # fmt: skip
+    assert_near(gradient, each.sum(keepdims=True) if shared else each, 30)  # sums of 600
 
 
 def test_the_slope_of_prelu_at_0_is_the_learned_one():
@@ -152,7 +157,7 @@ def test_residual_is_the_formula(backend):
     last = network.layers[1]
     X = inputs("", 300)
     hidden = X + np.tanh(X @ first.W + first.b) @ second.W + second.b
-    np.testing.assert_allclose(network.predict(X), hidden @ last.W + last.b, rtol=1e-12, atol=1e-13)
+    assert_near(network.predict(X), hidden @ last.W + last.b, 17)  # three sums: of 9, 4 and 4
 
 
 def test_blocks_nest_deeply():
@@ -162,7 +167,7 @@ def test_blocks_nest_deeply():
     network = Network(3, layer, dtype="float64", seed=0)
     twin = Network(3, Dense(3, "tanh"), dtype="float64", seed=0)
     X = np.random.default_rng(0).normal(size=(9, 3))
-    np.testing.assert_allclose(network.predict(X), 20 * X + twin.predict(X), rtol=1e-13)
+    assert_near(network.predict(X), 20 * X + twin.predict(X), 20)
     assert bits(network.copy()) == bits(network)
 
 
@@ -182,8 +187,10 @@ def test_embedding_is_a_table(backend, dtype):
     T = np.zeros((400, 15))
     _, gradient = network.loss_and_gradient(X, T)
     counts = np.bincount(X.ravel(), minlength=6)
-    np.testing.assert_allclose(gradient.reshape(6, 5), E * counts[:, None] / 400,
-                               rtol=400 * EPS[dtype])  # fmt: skip
+    most = counts.max() / 2 + 3  # a chain of so many equal numbers, half an eps each
+    np.testing.assert_allclose(
+        gradient.reshape(6, 5), E * counts[:, None] / 400, rtol=most * EPS[dtype]
+    )
 
 
 @backends
@@ -300,4 +307,4 @@ def test_lsuv_looks_through_the_other_layers():
     X = np.random.default_rng(0).normal(size=(64, 4))
     X[:, 0] = np.random.default_rng(1).integers(0, 5, 64)
     assert len(network.lsuv(X)) == 3  # the one in the block too
-    assert network.predict(X).var() == pytest.approx(1, rel=1e-12)
+    assert network.predict(X).var() == pytest.approx(1, rel=30 * EPS["float64"], abs=0)

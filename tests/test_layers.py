@@ -26,6 +26,7 @@ from nncore import (
 )
 from nncore.reference import steps as reference_steps
 
+from .checks import assert_near
 from .networks import EPS, FUSED, quiet
 from .stacks import EVERY, NAMES, bits, every, make, samples, stack
 
@@ -52,14 +53,14 @@ def test_engine_and_twin_train_alike(name, isa):
     X, y = samples(name, engine, 600)
     for batch_size in (20, 300, "full"):
         a, b = (quiet(n, X, y, epochs=2, batch_size=batch_size)["loss"] for n in (engine, twin))
-        np.testing.assert_allclose(a, b, rtol=1e-10)
-        np.testing.assert_allclose(engine.theta, twin.theta, rtol=1e-9, atol=1e-11)
-        np.testing.assert_allclose(engine._engine.running, twin._engine.running, rtol=1e-10)
+        assert_near(a, b, 100)  # some 70 steps, which do not make differences larger
+        assert_near(engine.theta, twin.theta, 100)
+        assert_near(engine._engine.running, twin._engine.running, 100)
     assert engine._engine.draws == twin._engine.draws
-    np.testing.assert_allclose(engine.predict(X), twin.predict(X), rtol=1e-9, atol=1e-11)
+    assert_near(engine.predict(X), twin.predict(X), 100)
     (a, g), (b, h) = (n.loss_and_gradient(X, y) for n in (engine, twin))
-    assert a == pytest.approx(b, rel=1e-10)
-    np.testing.assert_allclose(g, h, rtol=1e-8, atol=1e-11)
+    assert a == pytest.approx(b, rel=100 * EPS["float64"], abs=0)
+    assert_near(g, h, 100)
 
 
 @every
@@ -265,7 +266,7 @@ def test_a_step_allocates_nothing(batch_size):
 
 def test_an_interrupted_epoch_is_after_a_whole_step():
     """A handler raises in the middle; statistics and masks are those of the steps done."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # never under plain pytest
         pytest.skip("Python answers signals in the main thread only")
     network = make("nested", "float32", layers=[Dense(300, "tanh"), *WIDE["norms"], Dropout(0.3),
                                                 Dense(4)])  # fmt: skip
