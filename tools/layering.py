@@ -20,7 +20,7 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h", "update.inc.h", "derive.inc.h", "steps/*"],
+    "plan": ["plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "steps/*"],
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},

@@ -189,7 +189,7 @@ class Dense(Layer):
             return init
         try:
             return init(*place)
-        except Exception as error:
+        except Exception as error:  # whatever a user's function raises: it goes on, with a note
             error.add_note(f"in {what} of {self!r}, called with the arguments (rng, n_in, n_out)")
             raise
 
