@@ -222,6 +222,7 @@ def _check_derivative(own, derivative, x):
         good |= off <= _TOLERANCE * np.maximum(np.abs(slope), np.abs(value)) + rounding
         closest = np.where(off >= np.abs(closest - value), closest, slope)
     good |= _between_slopes(below, x, here, value)
+    good &= np.isfinite(value) | ~np.isfinite(here)
     if not good.all():
         off = np.where(good, -1.0, np.nan_to_num(np.abs(closest - value), nan=INF))
         i = min(np.flatnonzero(off == off.max()), key=lambda i: abs(x[i]))

@@ -8,11 +8,18 @@
 
 #include "testing.h"
 
-enum { MAX = 12, N_IN = 5, N_COLUMNS = N_IN, N_LAYERED = 8, OUT = 3 };
+enum { MAX = 12, N_IN = 5, N_COLUMNS = N_IN, N_LAYERED = 9, OUT = 3 };
+
+/* What a step of the kind called calls: the table's kernels, until it is told to stop. */
+typedef struct {
+    const nnc_kernels *kernels;
+    int calls, stop_at;
+} functions;
 
 typedef struct {
     const char *name;
     nnc_plan plan;
+    functions called;
     nnc_step steps[MAX];
     nnc_column columns[N_COLUMNS];
     ptrdiff_t tokens; /* inputs are whole numbers below */
@@ -75,6 +82,21 @@ static void embedding(layered *l, ptrdiff_t dim) {
     nnc_step *step = append(l, NNC_STEP_embedding, width);
     step->w = l->plan.n_params, step->other = table;
     l->plan.n_params += table;
+}
+
+static int call_kernel(void *context, const nnc_act_args *g) {
+    functions *f = context;
+    const nnc_kernels *k = f->kernels;
+    const int act = g->function ? NNC_ACT_silu : NNC_ACT_tanh;
+    if (++f->calls == f->stop_at) return 1;
+    check(g->rows > 0 && g->rows <= NNC_BLOCK, "called for %td rows", g->rows);
+    for (ptrdiff_t i = 0; i < g->rows; i++)
+        (g->derivative == 0   ? k->act
+         : g->derivative == 1 ? k->act_df
+                              : k->act_d2f)[act](g->n, at(k->dtype, g->x, i * g->ldx),
+                                                 at(k->dtype, g->out, i * g->ldo),
+                                                 nnc_acts[act].defaults);
+    return 0;
 }
 
 /* `more` units: so that work is divided among threads, and parameters are updated at once. */
@@ -147,6 +169,19 @@ static layered *make(const nnc_kernels *k, int which, ptrdiff_t more) {
         append(l, NNC_STEP_noise, 0);
         dense(l, OUT, NNC_ACT_sigmoid);
         l->plan.loss = NNC_LOSS_binary_cross_entropy;
+        break;
+    case 7:
+        l->name = "called";
+        dense(l, 21 + more, NNC_ACT_identity);
+        append(l, NNC_STEP_called, 0);
+        append(l, NNC_STEP_fork, 0);
+        dense(l, 21 + more, NNC_ACT_identity);
+        append(l, NNC_STEP_called, 0)->other = 1;
+        join(l, 2);
+        dense(l, OUT, NNC_ACT_identity);
+        append(l, NNC_STEP_called, 0);
+        l->called.kernels = k;
+        l->plan.act_call = call_kernel, l->plan.act_context = &l->called;
         break;
     default:
         l->name = "ends in batch_norm";
@@ -313,6 +348,9 @@ static void check_refused(const nnc_kernels *k) {
     REFUSED(5, l->columns[4].table++);
     REFUSED(5, l->columns[4].table = -1);
     REFUSED(5, l->columns[4].table = most);
+    REFUSED(7, steps[1].other = -1);
+    REFUSED(7, plan->act_call = NULL);
+    REFUSED(1, steps[0].kind = NNC_STEP_called; plan->act_call = call_kernel);
 }
 
 /* ---- the gradient is the derivative of the loss ---------------------------------------------- */
@@ -660,6 +698,64 @@ static void check_stop(const nnc_kernels *k, int which, int tuned) {
     release(start);
 }
 
+/* A called function that fails stops any run; parameters are as after the steps that are counted.
+ */
+static void check_failing_call(const nnc_kernels *k) {
+    enum { LINES = 2 * NNC_BLOCK + 9, BATCH = NNC_BLOCK + 30 };
+    static const nnc_use uses[] = {NNC_TRAIN,    NNC_EVALUATE, NNC_GRADIENT, NNC_GRADIENT,
+                                   NNC_GRADIENT, NNC_HESSIAN,  NNC_PREDICT};
+    for (size_t use = 0; use < sizeof uses / sizeof *uses; use++) {
+        int calls = 0;
+        for (int stop_at = 0; stop_at <= calls; stop_at++) {
+            const int start = mark();
+            layered *l = make(k, 7, 0);
+            l->called.stop_at = stop_at;
+            const ptrdiff_t rows = use == 4 ? 3 : LINES, n = l->plan.n_params;
+            const size_t bytes = (size_t)n * k->size;
+            const nnc_samples s = samples_of(l, rows);
+            void *theta = parameters_of(l), *before = memcpy(fresh(bytes), theta, bytes);
+            void *work = work_of(l, rows, uses[use]), *to = fresh(LINES * (bytes + 64 * k->size));
+            nnc_optimizer o = momentum_of(l);
+            double losses[LINES];
+            ptrdiff_t done = 0;
+            nnc_status status;
+            switch (use) {
+            case 0:
+                status =
+                    nnc_train(&l->plan, theta, to, &o, &s, BATCH, losses, &done, work, NULL, NULL);
+                break;
+            case 1:
+                status = nnc_evaluate(&l->plan, theta, &s, losses, NULL, work, NULL, NULL);
+                break;
+            case 2:
+                status =
+                    nnc_input_gradient(&l->plan, theta, &s, losses, to, N_IN, work, NULL, NULL);
+                break;
+            case 3:
+                status = nnc_sample_gradients(&l->plan, theta, &s, losses, to, work, NULL, NULL);
+                break;
+            case 4:
+                status = nnc_jacobian(&l->plan, theta, s.x, s.ldx, rows, NNC_BY_PARAMETERS, to,
+                                      work, NULL, NULL);
+                break;
+            case 5:
+                status =
+                    nnc_hessian_product(&l->plan, theta, &s, theta, losses, to, work, NULL, NULL);
+                break;
+            default:
+                status = nnc_predict(&l->plan, theta, s.x, s.ldx, rows, to, OUT, work, NULL, NULL);
+            }
+            where("%s %s, run %zu, failing in call %d", k->isa, l->name, use, stop_at);
+            check(status == (stop_at ? NNC_STOPPED : NNC_OK), "the status is %d", (int)status);
+            check(!memcmp(before, theta, bytes) == (done == 0), "theta, after %td steps", done);
+            check(done == o.updates, "%td steps, counted %td", done, (ptrdiff_t)o.updates);
+            if (stop_at == 0) calls = l->called.calls;
+            check(calls >= 3 && (stop_at == 0 || done <= 1), "%d calls, %td steps", calls, done);
+            release(start);
+        }
+    }
+}
+
 static void check_one_row(const nnc_kernels *k) {
     for (int which = 0; which < N_LAYERED; which++) {
         const int start = mark();
@@ -691,6 +787,7 @@ void test_steps(void) {
     check_refused(nnc_kernels_for("baseline", NNC_F32));
     check_refused(nnc_kernels_for("baseline", NNC_F64));
     check_one_row(nnc_kernels_for("baseline", NNC_F32));
+    check_failing_call(nnc_kernels_for("baseline", NNC_F64));
     const nnc_kernels *kernels[MAX_ISAS];
     int isas = runnable(NNC_F64, kernels);
     group("steps: gradients by central differences");
