@@ -513,7 +513,8 @@ def from_config(config):
         name = config.get("name") if isinstance(config, dict) else config
         if not isinstance(name, str) or not name.isidentifier() or name in activations:
             raise
+        unknown, _, known = str(error).partition(" Known:")
         raise ValueError(
-            f"{error} An activation of your own has to be registered first, by "
-            "nncore.register_activation."
+            f"{unknown} An activation of your own has to be registered first, by "
+            f"nncore.register_activation. Known:{known}"
         ) from None

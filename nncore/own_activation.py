@@ -62,7 +62,7 @@ def register_activation(
     range : tuple of float, default (-inf, inf)
         Infimum and supremum of f.
     kinks : sequence of float, default ()
-        Where df jumps, for `Activation.kinks` and its plots. The check does not need them.
+        Where df jumps, for `Activation.kinks` and plots. The check does not need to know.
     points : array_like, optional
         Where to check, by default numbers of both signs from 0 to 100. Give some if f is not made
         for all of these.
@@ -105,8 +105,8 @@ def register_activation(
     >>> nncore.register_activation("wrong", np.tanh, lambda x: 1 - np.tanh(x))
     Traceback (most recent call last):
         ...
-    ValueError: df of 'wrong' is not the derivative of f: at x = -8 df gives 2, the central \
-difference of f is 4.5014e-07
+    ValueError: df of 'wrong' is not the derivative of f: at x = -3 df gives 1.99505475, the \
+central difference of f is 0.00986603718
     """
     _check_name(name)
     for what, function in zip(_NAMES, (f, df, d2f), strict=True):
@@ -143,12 +143,12 @@ def _limits(name, limits):
 
 def _numbers(values, what, least):
     try:
-        numbers = np.array(values, np.float64).reshape(-1)
+        numbers = np.array(list(values) if isinstance(values, dict) else values, np.float64)
     except (TypeError, ValueError):
         numbers = np.array([np.nan])
-    if len(numbers) < least or not np.isfinite(numbers).all():
+    if numbers.size < least or not np.isfinite(numbers).all():
         raise ValueError(f"{what} must be finite numbers, got {values!r}")
-    return numbers + 0.0  # not -0
+    return numbers.reshape(-1) + 0.0  # not -0
 
 
 # ---- the checks -----------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def _check_derivative(own, derivative, x):
     good &= np.isfinite(value) | ~np.isfinite(here)
     if not good.all():
         off = np.where(good, -1.0, np.nan_to_num(np.abs(closest - value), nan=INF))
-        i = min(np.flatnonzero(off == off.max()), key=lambda i: abs(x[i]))
+        i = min(np.flatnonzero(off >= 0.99 * off.max()), key=lambda i: abs(x[i]))
         name, of = _NAMES[derivative], _NAMES[derivative - 1]
         raise ValueError(
             f"{name} of {own.name!r} is not the derivative of {of}: at x = {x[i]:.6g} {name} gives "
