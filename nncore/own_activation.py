@@ -31,8 +31,8 @@ class _Own:
         y = np.asarray(function(x))
         if y.shape != shape:
             raise ValueError(
-                f"{name} of {self.name!r} returned shape {y.shape} for x of shape {shape}; expected "
-                "the same shape"
+                f"{name} of {self.name!r} returned shape {y.shape} for x of shape {shape}; "
+                "expected the same shape"
             )
         if y.dtype.kind not in "fiub":
             raise TypeError(f"{name} of {self.name!r} returned {y.dtype}; expected real numbers")
@@ -151,7 +151,7 @@ def _numbers(values, what, least):
     return numbers.reshape(-1) + 0.0  # not -0
 
 
-# ---- the checks -----------------------------------------------------------------------------------
+# ---- the checks ----------------------------------------------------------------------------------
 
 _SIZES = np.concatenate([np.geomspace(1e-6, 100, 145), [0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10]])
 _POINTS = np.concatenate([-_SIZES, [0.0], _SIZES])

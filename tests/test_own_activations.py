@@ -153,7 +153,7 @@ def test_a_layer_with_it_is_described_as_others(registered, capsys):
     assert [step.kind for step in Dense(3, "tanh").lower(2, 0)] == ["dense"]
 
 
-# --- In every place, on every backend, it does what the built-in one does ---------------------------
+# --- In every place, on every backend, it does what the built-in one does -------------------------
 
 
 @NAMES
@@ -178,7 +178,7 @@ def test_all_derivatives(registered, name, backend, places, dtype):
 @NAMES
 @BACKENDS
 @pytest.mark.parametrize("batch_size", [1, 16, 300, "full"])  # a block has 256 rows
-@pytest.mark.parametrize("hidden", [5, 60])  # also online, in a network small enough for its own way
+@pytest.mark.parametrize("hidden", [5, 60])  # online: small enough for a way of its own
 def test_training(registered, name, backend, batch_size, hidden, dtype):
     X, y = data(40 if batch_size == 1 else 600, 3, 2, dtype)
     V, v = data(300, 3, 2, dtype, 1)
@@ -204,10 +204,10 @@ def test_training(registered, name, backend, batch_size, hidden, dtype):
 def test_every_loss(registered, loss, backend):
     X, y = data(40, 3, 2, "float64")
     y = np.where(y > 0.5, 1.0, -1.0) if "hinge" in loss else y
-    results = []
+    results, n_out = [], 2 * nncore.losses[loss].per_target
     for function in ("my_softplus", "softplus"):
-        network = Network(3, dense(5, function), dense(2 * nncore.losses[loss].per_target, function),
-                          loss=loss, dtype="float64", seed=1, backend=backend)  # fmt: skip
+        network = Network(3, dense(5, function), dense(n_out, function), loss=loss,
+                          dtype="float64", seed=1, backend=backend)  # fmt: skip
         history = network.fit(X, y, epochs=2, batch_size=7, verbose=False)
         results.append({"loss": history["loss"], "theta": network.theta})
         # rounding differs, so mae's and quantile's kinks would be met on other sides by chance only
@@ -332,8 +332,8 @@ def test_files_and_copies_know_it_by_its_name(registered, tmp_path):
     network = Network(2, nncore.Residual(Dense(2, "my_tanh")), Dense(1, "my_softplus"), seed=0)
     network.fit(X, y, verbose=False)
     network.save(path)
-    twins = [nncore.load(path), network.copy(), copy.deepcopy(network),
-             pickle.loads(pickle.dumps(network)), nncore.load(path, backend="reference")]  # fmt: skip
+    twins = [nncore.load(path), network.copy(), copy.deepcopy(network)]
+    twins += [pickle.loads(pickle.dumps(network)), nncore.load(path, backend="reference")]
     network.fit(X, y, verbose=False)
     for twin in twins:
         assert twin.layers[1].function == network.layers[1].function
