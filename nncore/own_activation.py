@@ -28,7 +28,11 @@ class _Own:
         function, name, shape = self.functions[derivative], _NAMES[derivative], x.shape
         if function is None:
             raise ValueError(f"{self.name} was registered without {name}")
-        y = np.asarray(function(x))
+        try:
+            y = np.asarray(function(x))
+        except Exception as error:
+            error.add_note(f"in {name} of {self.name!r}, called with {x.dtype} of shape {shape}")
+            raise
         if y.shape != shape:
             raise ValueError(
                 f"{name} of {self.name!r} returned shape {y.shape} for x of shape {shape}; "

@@ -804,6 +804,18 @@ def test_all_of_the_table_can_be_registered(registered, name):
     registered("mine", its.f, its.df, its.d2f)
 
 
+def test_an_error_of_a_function_says_where_it_was_called(registered):
+    def f(x):
+        if x.ndim > 1:
+            raise RuntimeError("rows")
+        return tanh(x)
+
+    with pytest.raises(RuntimeError, match="rows") as caught:
+        registered("mine", f, slope)
+    [note] = caught.value.__notes__
+    assert note.startswith("in f of 'mine', called with float64 of shape (")
+
+
 def test_where_it_is_checked(registered):
     with pytest.raises(ValueError, match="NaN"):
         registered("mine", np.sqrt, lambda x: 0.5 / np.sqrt(x))

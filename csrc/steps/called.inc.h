@@ -42,9 +42,12 @@ static int called_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_
 /* dx = dy f'(x). There is a step below, so all are rows of arenas, of the same length. */
 static int called_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
                            ptrdiff_t lddx) {
-    if (dx == NULL) return 0;
-    if (call_function(r, s, 1, rows, x, ldx, dx, lddx)) return 1;
-    r->plan->kernels->multiply(rows * lddx, r->f.slots[s].dz, dx, dx);
+    for (ptrdiff_t i = 0; i < rows && dx != NULL; i += NNC_BLOCK) {
+        const ptrdiff_t block = rows_of_block(rows - i);
+        void *to = (void *)element(r, dx, i * lddx);
+        if (call_function(r, s, 1, block, element(r, x, i * ldx), ldx, to, lddx)) return 1;
+        r->plan->kernels->multiply(block * lddx, element(r, r->f.slots[s].dz, i * lddx), to, to);
+    }
     return 0;
 }
 
