@@ -1,9 +1,9 @@
 /* Part of plan.c: an activation that is a function of the caller's, as a step of its own behind a
  * dense one without an activation.
  *
- * It is called by the thread that runs the plan, and never from a job in parts, so it may wait for
- * a lock, such as Python's, whose holder waits for this run. Nothing is kept for the way back: x is
- * still there. */
+ * It is called by the thread that runs the plan, and never in a part of a job. So it may wait for a
+ * lock, such as Python's: a worker that did could keep everybody who waits for the job. Nothing is
+ * kept for the way back, since x is still there. */
 
 static int called_fits(const nnc_plan *plan, int s) {
     const nnc_step *step = &plan->steps[s];
