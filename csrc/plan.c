@@ -18,6 +18,7 @@
 #include "steps/layer.inc.h"
 
 #include "steps/batch_norm.inc.h"
+#include "steps/called.inc.h"
 #include "steps/embedding.inc.h"
 #include "steps/layer_norm.inc.h"
 #include "steps/prelu.inc.h"
@@ -122,6 +123,11 @@ static const step_kind kinds[NNC_N_STEPS] = {
                       .backward = add_backward,
                       .forward_along = add_forward_along,
                       .backward_along = copy_backward_along},
+    [NNC_STEP_called] = {.fits = called_fits,
+                         .forward = called_forward,
+                         .backward = called_backward,
+                         .forward_along = called_forward_along,
+                         .backward_along = called_backward_along},
 };
 
 static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows) {
@@ -495,11 +501,11 @@ static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_us
 }
 
 /* Predictions of many rows are divided by rows, each part with a frame of its own; in those of few
- * rows, products are divided. */
+ * rows, or where a function is called, products are divided. */
 enum { MANY_ROWS = 32 };
 
 static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
-    if (is_one_product(plan)) return 1;
+    if (is_one_product(plan) || plan->act_call) return 1;
     const double work = operations(plan, rows, NNC_PREDICT);
     const int parts = parts_for(&(run){.plan = plan, .threads = threads_for(plan, work)}, work);
     return rows < (ptrdiff_t)MANY_ROWS * parts ? 1 : parts;

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         PReLU,
         Residual,
     )  # fmt: skip
+    from .own_activation import register_activation
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -66,6 +67,8 @@ def __getattr__(name):
         return importlib.import_module(f"{__name__}.{name}")
     if name in layers.__all__:
         return getattr(layers, name)
+    if name == "register_activation":
+        return importlib.import_module(f"{__name__}.own_activation").register_activation
     if name in ("GradientReport", "check_gradients"):
         return getattr(importlib.import_module(f"{__name__}.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -106,6 +109,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "register_activation",
     "register_loss",
     "set_num_threads",
     "show_config",

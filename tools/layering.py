@@ -37,7 +37,7 @@ PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
     ["names", "info", "threads"],
     ["activation", "initializer"],
-    ["loss", "weights"],
+    ["loss", "weights", "own_activation"],
     ["validation"],
     ["layers", "schedules"],
     ["optimizers"],

@@ -79,6 +79,69 @@ static void check_refused(const nnc_kernels *k) {
     REFUSED(5, l->columns[4].table++);
     REFUSED(5, l->columns[4].table = -1);
     REFUSED(5, l->columns[4].table = most);
+    REFUSED(7, steps[1].other = -1);
+    REFUSED(7, plan->act_call = NULL);
+    REFUSED(1, steps[0].kind = NNC_STEP_called; plan->act_call = call_kernel);
+}
+
+/* A called function that fails stops any run; parameters are as after the steps that are counted.
+ */
+static void check_failing_call(const nnc_kernels *k) {
+    enum { LINES = 2 * NNC_BLOCK + 9, BATCH = NNC_BLOCK + 30 };
+    static const nnc_use uses[] = {NNC_TRAIN,    NNC_EVALUATE, NNC_GRADIENT, NNC_GRADIENT,
+                                   NNC_GRADIENT, NNC_HESSIAN,  NNC_PREDICT};
+    for (size_t use = 0; use < sizeof uses / sizeof *uses; use++) {
+        int calls = 0;
+        for (int stop_at = 0; stop_at <= calls; stop_at++) {
+            const int start = mark();
+            layered *l = make_layered(k, 7, 0);
+            l->called.stop_at = stop_at;
+            const ptrdiff_t rows = use == 4 ? 3 : LINES, n = l->plan.n_params;
+            const size_t bytes = (size_t)n * k->size;
+            const nnc_samples s = layered_samples(l, rows);
+            void *theta = layered_theta(l), *before = memcpy(fresh(bytes), theta, bytes);
+            void *work = layered_work(l, rows, uses[use]),
+                 *to = fresh(LINES * (bytes + 64 * k->size));
+            nnc_optimizer o = layered_momentum(l);
+            double losses[LINES];
+            ptrdiff_t done = 0;
+            nnc_status status;
+            switch (use) {
+            case 0:
+                status =
+                    nnc_train(&l->plan, theta, to, &o, &s, BATCH, losses, &done, work, NULL, NULL);
+                break;
+            case 1:
+                status = nnc_evaluate(&l->plan, theta, &s, losses, NULL, work, NULL, NULL);
+                break;
+            case 2:
+                status =
+                    nnc_input_gradient(&l->plan, theta, &s, losses, to, N_IN, work, NULL, NULL);
+                break;
+            case 3:
+                status = nnc_sample_gradients(&l->plan, theta, &s, losses, to, work, NULL, NULL);
+                break;
+            case 4:
+                status = nnc_jacobian(&l->plan, theta, s.x, s.ldx, rows, NNC_BY_PARAMETERS, to,
+                                      work, NULL, NULL);
+                break;
+            case 5:
+                status =
+                    nnc_hessian_product(&l->plan, theta, &s, theta, losses, to, work, NULL, NULL);
+                break;
+            default:
+                status =
+                    nnc_predict(&l->plan, theta, s.x, s.ldx, rows, to, N_OUT, work, NULL, NULL);
+            }
+            where("%s %s, run %zu, failing in call %d", k->isa, l->name, use, stop_at);
+            check(status == (stop_at ? NNC_STOPPED : NNC_OK), "the status is %d", (int)status);
+            check(!memcmp(before, theta, bytes) == (done == 0), "theta, after %td steps", done);
+            check(done == o.updates, "%td steps, counted %td", done, (ptrdiff_t)o.updates);
+            if (stop_at == 0) calls = l->called.calls;
+            check(calls >= 3 && (stop_at == 0 || done <= 1), "%d calls, %td steps", calls, done);
+            release(start);
+        }
+    }
 }
 
 static void check_one_row(const nnc_kernels *k) {
@@ -241,6 +304,7 @@ void test_steps(void) {
     check_refused(nnc_kernels_for("baseline", NNC_F32));
     check_refused(nnc_kernels_for("baseline", NNC_F64));
     check_one_row(nnc_kernels_for("baseline", NNC_F32));
+    check_failing_call(nnc_kernels_for("baseline", NNC_F64));
     const nnc_kernels *kernels[MAX_ISAS];
     int isas = runnable(NNC_F64, kernels);
     group("steps: gradients by central differences");
