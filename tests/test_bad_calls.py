@@ -13,8 +13,13 @@ from .refusals import X, Y, refused, regressor, state
 # --- Options of fit -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, np.True_, None, "3", np.nan, [2], "fill"])
-@pytest.mark.parametrize("name", ["epochs", "batch_size"])
+NO_COUNTS = [0, -1, 1.5, 2.0, True, np.True_, "3", np.nan, [2], "fill"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", None), *((name, v) for name in ("epochs", "batch_size") for v in NO_COUNTS)],
+)
 def test_numbers_of_fit(name, value):
     network = regressor()
     message = f"{name} must be an integer"
