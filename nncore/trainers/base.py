@@ -28,9 +28,9 @@ class Trainer(Described):
     schedule = average = swa = None
 
     _remembers = {}
-    """What the memory holds, for files: name -> "number", "vector" (as long as the parameters),
-    "vectors" (a list of them), "matrix" (as many rows and columns), or "free" (float64, of the
-    parameters that are trained)."""
+    """What the memory holds, for files: name -> "number", "positive number" or "count"; "vector"
+    (as long as the parameters), "vectors" (a list of them), "matrix" (as many rows and columns), or
+    "free" (float64, of the parameters that are trained)."""
     _sometimes = frozenset()
     """Those of it that may be missing, all together."""
 
@@ -65,8 +65,8 @@ class Trainer(Described):
         memory = {}
         for name in names:
             kind = self._remembers[name]
-            if kind == "number":
-                memory[name] = _number(numbers.pop(name, "nothing"), name)
+            if kind in _NUMBERS:
+                memory[name] = _number(numbers.pop(name, None), name, kind)
                 continue
             wanted = "float64" if kind == "free" else dtype
             found = []
@@ -101,11 +101,18 @@ def describe(memory):
         elif getattr(value, "shape", ()):
             tensors[name] = value
         else:
-            numbers[name] = value if value is None or type(value) is int else float(value)
+            numbers[name] = value if type(value) is int else float(value)
     return numbers, tensors
 
 
-def _number(value, name):
-    if value is None or (type(value) in (int, float) and math.isfinite(value)):
+_NUMBERS = {
+    "number": lambda value: True,
+    "positive number": lambda value: value > 0,
+    "count": lambda value: type(value) is int and value >= 0,
+}
+
+
+def _number(value, name, kind):
+    if type(value) in (int, float) and math.isfinite(value) and _NUMBERS[kind](value):
         return value
-    raise ValueError(f"{name} of the optimizer's state is {value!r}, not a number")
+    raise ValueError(f"{name} of the optimizer's state is {value!r}, expected a {kind}")
