@@ -97,7 +97,7 @@ class ConjugateGradient(Trainer):
     _sometimes = frozenset(("restart_direction", "restart_change"))
 
     def check(self):
-        self._check_choice("beta", BETAS)
+        self._check_choice("beta", tuple(BETAS))
         self._check_choice("restart", ("powell", "powell_beale", None))
         vars(self)["line_search"] = as_line_search(self.line_search, sharp=True)
 

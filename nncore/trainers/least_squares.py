@@ -183,9 +183,10 @@ class BayesianRegularization(LevenbergMarquardt):
 
     mu: float = 0.005
 
-    _remembers = LevenbergMarquardt._remembers | dict.fromkeys(
-        ("alpha", "beta", "effective_parameters"), "number"
-    )
+    _remembers = LevenbergMarquardt._remembers | {
+        "alpha": "number of at least 0", "beta": "positive number",
+        "effective_parameters": "number of at least 0",
+    }  # fmt: skip
 
     def _squares(self, problem):
         squares = super()._squares(problem)
@@ -236,6 +237,6 @@ class BayesianRegularization(LevenbergMarquardt):
         # eigenvalues e, n - 2 alpha trace(H^-1) is the sum of 1 - alpha / e, here not cancelled.
         normal[np.diag_indices_from(normal)] -= alpha
         of_data = np.linalg.eigvalsh(normal)
-        of_data = of_data[of_data > 0]
+        of_data = of_data[of_data > len(normal) * np.finfo(float).eps * of_data[-1]]  # not rounding
         gamma = float((of_data / (of_data + alpha)).sum())
         return new, memory | self._weights(squares, new, gamma)
