@@ -28,9 +28,9 @@ class Trainer(Described):
     schedule = average = swa = None
 
     _remembers = {}
-    """What the memory holds, for files: name -> "number", "positive number" or "count"; "vector"
-    (as long as the parameters), "vectors" (a list of them), "matrix" (as many rows and columns), or
-    "free" (float64, of the parameters that are trained)."""
+    """What the memory holds, for files: name -> a key of `_NUMBERS`; "vector" (as long as the
+    parameters), "vectors" (a list of them), "matrix" (as many rows and columns), or "free"
+    (float64, of the parameters that are trained)."""
     _sometimes = frozenset()
     """Those of it that may be missing, all together."""
 
@@ -79,6 +79,8 @@ class Trainer(Described):
             if not found:
                 raise ValueError(f"optimizer.{name} is missing")
             memory[name] = found if kind == "vectors" else found[0]
+        if numbers:
+            raise ValueError(f"{sorted(numbers)[0]} of the optimizer's state is no number")
         if len({len(values) for values in memory.values() if type(values) is list}) > 1:
             raise ValueError("lists of the optimizer's state differ in length")
         return memory
@@ -107,6 +109,7 @@ def describe(memory):
 
 _NUMBERS = {
     "number": lambda value: True,
+    "number of at least 0": lambda value: value >= 0,
     "positive number": lambda value: value > 0,
     "count": lambda value: type(value) is int and value >= 0,
 }
