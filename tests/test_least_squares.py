@@ -179,7 +179,7 @@ def test_a_line_needs_few_parameters_and_a_sine_more():
     found = {}
     for name, y in (("line", line), ("wave", wave)):
         runs = []
-        for seed in range(5):
+        for seed in range(3):
             net = Network(
                 1, Dense(8, "tanh", init="nguyen_widrow"), Dense(1), seed=seed, dtype="float64",
                 optimizer="bayesian",
