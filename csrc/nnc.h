@@ -150,6 +150,21 @@ typedef struct {
  * table would return, and dy is filled. Its mean is over rows. */
 typedef int nnc_loss_call(void *context, const nnc_loss_args *args, double *sum);
 
+/* One call of an activation that is not of the table: out = f(x), f'(x) or f''(x), by `derivative`,
+ * of n columns of rows. What lies between the rows is not out's. */
+typedef struct {
+    ptrdiff_t function; /* which of the caller's */
+    int derivative;
+    ptrdiff_t rows, n; /* at most NNC_BLOCK rows */
+    const void *x;
+    ptrdiff_t ldx;
+    void *out;
+    ptrdiff_t ldo;
+} nnc_act_args;
+
+/* Returns non-zero to stop. It is called by the thread that runs the plan. */
+typedef int nnc_act_call(void *context, const nnc_act_args *args);
+
 /* A column of the input of an embedding: a token, whose row [dim] of a table [n_tokens, dim] at
  * theta + table is put out; or, with n_tokens 0 and dim 1, a number that is put out itself. */
 typedef struct {
@@ -406,6 +421,8 @@ typedef struct {
     double loss_a, loss_b;
     nnc_loss_call *loss_call; /* NULL, or what is called instead of the table's loss */
     void *loss_context;
+    nnc_act_call *act_call; /* what steps of the kind called call */
+    void *act_context;
     const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
     /* Of steps other than dense. */
     ptrdiff_t n_running;
@@ -500,7 +517,8 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
 
 /* product[n_params] = H v, H the Hessian of the mean loss: exact, but for rounding. At a kink f''
  * is what the activation's row says, as if it were none. NNC_SLACK must be readable behind v.
- * NNC_BAD_PLAN: a loss that is called has no second derivative. */
+ * NNC_BAD_PLAN: a loss that is called has no second derivative. (An activation that is called and
+ * has none stops the run.) */
 nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                const void *v, double *loss, void *product, void *work,
                                nnc_poll poll, void *context);

@@ -286,6 +286,10 @@ static const void *element(const run *r, const void *at, ptrdiff_t offset) {
     return at ? (const char *)at + offset * (ptrdiff_t)r->plan->kernels->size : NULL;
 }
 
+static const void *row_of(const void *x, ptrdiff_t ld, ptrdiff_t i, size_t size) {
+    return x == NULL ? NULL : (const char *)x + (size_t)(i * ld) * size;
+}
+
 static const void *parameter(const run *r, ptrdiff_t offset) {
     return offset < 0 ? NULL : element(r, r->theta, offset);
 }

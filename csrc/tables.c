@@ -13,8 +13,6 @@ const nnc_act_info nnc_acts[NNC_N_ACTS] = {
 #undef NNC_ACT
 };
 
-#define NNC_LIST(...) {__VA_ARGS__}
-
 const nnc_loss_info nnc_losses[NNC_N_LOSSES] = {
 #define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
     {#name, NNC_OUTPUT_##output, NNC_MEAN_##mean, 1, hyper, defaults},

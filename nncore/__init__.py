@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         PReLU,
         Residual,
     )  # fmt: skip
+    from .own_activation import register_activation
     from .stopping import Stop
     from .trainers import (
         BFGS,
@@ -74,30 +75,35 @@ del TYPE_CHECKING
 __version__ = "0.1.0"
 
 
+# What only some programs need is imported when it is first named: importing stays cheap.
+_LATER = (
+    dict.fromkeys(layers.__all__, "layers")
+    | dict.fromkeys(("GradientReport", "check_gradients"), "checking")
+    | dict.fromkeys(
+        (
+            "BFGS", "BayesianRegularization", "ConjugateGradient", "GradientDescent", "LBFGS",
+            "LevenbergMarquardt", "OneStepSecant", "Quickprop", "Rprop",
+            "ScaledConjugateGradient", "SteepestDescent", "minimize",
+        ),
+        "trainers",
+    )
+    | {"Stop": "stopping", "register_activation": "own_activation"}
+)  # fmt: skip
+_MODULES = {
+    "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
+    "line_searches": "trainers.line_search",
+}  # fmt: skip
+
+
 def __getattr__(name):
-    # What only some programs need is imported when it is first named: importing stays cheap.
     import importlib
 
-    if name in ("files", "reference", "schedules", "trainers"):
-        return importlib.import_module(f"{__name__}.{name}")
-    if name == "line_searches":
-        return importlib.import_module(f"{__name__}.trainers.line_search")
-    if name in _TRAINERS:
-        return getattr(importlib.import_module(f"{__name__}.trainers"), name)
-    if name == "Stop":
-        return importlib.import_module(f"{__name__}.stopping").Stop
-    if name in layers.__all__:
-        return getattr(layers, name)
-    if name in ("GradientReport", "check_gradients"):
-        return getattr(importlib.import_module(f"{__name__}.checking"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    if name in _LATER:
+        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-
-_TRAINERS = (
-    "BFGS", "BayesianRegularization", "ConjugateGradient", "GradientDescent", "LBFGS",
-    "LevenbergMarquardt", "OneStepSecant", "Quickprop", "Rprop", "ScaledConjugateGradient",
-    "SteepestDescent", "minimize",
-)  # fmt: skip
 
 __all__ = [
     "Activation",
@@ -148,6 +154,7 @@ __all__ = [
     "load",
     "losses",
     "minimize",
+    "register_activation",
     "register_loss",
     "set_num_threads",
     "show_config",

@@ -19,7 +19,7 @@ cdef extern from "nnc.h" nogil:
     enum: NNC_BLOCK, NNC_ALIGN, NNC_SLACK, NNC_MAX_THREADS, NNC_MAX_VECTORS
     enum: NNC_MAX_ACT_PARAMETERS
     enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
-    enum: NNC_N_STEPS, NNC_STEP_dropout, NNC_STEP_noise, NNC_STEP_batch_norm
+    enum: NNC_N_STEPS, NNC_STEP_dropout, NNC_STEP_noise, NNC_STEP_batch_norm, NNC_STEP_called
     enum: NNC_LOSS_cross_entropy
     ctypedef enum nnc_status:
         NNC_OK
@@ -65,6 +65,16 @@ cdef extern from "nnc.h" nogil:
         double a, b
         const double *weights
     ctypedef int nnc_loss_call(void *, const nnc_loss_args *, double *) noexcept nogil
+
+    ctypedef struct nnc_act_args:
+        ptrdiff_t function
+        int derivative
+        ptrdiff_t rows, n
+        const void *x
+        ptrdiff_t ldx
+        void *out
+        ptrdiff_t ldo
+    ctypedef int nnc_act_call(void *, const nnc_act_args *) noexcept nogil
 
     ctypedef struct nnc_kernels:
         size_t size, gemm_work, gemm_rows_work
@@ -152,6 +162,8 @@ cdef extern from "nnc.h" nogil:
         double loss_a, loss_b
         nnc_loss_call *loss_call
         void *loss_context
+        nnc_act_call *act_call
+        void *act_context
         ptrdiff_t n_running
         void *running
         uint64_t seed, draw

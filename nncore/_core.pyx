@@ -281,7 +281,7 @@ cdef int _poll(void *context) noexcept nogil:
             return 1
     return 0
 
-# ---- losses of the user's --------------------------------------------------------------------
+# ---- functions of the user's -------------------------------------------------------------------
 
 cdef object _array_at(const void *data, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, dtype):
     """The matrix that lies there, as an array that does not own it."""
@@ -291,14 +291,21 @@ cdef object _array_at(const void *data, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t l
     array = np.ndarray((rows, n), dtype, buffer, strides=(down * size, size))
     return array[::-1] if ld < 0 else array
 
-cdef class _OwnLoss:
-    """What one run calls for a loss that was registered: its functions, and an error of theirs."""
+cdef class _Own:
+    """What one run calls: a loss and activations that were registered, and an error of theirs."""
     cdef object loss, dtype, error
+    cdef list functions
 
-    def __cinit__(self, loss, dtype):
-        self.loss, self.dtype = loss, dtype
+    def __cinit__(self, loss, functions, dtype):
+        self.loss, self.functions, self.dtype = loss, functions, dtype
 
-    cdef int run(self, const nnc_loss_args *g, double *total) except -1:
+    cdef int apply(self, const nnc_act_args *g) except -1:
+        x = _array_at(g.x, g.rows, g.n, g.ldx, self.dtype).copy()
+        out = _array_at(g.out, g.rows, g.n, g.ldo, self.dtype)
+        out[...] = self.functions[g.function].apply(g.derivative, x)
+        return 0
+
+    cdef int run_loss(self, const nnc_loss_args *g, double *total) except -1:
         # Copies: the functions may keep what they get.
         rows = slice(None)
         weights = np.ones(g.rows)
@@ -319,12 +326,25 @@ cdef class _OwnLoss:
 
 cdef int _call_loss(void *context, const nnc_loss_args *args, double *total) noexcept nogil:
     with gil:
-        own = <_OwnLoss>context
+        own = <_Own>context
         try:
-            return own.run(args, total)
+            return own.run_loss(args, total)
         except BaseException as error:
             own.error = error
             return 1
+
+cdef int _call_activation(void *context, const nnc_act_args *args) noexcept nogil:
+    with gil:
+        own = <_Own>context
+        try:
+            return own.apply(args)
+        except BaseException as error:
+            own.error = error
+            return 1
+
+cdef object _what_stopped(_Watch watch, _Own own):
+    """The error that has ended a run."""
+    return watch.error if own is None or own.error is None else own.error
 
 cdef class Exclusive:
     """What one run at a time may hold, as a context.
@@ -376,6 +396,7 @@ cdef class Engine:
     cdef char *gradient_data
     cdef _Work predict_work, train_work
     cdef object own_loss
+    cdef list functions  # activations that are called, as steps number them
     cdef readonly object theta, dtype, running
     cdef readonly str isa, rule
     cdef object gradient
@@ -404,8 +425,11 @@ cdef class Engine:
         if self.steps == NULL or self.columns == NULL or self.tuning == NULL:
             raise MemoryError()
         self.plan.steps = self.steps
+        self.functions = []
         for i, step in enumerate(steps):
             self._set_step(i, step)
+        if self.functions:
+            self.plan.act_call = _call_activation
         self.running = aligned_zeros(self.plan.n_running, self.dtype)
         self.plan.running = _vector(self.running, self.plan.n_running, self.plan.kernels.size, True)
         if nnc_plan_check(&self.plan) != NNC_OK:
@@ -430,6 +454,9 @@ cdef class Engine:
         if to.kind == NNC_STEP_batch_norm:  # running statistics lie in the order of the steps
             to.other = self.plan.n_running
             self.plan.n_running += 2 * to.n_out
+        if to.kind == NNC_STEP_called:
+            to.other = len(self.functions)
+            self.functions.append(step.function)
         self.random |= to.kind == NNC_STEP_dropout or to.kind == NNC_STEP_noise
         if to.kind == NNC_STEP_dropout and to.p[1]:
             self.samples = True
@@ -556,14 +583,16 @@ cdef class Engine:
 
     cdef int run_predict(self, matrix *x, matrix *y, int n_threads, bint sample) except -1:
         cdef nnc_status status
-        cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
+        cdef _Own own = self.call_own()
+        cdef nnc_plan plan = self.call_plan(n_threads, own)
         if sample and self.samples:
             plan.sample = True
             self.plan.draw += 1
         cdef _Watch watch = None
         cdef nnc_poll poll = NULL
         cdef _Work work = _borrow(self.predict_work, nnc_plan_work(&plan, x.rows, NNC_PREDICT))
-        if <double>x.rows * <double>self.plan.n_params > 1e7:  # about 1 ms: worth interrupting
+        # About 1 ms, or nobody knows how long: worth interrupting.
+        if <double>x.rows * <double>self.plan.n_params > 1e7 or plan.act_call != NULL:
             watch, poll = _Watch(), _poll
         try:
             with nogil:
@@ -572,16 +601,18 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error
+            raise _what_stopped(watch, own)
         return 0
 
-    cdef nnc_plan call_plan(self, int n_threads, _OwnLoss own) noexcept:
+    cdef nnc_plan call_plan(self, int n_threads, _Own own) noexcept:
         cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
-        plan.loss_context = <void *>own
+        plan.loss_context = plan.act_context = <void *>own
         return plan
 
-    cdef _OwnLoss call_loss(self):
-        return None if self.own_loss is None else _OwnLoss(self.own_loss, self.dtype)
+    cdef _Own call_own(self):
+        if self.plan.loss_call == NULL and self.plan.act_call == NULL:
+            return None
+        return _Own(self.own_loss, self.functions, self.dtype)
 
     cdef int _samples(self, X, y, weights, nnc_samples *s) except -1:
         cdef matrix x, t
@@ -627,7 +658,7 @@ cdef class Engine:
 
     cdef double _evaluate(self, X, y, gradient, int n_threads, theta, weights) except? -1:
         cdef nnc_samples s
-        cdef _OwnLoss own = self.call_loss()
+        cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef nnc_status status
         cdef double loss = 0
@@ -646,7 +677,7 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error if own is None or own.error is None else own.error
+            raise _what_stopped(watch, own)
         return loss
 
     def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
@@ -659,7 +690,7 @@ cdef class Engine:
         """
         cdef nnc_samples s
         cdef nnc_status status
-        cdef _OwnLoss own = self.call_loss()
+        cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef ptrdiff_t done = 0, batch = batch_size
         self._samples(X, y, weights, &s)
@@ -687,7 +718,7 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error if own is None or own.error is None else own.error
+            raise _what_stopped(watch, own)
         if status == NNC_BAD_PLAN:
             raise ValueError("a batch of one row has no variance")
         return losses[:done + 1] if status == NNC_NOT_FINITE else losses
@@ -738,7 +769,7 @@ cdef class Engine:
     cdef double _derive(self, int what, nnc_samples *s, theta, int n_threads, char *to,
                         ptrdiff_t ld, double *losses, char *v) except? -1:
         """The one way through the engine of all derivatives beyond the gradient."""
-        cdef _OwnLoss own = self.call_loss()
+        cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef nnc_status status = NNC_OK
         cdef double loss = 0
@@ -766,7 +797,7 @@ cdef class Engine:
         finally:
             work.busy = False
         if status == NNC_STOPPED:
-            raise watch.error if own is None or own.error is None else own.error
+            raise _what_stopped(watch, own)
         if status != NNC_OK:
             raise ValueError("this loss has no second derivative")
         return loss

@@ -1,7 +1,7 @@
 """Activation functions with their derivatives, as the engine computes them.
 
 `nncore.activations` holds them by name: ``nncore.activations["tanh"]`` is an `Activation`. Formulas
-are in x, the input of the activation, and y = f(x).
+are in x, the input of the activation, and y = f(x). The user's own come in by `own_activation`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ _LIMITS = {
 }  # fmt: skip
 
 
+def _defaults(name):
+    return dict(names.ACTIVATIONS[name]["parameters"]) if name in names.ACTIVATIONS else {}
+
+
 def _checked(name, given):
     """All parameters of an activation, in the order of its row: those given, else defaults."""
-    values = dict(names.ACTIVATIONS[name]["parameters"])
+    values = _defaults(name)
     for parameter, value in given.items():
         if parameter not in values:
             known = f"it has: {', '.join(values)}" if values else "it has none"
@@ -147,8 +151,12 @@ class Activation:
     >>> net = nncore.Network(3, nncore.Dense(8, leaky), nncore.Dense(1))
     """
 
+    own = None  # what a registered one calls
+
     def __new__(cls, name, **parameters):
-        return super().__new__(_CLASSES.get(names.activation(name), cls))
+        name = names.activation(name)
+        own = OwnActivation if name in names.own_activations else cls
+        return super().__new__(_CLASSES.get(name, own))
 
     def __init__(self, name, **parameters):
         from .formulas import FORMULAS  # many words, which importing nncore does without
@@ -186,7 +194,7 @@ class Activation:
 
     def _changed(self):
         """The parameters that are not the defaults."""
-        defaults = names.ACTIVATIONS[self.name]["parameters"]
+        defaults = _defaults(self.name)
         return {p: value for p, value in self._parameters.items() if value != defaults[p]}
 
     def config(self):
@@ -197,7 +205,7 @@ class Activation:
     def __eq__(self, other):
         if not isinstance(other, Activation):
             return NotImplemented
-        return (self.name, self._values) == (other.name, other._values)
+        return (self.name, self._values, self.own) == (other.name, other._values, other.own)
 
     def __hash__(self):
         return hash((self.name, self._values))
@@ -210,6 +218,8 @@ class Activation:
         return f"<activation {self}: {self.formula}>"
 
     def _repr_latex_(self):
+        if not self.latex:
+            return None
         return f"$f(x) = {self.latex}, \\quad f'(x) = {self.df_latex}$"
 
     def __reduce__(self):
@@ -376,6 +386,40 @@ class LogSoftmax(Softmax):
         return jacobian
 
 
+class OwnActivation(Activation):
+    """An activation of `nncore.register_activation`, computed by the user's functions.
+
+    Of texts it has ``formula``, and no LaTeX.
+    """
+
+    def __init__(self, name, **parameters):
+        self.name, self.own = name, names.own_activations[name]
+        self._parameters = _checked(name, parameters)
+        self._values, self.aliases = (), ()
+        self.formula, self.df_formula, self.d2f_formula = self.own.formula, "", ""
+        self.latex = self.df_latex = self.d2f_latex = ""
+        self.range, self._kinks = self.own.range, self.own.kinks
+        self.keeps = "x"
+
+    def f(self, x):
+        """Return y = f(x), of the shape of x."""
+        return self._call(0, x)
+
+    def df(self, x):
+        """Return dy/dx at x."""
+        return self._call(1, x)
+
+    def d2f(self, x):
+        """Return the second derivative at x; a ValueError if it was registered without."""
+        return self._call(2, x)
+
+    def _call(self, derivative, x):
+        x = as_real(x)
+        y = self.own.apply(derivative, np.array(x, ndmin=1))  # a copy
+        y = y.astype(x.dtype).reshape(x.shape)
+        return y if y.ndim else y[()]
+
+
 _CLASSES = {"softmax": Softmax, "log_softmax": LogSoftmax}
 
 
@@ -411,7 +455,7 @@ class Activations(Mapping):
     Examples
     --------
     >>> import nncore
-    >>> list(nncore.activations)
+    >>> list(nncore.activations)[:32]
     ['identity', 'relu', 'sigmoid', 'tanh', 'softplus', 'softsign', 'leaky_relu', 'elu', \
 'hardtanh', 'relu6', 'hard_sigmoid', 'elliot', 'log_sigmoid', 'silu', 'selu', 'celu', 'gelu', \
 'gelu_tanh', 'mish', 'hard_swish', 'tanhshrink', 'hard_shrink', 'softshrink', 'threshold', \
@@ -425,18 +469,24 @@ class Activations(Mapping):
 
     def __getitem__(self, name):
         name = names.activation(name)
+        if name in names.own_activations:  # which may be registered anew
+            return Activation(name)
         if name not in self._made:
             self._made[name] = Activation(name)
         return self._made[name]
 
     def __contains__(self, name):
-        return name in names.ACTIVATIONS or name in names.ACTIVATION_ALIASES
+        return (
+            name in names.ACTIVATIONS
+            or name in names.own_activations
+            or name in names.ACTIVATION_ALIASES
+        )
 
     def __iter__(self):
-        return iter(names.ACTIVATIONS)
+        return iter([*names.ACTIVATIONS, *names.own_activations])
 
     def __len__(self):
-        return len(names.ACTIVATIONS)
+        return len(names.ACTIVATIONS) + len(names.own_activations)
 
     def __repr__(self):
         return f"<activations: {', '.join(self)}>"
@@ -445,11 +495,26 @@ class Activations(Mapping):
 activations = Activations()
 
 
-def from_config(config):
-    """Return what `Activation.config` describes; an Activation is returned as it is."""
-    if isinstance(config, Activation):
-        return config
-    if not isinstance(config, dict) or "name" not in config:
-        return activations[config]
-    parameters = dict(config)
+def as_activation(value):
+    """Return the activation of a name or config; an Activation is returned as it is."""
+    if isinstance(value, Activation):
+        return value
+    if not isinstance(value, dict) or "name" not in value:
+        return activations[value]
+    parameters = dict(value)
     return Activation(parameters.pop("name"), **parameters)
+
+
+def from_config(config):
+    """Return what `Activation.config` describes, which may be known elsewhere only."""
+    try:
+        return as_activation(config)
+    except ValueError as error:
+        name = config.get("name") if isinstance(config, dict) else config
+        if not isinstance(name, str) or not name.isidentifier() or name in activations:
+            raise
+        unknown, _, known = str(error).partition(" Known:")
+        raise ValueError(
+            f"{unknown} An activation of your own has to be registered first, by "
+            f"nncore.register_activation. Known:{known}"
+        ) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .gradients import Derivatives
+from .layers.dense import positive_int
 from .validation import as_inputs
 
 # Largest relative errors that are rounding: what is checked is computed in this type.
@@ -116,6 +118,9 @@ def check_gradients(
     >>> bool(report), report.error < 1e-7
     (True, True)
     """
+    if not isinstance(network, Derivatives):
+        raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
+    positive_int(n_checks, "n_checks")
     X, y = as_inputs(X, network).astype(np.float64), np.asarray(y)
     rng = np.random.default_rng(seed)
     report = GradientReport(_TOLERANCES[network.dtype.name] if tolerance is None else tolerance)

@@ -98,8 +98,7 @@ class Described:
                 raise
 
     def check(self):
-        """Raise ValueError if an attribute has no meaning."""
-        raise NotImplementedError
+        """Raise ValueError if an attribute has no meaning; here all have one."""
 
     def _shown(self, kind):
         """The arguments of `kind` that say what this is."""

@@ -221,7 +221,8 @@ class Derivatives:
         Notes
         -----
         At a kink, as that of relu, the second derivative is taken to be 0, as on both sides. A loss
-        of `register_loss` has none: that is a ValueError.
+        of `register_loss` has none, nor has an activation of `register_activation` without d2f:
+        that is a ValueError.
 
         Examples
         --------
@@ -288,6 +289,9 @@ class Derivatives:
     def _check_curve(self):
         if self.loss.of_rows:
             raise ValueError(f"{self.loss.name} was registered without a second derivative")
+        for layer in self.layers:
+            if layer.without_d2f:
+                raise ValueError(f"{layer.without_d2f} was registered without d2f")
 
     def _parameters(self, theta):
         return None if theta is None else self._vector(theta, "theta")

@@ -557,7 +557,9 @@ def _check_gradient(own, y, t):
             f"{own.name!r} is not finite at the points where it is checked; give points=(y, t) "
             "that it is made for"
         )
-    if len(y) > 1 and not np.allclose(values(y[1:], t[1:]), first[1:], rtol=1e-9, atol=1e-12):
+    size = np.abs(first).max()  # what values are rounded at
+    close = {"rtol": 1e-9, "atol": 1e-12 * size}
+    if len(y) > 1 and not np.allclose(values(y[1:], t[1:]), first[1:], **close):
         raise ValueError(f"a row's value of {own.name!r} depends on the other rows")
     for j in range(y.shape[1]):
         h = 6e-6 * np.maximum(1, np.abs(y[:, j]))
@@ -566,9 +568,9 @@ def _check_gradient(own, y, t):
         below[:, j] -= h
         rise = (values(above, t) - values(below, t)).reshape(len(y), -1).sum(axis=1)
         difference = rise / (above[:, j] - below[:, j])
-        # Rounding of the values, and h^2 of the difference; relative to the loss's own size.
-        size = np.abs(difference).max() + np.abs(first).max()
-        wrong = np.abs(difference - gradient[:, j]) > 1e-5 * (np.abs(difference) + min(1, size))
+        # What is left of the third derivative, h^2 of it, and some fifty roundings over 2 h.
+        slope = np.abs(difference) + np.abs(difference).max()
+        wrong = np.abs(difference - gradient[:, j]) > 1e-5 * slope + 1e-9 * size
         if wrong.any():
             i = int(wrong.argmax())
             raise ValueError(

@@ -8,6 +8,9 @@ from . import _core
 WHOLE_ROW = ("softmax", "log_softmax")
 ACTIVATIONS = {**_core.ACTIVATIONS, **{n: {"keeps": "y", "parameters": {}} for n in WHOLE_ROW}}
 
+own_activations = {}
+"""Activations that the user has registered, by name; `own_activation` knows what they are."""
+
 ACTIVATION_ALIASES = {
     "linear": "identity",
     "purelin": "identity",
@@ -62,7 +65,7 @@ LOSS_ALIASES = {
 
 def activation(name):
     """Return the name of an activation, given that or an alias."""
-    return look_up("activation", name, ACTIVATIONS, ACTIVATION_ALIASES)
+    return look_up("activation", name, [*ACTIVATIONS, *own_activations], ACTIVATION_ALIASES)
 
 
 def look_up(what, name, known, aliases=()):

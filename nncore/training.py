@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import time
 from collections.abc import Mapping
 
@@ -33,8 +32,9 @@ class History(Mapping):
     ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all losses.
 
     With a full-batch trainer an epoch is an iteration, and ``history["loss"]`` is the loss after
-    it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far, and what the trainer
-    reports, such as ``"mu"``.
+    it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far and ``"gradients"``,
+    where a Jacobian or a product with the Hessian counts as one, and what the trainer reports, such
+    as ``"mu"``.
 
     Attributes
     ----------
@@ -143,25 +143,20 @@ class Training:
         batch_size = self._batch_size(batch_size, len(X))
         warn_if_without_effect(w, batch_size)
         n_threads = as_count(n_threads)
-        validation = None
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-            data = (*validation_data, None)[:3]
-            V, v, w_v = self._samples(*data, "validation ")
-            validation = V, v, self._weights(w_v, classes, v, "validation ")
+        validation = self._validation(validation_data, classes)
         self._check_monitor(validation is not None)
         watch = self._watch(stop, validation is not None)
         history, progress = History(), Progress(epochs, verbose)
         with self._training:
             try:
-                one = self._iteration(X, y, w, n_threads, history)
-                if one is None:
-                    one = functools.partial(
-                        self._epoch, X, y, w, batch_size, shuffle, n_threads, history
-                    )
+                course = self._start_course(X, y, w, n_threads, history)
                 for epoch in range(1, epochs + 1):
-                    values = one(epoch)
+                    if course is None:
+                        values = self._epoch(
+                            X, y, w, batch_size, shuffle, n_threads, history, epoch
+                        )
+                    else:
+                        values = course.advance(epoch)
                     scores = self._evaluate(*validation, n_threads) if validation else {}
                     values |= {f"val_{name}": value for name, value in scores.items()}
                     history.append(**values)
@@ -178,14 +173,23 @@ class Training:
         self._check_parameters()
         return history
 
-    def _iteration(self, X, y, w, n_threads, history):
-        """What does one iteration of a full-batch trainer, or None for other optimizers."""
+    def _validation(self, data, classes):
+        """Samples to evaluate after each epoch, checked, or None."""
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+        X, y, w = self._samples(*(*data, None)[:3], "validation ")
+        return X, y, self._weights(w, classes, y, "validation ")
+
+    def _start_course(self, X, y, w, n_threads, history):
+        """A full-batch trainer at work, or None for other optimizers."""
         if not self._is_full_batch:
             return None
         from .trainers.course import Course
 
         self._refresh_optimizer()
-        return Course(self, X, y, w, n_threads, history).advance
+        return Course(self, X, y, w, n_threads, history)
 
     @property
     def _is_full_batch(self):
@@ -236,12 +240,12 @@ class Training:
         n_threads = as_count(n_threads)
         with self._training:
             history = History()
-            one = self._iteration(X, y, w, n_threads, history)
-            if one is None:
+            course = self._start_course(X, y, w, n_threads, history)
+            if course is None:
                 loss = self._epoch(X, y, w, len(X), False, n_threads, history, None)["loss"]
             else:
-                loss = one.__self__.point.loss
-                one(1)
+                loss = course.point.loss
+                course.advance(1)
         self._check_parameters()
         return loss
 

@@ -202,6 +202,22 @@ def assert_close(got, want, bound):
         raise AssertionError("wrong in " + _show(got, want, wrong, note))
 
 
+def assert_near(got, want, roundings, dtype=None):
+    """|got - want| <= roundings * eps * the largest |want|, eps of `dtype`, by default got's.
+
+    That is what two results may differ by that were summed in other orders, so many roundings of
+    numbers of that size; both may be of the same type.
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    _assert_alike(got, want)
+    bound = roundings * np.finfo(dtype or got.dtype).eps * np.abs(want).max(initial=0)
+    assert np.isfinite(bound), "the reference is not finite"
+    wrong = ~(np.abs(got - want) <= bound)
+    if wrong.any():
+        note = f", error {np.abs(got - want).max():.3g} above the bound {bound:.3g}"
+        raise AssertionError("wrong in " + _show(got, want, wrong, note))
+
+
 def assert_ulps(got, want, most):
     """|got - want| <= most units in the last place; NaN where NaN is expected, and only there.
 

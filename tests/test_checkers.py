@@ -7,6 +7,7 @@ import pytest
 
 from .checks import (
     assert_close,
+    assert_near,
     assert_same_bits,
     assert_ulps,
     assert_varies,
@@ -133,6 +134,24 @@ def test_reference_that_is_not_finite(want, dtype, place):
     (want if place == "reference" else bound)[2, 2] = np.nan
     with pytest.raises(AssertionError, match="not finite"):
         assert_close(got, want, bound)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (2, 3), (4, 6)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_near_counts_roundings_of_the_largest(dtype, at, sign):
+    want = noise((5, 7), dtype)
+    got, step = want.copy(), np.finfo(dtype).eps * np.abs(want).max()
+    assert_near(got, want, 0)
+    got[at] += sign * 3 * step
+    assert_near(got, want, 4)
+    assert_near(got.astype(float), want, 4, dtype)
+    with pytest.raises(AssertionError, match=rf"1 of 35 elements, the first at \({at[0]}, {at[1]}"):
+        assert_near(got, want, 2)
+    for wrong in (np.zeros_like(want), want[:4], want.T, np.where(got == want, want, np.nan)):
+        with pytest.raises(AssertionError):
+            assert_near(wrong, want, 4)
+    with pytest.raises(AssertionError, match="not finite"):
+        assert_near(want, np.where(got == want, want, np.inf), 4)
 
 
 def test_ulps_at_the_ends_of_the_type(dtype):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import nncore
+from nncore import names
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -26,6 +27,7 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(names, "own_activations", {})  # what examples register is forgotten
     module = importlib.import_module(name)
     assert module.__doc__ and module.__doc__.strip()
     report = io.StringIO()
@@ -62,17 +64,17 @@ def test_code_blocks(name, tmp_path, monkeypatch):
         pytest.skip(f"{name} is not here: these are the sources of a release")
     text = path.read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "__main__"}
+    space = {"__name__": "__main__"}
     for line, code in blocks(text):
         if code.lstrip().startswith(">>>"):
-            example = doctest.DocTestParser().get_doctest(code, names, name, str(path), line - 1)
+            example = doctest.DocTestParser().get_doctest(code, space, name, str(path), line - 1)
             report = io.StringIO()
             runner = doctest.DocTestRunner()
             runner.run(example, out=report.write, clear_globs=False)
             assert runner.failures == 0, report.getvalue()
-            names = example.globs
+            space = example.globs
         else:
             # Empty lines before it, so that errors name the line of the file.
-            exec(compile("\n" * (line - 1) + code, str(path), "exec"), names)
+            exec(compile("\n" * (line - 1) + code, str(path), "exec"), space)
     if name == "README.md":
         assert blocks(text), "README.md shows no code"

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import Dense, Initializer, Network, _core, initializer
+from nncore import Dense, Initializer, Network, initializer
 from nncore.initializer import RULES
 
-FUSED = [isa for isa in _core.isas() if isa != "baseline"]
+from .networks import FUSED
+
+EPS = float(np.finfo("float64").eps)
 N_IN, N_OUT = 300, 200
 NAMES = list(nncore.initializers)
 
@@ -119,9 +121,10 @@ def test_the_constant_of_the_cut_normal():
     """Its variance is 1 - 2 c phi(c) / (1 - 2 Phi(-c)) at c = 2."""
     phi = math.exp(-2) / math.sqrt(2 * math.pi)
     variance = 1 - 4 * phi / math.erf(math.sqrt(2))
-    assert initializer.TRUNCATED_STD == pytest.approx(math.sqrt(variance), rel=1e-15)
+    assert initializer.TRUNCATED_STD == pytest.approx(math.sqrt(variance), rel=1e-15, abs=0)
     W = initializer._cut_normal(rng(), (400, 500))
-    assert W.std() == pytest.approx(K, rel=0.01) and np.abs(W).max() <= 2
+    five = 5 * math.sqrt(1.4 / 4 / W.size)  # deviations: the kurtosis is below 2.4
+    assert W.std() == pytest.approx(K, rel=five) and np.abs(W).max() <= 2
 
 
 @pytest.mark.parametrize("shape", ["uniform", "normal"])
@@ -239,9 +242,9 @@ def test_nguyen_widrow(n_in, n_out):
     plain = Initializer("nguyen_widrow", active=(-1, 1))
     W, b = plain.with_bias(rng(4), n_in, n_out)
     length = 0.7 * n_out ** (1 / n_in)
-    np.testing.assert_allclose(np.linalg.norm(W, axis=0), length, rtol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(W, axis=0), length, rtol=20 * EPS)
     t = np.linspace(-1, 1, n_out) if n_out > 1 else np.zeros(1)
-    np.testing.assert_allclose(b, length * t * np.sign(W[0]), rtol=1e-14)
+    np.testing.assert_allclose(b, length * t * np.sign(W[0]), rtol=4 * EPS)
 
     # For other ranges it is the same net of inputs that are scaled first, then scaled itself.
     low = rng(1).uniform(-5, 5, n_in)
@@ -250,22 +253,23 @@ def test_nguyen_widrow(n_in, n_out):
     net = ((2 * (X - low) / (high - low) - 1) @ W + b) * 3 + 2
     other = Initializer("nguyen_widrow", inputs=(low, high), active=(-1, 5))
     V, c = other.with_bias(rng(4), n_in, n_out)
-    np.testing.assert_allclose(X @ V + c, net, rtol=1e-12, atol=1e-12)
+    size = np.abs(X) @ np.abs(V) + np.abs(c)  # of what is rounded
+    assert (np.abs(X @ V + c - net) <= (n_in + 4) * EPS * size).all()
 
 
 @pytest.mark.parametrize(("activation", "factor"), [("tanh", 2), ("logsig", 4), ("hardtanh", 1)])
 def test_nguyen_widrow_knows_where_activations_bend(activation, factor):
     layer = started("nguyen_widrow", 3, 10, activation)
     plain = started(Initializer("nguyen_widrow", active=(-1, 1)), 3, 10)
-    np.testing.assert_allclose(layer.W, factor * plain.W, rtol=1e-15)
-    np.testing.assert_allclose(layer.b, factor * plain.b, rtol=1e-15)
+    np.testing.assert_allclose(layer.W, factor * plain.W, rtol=4 * EPS)
+    np.testing.assert_allclose(layer.b, factor * plain.b, rtol=4 * EPS)
 
 
 def test_nguyen_widrow_of_one_input_spreads_the_units():
     """The middles of the units, where x w + b = 0, are even over the range of the input."""
     layer = started(Initializer("nguyen_widrow", inputs=(10, 30)), 1, 9, "tanh")
     middles = np.sort(-layer.b / layer.W[0])
-    np.testing.assert_allclose(middles, np.linspace(10, 30, 9), rtol=1e-14)
+    np.testing.assert_allclose(middles, np.linspace(10, 30, 9), rtol=8 * EPS)
 
 
 def test_nguyen_widrow_leaves_constant_inputs_out():
@@ -273,7 +277,7 @@ def test_nguyen_widrow_leaves_constant_inputs_out():
     W, b = Initializer("nguyen_widrow", inputs=(low, high)).with_bias(rng(), 3, 8, "tanh")
     assert not W[0].any()
     scaled = W[1:] * (np.array([[1.0], [2.0]]) / 2) / 2
-    np.testing.assert_allclose(np.linalg.norm(scaled, axis=0), 0.7 * 8**0.5, rtol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(scaled, axis=0), 0.7 * 8**0.5, rtol=20 * EPS)
     V, _ = Initializer("nguyen_widrow", inputs=(low, 3)).with_bias(rng(), 3, 8, "tanh")
     assert not V[0].any() and V[1:].all()
 
@@ -515,12 +519,13 @@ NOT_IN_A_ROW = {"exponential", "softmax", "log_softmax"}
 def test_lsuv(activation, backend, dtype):
     net = deep(activation, dtype, backend)
     X = rng(2).normal(0.5, 3, (100, 25))
-    before = net.lsuv(X)
+    before, eps = net.lsuv(X), float(np.finfo(dtype).eps)
     assert len(before) == 6 and all(type(value) is float and value > 0 for value in before)
     for (_, z), layer in zip(inputs(net, X), net.layers, strict=True):
-        assert z.var() == pytest.approx(1, abs=1e3 * float(np.finfo(dtype).eps))
+        # A variance has twice the error of z: roundings of W, and of x in each layer so far.
+        assert z.var() == pytest.approx(1, abs=30 * eps)
         gram = layer.W.T @ layer.W if np.less(*layer.W.shape[::-1]) else layer.W @ layer.W.T
-        np.testing.assert_allclose(gram / gram[0, 0], np.eye(len(gram)), atol=1e-5)
+        np.testing.assert_allclose(gram / gram[0, 0], np.eye(len(gram)), rtol=0, atol=30 * eps)
         assert not layer.b.any()
 
 
@@ -530,8 +535,8 @@ def test_lsuv_gives_the_variances_before():
     start = [layer.W.copy() for layer in net.layers]
     before = net.lsuv(X, init=None)
     for (x, _), W, layer, variance in zip(inputs(net, X), start, net.layers, before, strict=True):
-        assert (x @ W).var() == pytest.approx(variance, rel=1e-12)
-        np.testing.assert_allclose(layer.W, W / math.sqrt(variance), rtol=1e-12)
+        assert (x @ W).var() == pytest.approx(variance, rel=30 * EPS, abs=0)
+        np.testing.assert_allclose(layer.W, W / math.sqrt(variance), rtol=30 * EPS)
 
 
 def test_lsuv_of_the_same_seed_has_the_same_bits(dtype):
@@ -559,7 +564,7 @@ def test_lsuv_of_inputs_that_are_not_scaled(scale):
     X = rng(2).normal(0, scale, (100, 25))
     net.lsuv(X)
     for _, z in inputs(net, X.astype(np.float32)):
-        assert z.var() == pytest.approx(1, abs=1e-5)
+        assert z.var() == pytest.approx(1, abs=30 * float(np.finfo("float32").eps))
 
 
 @pytest.mark.parametrize(

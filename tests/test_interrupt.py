@@ -18,15 +18,18 @@ from nncore import SGD, Dense, Network
 ISAS = nncore.get_config()["runnable"]
 LIMIT = 2.0  # seconds; generous, for machines that are busy with other things
 
+# Never so under plain pytest: only where a program runs it in a thread of its own.
 pytestmark = pytest.mark.skipif(
     threading.current_thread() is not threading.main_thread(),
     reason="Python answers signals in the main thread only",
 )
 
 
+# On Linux and macOS these run. Windows has no way to send a signal at a set moment; the tests that
+# only need one some time later, by `interrupted`, run there as well.
 needs_timer = pytest.mark.skipif(
     not hasattr(signal, "setitimer"),
-    reason="Windows cannot send a signal after a while: it has no signal.setitimer",
+    reason="only on Windows: without signal.setitimer no signal strikes at a set moment",
 )
 
 
@@ -174,7 +177,9 @@ def test_other_calls(use, record_property):
 
 
 SCRIPT = """
+import signal
 import numpy as np, nncore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(20000, 20)), rng.integers(0, 3, 20000)
 net = nncore.Network(20, nncore.Dense(50, "tanh"), nncore.Dense(3, "softmax"), seed=0)

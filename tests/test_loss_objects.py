@@ -422,6 +422,26 @@ def test_what_cannot_be_registered(registered, arguments, message):
     assert "mine" not in nncore.losses
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-13, 1e-300])
+def test_a_loss_of_small_values_is_checked_as_closely(registered, size):
+    with pytest.raises(ValueError, match="depends on the other rows"):
+        registered("mine", lambda y, t: size * (y - t) ** 2 / len(y),
+                   lambda y, t: size * 2 * (y - t) / len(y))  # fmt: skip
+    with pytest.raises(ValueError, match="disagrees with value"):
+        registered("mine", lambda y, t: size * (y - t) ** 2, lambda y, t: size * 1.99 * (y - t))
+    registered("mine", lambda y, t: size * (y - t) ** 2, lambda y, t: size * 2 * (y - t))
+
+
+@pytest.mark.parametrize("constant", [1.0, 1e3, -1e6])
+def test_a_constant_in_a_loss_does_not_hide_its_gradient(registered, constant):
+    """The tolerance is what rounding makes of the values, some 1e-9 of them, and no more."""
+    size = 1e-6 * abs(constant)
+    with pytest.raises(ValueError, match="disagrees with value"):
+        registered("mine", lambda y, t: constant + size * (y - t) ** 2, lambda y, t: 0 * y)
+    registered("mine", lambda y, t: constant + size * (y - t) ** 2,
+               lambda y, t: size * 2 * (y - t))  # fmt: skip
+
+
 def test_a_wrong_gradient_is_shown_with_both_values(registered):
     """Wrong in one place only: that place is named."""
 

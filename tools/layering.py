@@ -20,7 +20,7 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h", "update.inc.h", "derive.inc.h", "steps/*"],
+    "plan": ["plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "steps/*"],
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
@@ -37,11 +37,12 @@ PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
     ["names", "info", "threads", "stopping"],
     ["activation", "initializer"],
-    ["loss", "weights"],
+    ["loss", "weights", "own_activation"],
     ["validation"],
     ["layers", "schedules", "trainers"],
     ["optimizers"],
-    ["persistence", "gradients", "checking", "lsuv", "training"],
+    ["persistence", "gradients", "lsuv", "training"],
+    ["checking"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],

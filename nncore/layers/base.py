@@ -18,7 +18,8 @@ class Step(NamedTuple):
 
     ``w`` and ``b`` are the offsets, in elements, of ``W`` (n_in, n_out) and ``b`` (n_out,) in the
     flat parameter vector; ``b`` is -1 where there is no bias. The other kinds say in steps.def what
-    they use; ``values`` is p there.
+    they use; ``values`` is p there. ``function`` is what "called" calls:
+    ``function.apply(derivative, x)``.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Step(NamedTuple):
     values: tuple = ()
     other: int = 0
     columns: tuple = ()
+    function: object = None
 
 
 class Tuning(NamedTuple):
@@ -79,6 +81,7 @@ class Layer:
     bends = False  # whether it is nonlinear between such layers
     first_only = False  # whether it takes samples and nothing else
     depth = 0  # of layers in it
+    without_d2f = None  # name of an activation in it that has no second derivative
 
     def __setattr__(self, name, value):
         if name in Tuning._fields:

@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from ..activation import from_config
+from ..activation import as_activation, from_config
 from ..initializer import Initializer, default_for
 from ..validation import as_parameters
 from .base import Layer, Step, Tuning
@@ -28,7 +28,8 @@ class Dense(Layer):
         "log_sigmoid", "mish", "relu", "relu6", "satlin", "selu", "sigmoid", "silu", "sin",
         "softplus", "softshrink", "softsign", "squareplus", "tanh", "tanhshrink", "threshold",
         "tribas"; in the last layer also "softmax" and "log_softmax". Aliases are understood: see
-        `nncore.activations`. With other parameters than the defaults, `nncore.Activation`.
+        `nncore.activations`. With other parameters than the defaults, `nncore.Activation`; your
+        own by the name given to `nncore.register_activation`.
     bias : bool, default True
         Whether there is a ``b``.
     init : str, nncore.Initializer, array_like or callable, optional
@@ -113,7 +114,7 @@ class Dense(Layer):
 
     @activation.setter
     def activation(self, value):
-        self._function = from_config(value)
+        self._function = as_activation(value)
 
     @property
     def function(self):
@@ -126,17 +127,30 @@ class Dense(Layer):
     def bends(self):
         return self.activation != "identity"
 
+    @property
+    def without_d2f(self):
+        own = self.function.own
+        return own.name if own and own.d2f is None else None
+
     def shapes(self, n_in):
         shapes = {"W": (n_in, self.n_out)}
         return shapes | {"b": (self.n_out,)} if self.bias else shapes
 
     def lower(self, n_in, offset):
         b = offset + n_in * self.n_out if self.bias else -1
+        if self.function.own:
+            f = Step("called", self.n_out, self.n_out, function=self.function.own)
+            return [Step("dense", n_in, self.n_out, w=offset, b=b), f]
         parameters = tuple(self.function.parameters.values())
         return [Step("dense", n_in, self.n_out, self.activation, parameters, offset, b)]
 
+    def tunings(self):
+        return super().tunings() + ([Tuning()] if self.function.own else [])
+
     @classmethod
     def from_config(cls, arguments):
+        if "activation" in arguments:
+            arguments = arguments | {"activation": from_config(arguments["activation"])}
         return cls(**arguments, init="zeros")
 
     def config(self):
@@ -189,7 +203,7 @@ class Dense(Layer):
             return init
         try:
             return init(*place)
-        except Exception as error:
+        except Exception as error:  # whatever a user's function raises: it goes on, with a note
             error.add_note(f"in {what} of {self!r}, called with the arguments (rng, n_in, n_out)")
             raise
 

@@ -12,6 +12,14 @@ class _Normalization(Layer):
 
     settable = ("trainable", "lr_scale")
 
+    def __init__(self, eps, trainable, lr_scale):
+        # below that, 1 / sqrt(0 + eps) is not finite in float32
+        self.eps = real(
+            eps, f"eps of {type(self).__name__}", lambda e: 1e-30 <= e < math.inf,
+            "of at least 1e-30",
+        )  # fmt: skip
+        self.trainable, self.lr_scale = trainable, lr_scale
+
     def shapes(self, n_in):
         return {"gamma": (n_in,), "beta": (n_in,)}
 
@@ -78,8 +86,7 @@ class BatchNorm(_Normalization):
         self.momentum = real(
             momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"
         )
-        self.eps = _eps(eps, "eps of BatchNorm")
-        self.trainable, self.lr_scale = trainable, lr_scale
+        super().__init__(eps, trainable, lr_scale)
 
     def __repr__(self):
         return f"BatchNorm(momentum={self.momentum:g}, eps={self.eps:g}{self._shown_settings()})"
@@ -136,8 +143,7 @@ class LayerNorm(_Normalization):
     bends = True
 
     def __init__(self, eps=1e-5, *, trainable=True, lr_scale=1.0):
-        self.eps = _eps(eps, "eps of LayerNorm")
-        self.trainable, self.lr_scale = trainable, lr_scale
+        super().__init__(eps, trainable, lr_scale)
 
     def __repr__(self):
         return f"LayerNorm(eps={self.eps:g}{self._shown_settings()})"
@@ -147,8 +153,3 @@ class LayerNorm(_Normalization):
 
     def config(self):
         return {"type": "layer_norm", "eps": self.eps} | self.settings()
-
-
-def _eps(eps, what):
-    # below that, 1 / sqrt(0 + eps) is not finite in float32
-    return real(eps, what, lambda e: 1e-30 <= e < math.inf, "of at least 1e-30")

@@ -75,6 +75,10 @@ class Residual(Layer):
     def bends(self):
         return any(layer.bends for layer in self.layers)
 
+    @property
+    def without_d2f(self):
+        return next((layer.without_d2f for layer in self.layers if layer.without_d2f), None)
+
     def __repr__(self):
         return f"Residual({', '.join(map(repr, self.layers))})"
 

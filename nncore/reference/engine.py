@@ -147,9 +147,11 @@ class ReferenceEngine(Derivatives):
         """
         self._mode.sample, self._mode.number = sample, self._predicted
         self._predicted += sample and self._samples
-        for rows, work in self._blocks(len(X)):
-            out[rows] = work.predict(X[rows])
-        self._mode.sample = False
+        try:
+            for rows, work in self._blocks(len(X)):
+                out[rows] = work.predict(X[rows])
+        finally:
+            self._mode.sample = False
 
     @np.errstate(all="ignore")
     def loss(self, X, y, n_threads=0, theta=None, weights=None):

@@ -27,17 +27,17 @@ TRAINERS = {
 """By the names that files use."""
 
 
-def _cg(beta, restart="powell"):
+def _cg(beta, restart=None):
     return lambda: ConjugateGradient(beta=beta, restart=restart)
 
 
 BY_NAME = {
     "cg": ConjugateGradient,
-    "cg_fletcher_reeves": _cg("fletcher_reeves"),
+    "cg_fletcher_reeves": _cg("fletcher_reeves", "powell"),
     "cg_polak_ribiere": _cg("polak_ribiere"),
     "cg_hestenes_stiefel": _cg("hestenes_stiefel"),
     "cg_dai_yuan": _cg("dai_yuan"),
-    "cg_hager_zhang": lambda: ConjugateGradient("hager_zhang", "hager_zhang"),
+    "cg_hager_zhang": _cg("hager_zhang"),
     "cg_powell_beale": _cg("hestenes_stiefel", "powell_beale"),
     "scg": ScaledConjugateGradient,
     "bfgs": BFGS,

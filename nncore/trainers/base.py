@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 
 from ..described import Described
@@ -15,7 +16,7 @@ class Stuck(Exception):
     """
 
 
-class Trainer(Described):
+class Trainer(Described, abc.ABC):
     """Base of the trainers that use all rows at once: an epoch is one iteration.
 
     A trainer has no state of its own. `iterate` gets the present `Point` and a memory, a dict of
@@ -38,9 +39,9 @@ class Trainer(Described):
         """Return the memory before the first step."""
         return {}
 
+    @abc.abstractmethod
     def iterate(self, problem: Problem, point: Point, memory: dict) -> tuple[Point, dict]:
         """Return the next point and memory, or raise `Stuck`."""
-        raise NotImplementedError
 
     def report(self, memory: dict) -> dict:
         """Return what the history records of a memory, by name."""

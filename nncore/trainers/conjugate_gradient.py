@@ -70,7 +70,7 @@ class ConjugateGradient(Trainer):
     line_search : str or LineSearch, default "strong_wolfe"
         Or "hager_zhang", "backtracking", or one of `nncore.line_searches`. By name the first two
         are sharp: ``StrongWolfe(c2=0.1)``, ``HagerZhang(sigma=0.1)``.
-    restart : {"powell", "powell_beale", None}, default "powell"
+    restart : {None, "powell", "powell_beale"}, default None
         "powell" (1977): where ``|g.g'| >= 0.2 g'.g'``. "powell_beale": there it goes on from the
         direction d_t that it has, and adds ``gamma d_t`` to each d that follows,
         ``gamma = g'.y_t / d_t.y_t`` (Beale 1972); also where d is far from -g'.
@@ -88,7 +88,7 @@ class ConjugateGradient(Trainer):
 
     beta: str = "polak_ribiere"
     line_search: object = "strong_wolfe"
-    restart: str | None = "powell"
+    restart: str | None = None
 
     _remembers = {
         "direction": "vector", "age": "count", "fall": "number", "step": "number",
@@ -98,7 +98,7 @@ class ConjugateGradient(Trainer):
 
     def check(self):
         self._check_choice("beta", tuple(BETAS))
-        self._check_choice("restart", ("powell", "powell_beale", None))
+        self._check_choice("restart", (None, "powell", "powell_beale"))
         vars(self)["line_search"] = as_line_search(self.line_search, sharp=True)
 
     def iterate(self, problem, point, memory):

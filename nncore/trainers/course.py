@@ -62,7 +62,8 @@ class Course:
         self._history.seconds += time.perf_counter() - start
         return {
             "loss": point.loss, "gradient_norm": norm(point.gradient),
-            "evaluations": problem.evaluations, **trainer.report(memory),
+            "evaluations": problem.evaluations, "gradients": problem.gradients,
+            **trainer.report(memory),
         }  # fmt: skip
 
     def _keep(self, point, memory, done):

@@ -15,6 +15,7 @@ the loss. In the comments f(a) is the loss at ``theta + a d``, f'(a) its slope a
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ def line(function, x, direction):
     return Line(problem, problem.at(x), direction)
 
 
-class LineSearch(Described):
+class LineSearch(Described, abc.ABC):
     """Base of the line searches.
 
     Parameters
@@ -111,8 +112,9 @@ class LineSearch(Described):
             raise ValueError(f"the first step must be positive and finite, got {step!r}")
         return self._search(line, step) if line.start.slope < 0 else None
 
+    @abc.abstractmethod
     def _search(self, line, step):
-        raise NotImplementedError
+        """The search where the line goes down at its start."""
 
     def config(self):
         """Return what makes this object again, as JSON values."""

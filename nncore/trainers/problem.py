@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import NamedTuple
 
@@ -19,13 +20,17 @@ class Point(NamedTuple):
 
     def is_finite(self):
         """Whether the loss and each number of the gradient are finite."""
-        return math.isfinite(self.loss) and math.isfinite(dot(self.gradient, self.gradient))
+        if not np.isfinite(self.loss):
+            return False
+        # one number tells, unless squares overflow
+        return math.isfinite(dot(self.gradient, self.gradient)) or bool(
+            np.isfinite(self.gradient).all()
+        )
 
 
 def dot(a, b):
-    """a . b as a Python float; infinite or NaN without a warning."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.dot(a, b))
+    """a . b as a Python float, infinite where it overflows: np.dot would warn there."""
+    return float(np.vdot(a, b))
 
 
 def norm(a):
@@ -40,7 +45,7 @@ def norm(a):
     return largest * dot(scaled, scaled) ** 0.5
 
 
-class Problem:
+class Problem(abc.ABC):
     """A function to minimise.
 
     Attributes
@@ -63,9 +68,9 @@ class Problem:
         """Return the loss at `theta`."""
         return self.at(theta).loss
 
+    @abc.abstractmethod
     def at(self, theta):
         """Return the `Point` at `theta`, which the caller does not change afterwards."""
-        raise NotImplementedError
 
     def curvature(self, theta, v):
         """Return the Hessian at `theta` times `v`, or None where only differences can tell."""
@@ -81,10 +86,11 @@ class Problem:
 
 
 class Squares(NamedTuple):
-    """A loss ``scale * (sum_i e_i^2 + sum_j penalty_j theta_j^2)`` of residuals e.
+    """A loss ``scale * (sum_i w_i e_i^2 + sum_j penalty_j theta_j^2)`` of residuals e.
 
-    j goes over the indices `free`, the parameters that are trained. ``normal(theta)`` is J'J, in
-    float64, of the Jacobian J of the residuals by them. A row of weight 2 counts as two.
+    j goes over the indices `free`, the parameters that are trained, and w are the weights of rows,
+    so a row of weight 2 is two of `n_residuals`. ``normal(theta)`` is J'WJ, in float64, of the
+    Jacobian J of the residuals by those parameters.
     """
 
     scale: float
@@ -159,9 +165,7 @@ class NetworkLoss(Problem):
         self._network, self._engine = network, network._engine
         self._samples = X, y
         self._weights, self._n_threads = weights, n_threads
-        self._theta = _core.aligned_zeros(
-            self.n, self.dtype
-        )  # the engine's tiles read past the end
+        self._theta = _core.aligned_zeros(self.n, self.dtype)  # as the engine's tiles need it
         self._along = None
         self.fixed = fixed_parameters(network)
 

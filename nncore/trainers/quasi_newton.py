@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 
 import numpy as np
@@ -17,15 +18,18 @@ class _QuasiNewton(Trainer):
     s is a change of the parameters, y that of the gradient.
     """
 
+    _sharp = False  # a search that is named goes near the minimum along the line
+
     def check(self):
-        vars(self)["line_search"] = as_line_search(self.line_search)
+        vars(self)["line_search"] = as_line_search(self.line_search, sharp=self._sharp)
 
+    @abc.abstractmethod
     def _direction(self, point, memory):
-        raise NotImplementedError
+        """-H g."""
 
+    @abc.abstractmethod
     def _learn(self, memory, s, y):
         """The memory with one more pair, where s.y > 0."""
-        raise NotImplementedError
 
     def iterate(self, problem, point, memory):
         trial = None
@@ -126,11 +130,13 @@ class OneStepSecant(_QuasiNewton):
     Parameters
     ----------
     line_search : str or LineSearch, default "strong_wolfe"
-        "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+        "hager_zhang", "backtracking", or one of `nncore.line_searches`. By name the first two are
+        sharp, as in `ConjugateGradient`: step 1 is not as good as that of BFGS.
     """
 
     line_search: object = "strong_wolfe"
 
+    _sharp = True
     _remembers = {"s": "vector", "y": "vector"}
 
     def _pairs(self, memory):
@@ -192,8 +198,9 @@ class BFGS(_QuasiNewton):
         else:
             H = np.zeros((len(s), len(s)), s.dtype)
             np.fill_diagonal(H, sy / dot(y, y))
-        u = H @ y * real(1 / sy)
-        left, right = (s, u), (real((1 + dot(y, u)) / sy) * s - u, -s)
-        new = np.stack(left, axis=1) @ np.stack(right)  # the change of H, of rank 2
+        Hy = H @ y
+        # H + s u' + u s': Nocedal and Wright 2006, (6.17), in one product
+        u = real((1 + dot(y, Hy) / sy) / sy / 2) * s - Hy * real(1 / sy)
+        new = np.column_stack((s, u)) @ np.vstack((u, s))
         new += H
         return {"H": new}

@@ -213,79 +213,64 @@ static inline wide v_focal_curve(wide z, wide t, wide gamma, wide alpha) {
            (gamma * gamma * p * l + gamma * q * (2 - l) + q);
 }
 
-wide expected_act(int act, wide x, const double *parameters) {
+/* One of the formulas in the row of an activation. */
+enum { ACT, SLOPE, DF, D2F };
+
+static wide of_act(int formula, int act, wide x, wide y, const double *parameters) {
     const wide a = parameters[0], b = parameters[1];
     (void)a, (void)b;
     switch (act) {
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    case NNC_ACT_##name: return f;
+    case NNC_ACT_##name: \
+        return formula == ACT     ? (wide)(f) \
+               : formula == SLOPE ? (wide)(slope) \
+               : formula == DF    ? (wide)(df) \
+                                  : (wide)(d2f);
 #include "tables/activations.def"
 #undef NNC_ACT
     default: abort();
     }
 }
 
-wide expected_slope(int act, wide x, wide y, const double *parameters) {
-    const wide a = parameters[0], b = parameters[1];
-    (void)a, (void)b, (void)x, (void)y;
-    switch (act) {
-#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    case NNC_ACT_##name: return slope;
-#include "tables/activations.def"
-#undef NNC_ACT
-    default: abort();
-    }
+wide expected_act(int act, wide x, const double *a) { return of_act(ACT, act, x, 0, a); }
+
+wide expected_slope(int act, wide x, wide y, const double *a) {
+    return of_act(SLOPE, act, x, y, a);
 }
 
-wide expected_derivative(int act, int order, wide x, const double *parameters) {
-    const wide a = parameters[0], b = parameters[1];
+wide expected_derivative(int act, int order, wide x, const double *a) {
+    return of_act(order == 1 ? DF : D2F, act, x, 0, a);
+}
+
+/* One of the formulas in the row of an elementwise loss. */
+enum { LOSS, LOSS_SLOPE, LOSS_CURVE };
+
+static wide of_loss(int formula, int loss, wide y, wide t, wide a, wide b) {
     (void)a, (void)b;
-    switch (act) {
-#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    case NNC_ACT_##name: return order == 1 ? (wide)(df) : (wide)(d2f);
-#include "tables/activations.def"
-#undef NNC_ACT
+    switch (loss) {
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
+    case NNC_LOSS_##name: \
+        return formula == LOSS         ? (wide)(value) \
+               : formula == LOSS_SLOPE ? (wide)(slope) \
+                                       : (wide)(curve);
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
+#include "tables/losses.def"
+#undef NNC_LOSS
+#undef NNC_ROW_LOSS
     default: abort();
     }
 }
 
 wide expected_loss(int loss, wide y, wide t, wide a, wide b) {
-    (void)a, (void)b, (void)y, (void)t;
-    switch (loss) {
-#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    case NNC_LOSS_##name: return value;
-#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
-#include "tables/losses.def"
-#undef NNC_LOSS
-#undef NNC_ROW_LOSS
-    default: abort();
-    }
+    return of_loss(LOSS, loss, y, t, a, b);
 }
 
 wide expected_loss_slope(int loss, wide y, wide t, wide a, wide b) {
-    (void)a, (void)b, (void)y, (void)t;
-    switch (loss) {
-#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    case NNC_LOSS_##name: return slope;
-#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
-#include "tables/losses.def"
-#undef NNC_LOSS
-#undef NNC_ROW_LOSS
-    default: abort();
-    }
+    return of_loss(LOSS_SLOPE, loss, y, t, a, b);
 }
 
 wide expected_loss_curve(int loss, wide y, wide t, wide a, wide b) {
-    (void)a, (void)b, (void)y, (void)t;
-    switch (loss) {
-#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    case NNC_LOSS_##name: return curve;
-#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
-#include "tables/losses.def"
-#undef NNC_LOSS
-#undef NNC_ROW_LOSS
-    default: abort();
-    }
+    return of_loss(LOSS_CURVE, loss, y, t, a, b);
 }
 
 static inline wide larger(wide a, wide b) { return a < b || b != b ? b : a; }

@@ -160,6 +160,7 @@ int main(int argc, char **argv) {
     test_poll();
     test_threads();
     test_steps();
+    test_step_bits();
     test_step_threads();
     test_digests();
     return finish();

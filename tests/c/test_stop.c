@@ -7,16 +7,6 @@
 #include "nets.h"
 #include "testing.h"
 
-/* Asks to stop at its k-th call. */
-typedef struct {
-    int calls, stop_at;
-} countdown;
-
-static int count_down(void *context) {
-    countdown *c = context;
-    return ++c->calls == c->stop_at;
-}
-
 /* A copy of parameters and state after each whole step. */
 typedef struct {
     size_t bytes;

@@ -210,6 +210,12 @@ void fill(nnc_dtype type, void *p, ptrdiff_t n, uint64_t seed, double low, doubl
     for (ptrdiff_t i = 0; i < n; i++) put(type, p, i, uniform(seed, (uint64_t)i, low, high));
 }
 
+uint64_t mix(uint64_t hash, const void *p, size_t bytes) {
+    const unsigned char *from = p;
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ from[i]) * 0x100000001B3u;
+    return hash;
+}
+
 /* ---- comparisons -------------------------------------------------------------------------- */
 
 ptrdiff_t first_outside(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, const void *got, ptrdiff_t ld,
@@ -235,6 +241,13 @@ int gaps_untouched(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, const void *p, p
     for (ptrdiff_t i = 0; n > 0 && i + 1 < rows; i++)
         if (!is_untouched(at(type, p, i * ld + n), (size_t)(ld - n) * size_of(type))) return 0;
     return 1;
+}
+
+/* ---- polls -------------------------------------------------------------------------------- */
+
+int count_down(void *context) {
+    countdown *c = context;
+    return ++c->calls == c->stop_at;
 }
 
 /* ---- the kernels to test ------------------------------------------------------------------ */

@@ -84,6 +84,9 @@ double uniform(uint64_t seed, uint64_t i, double low, double high);
 /* n uniform numbers with full mantissas; the same on every machine */
 void fill(nnc_dtype type, void *p, ptrdiff_t n, uint64_t seed, double low, double high);
 
+#define MIX_START 0xCBF29CE484222325u
+uint64_t mix(uint64_t hash, const void *p, size_t bytes); /* FNV-1a */
+
 /* ---- comparisons -------------------------------------------------------------------------- */
 
 /* Index (row * n + column) of the first element that is not within its bound, or -1. */
@@ -94,6 +97,15 @@ ptrdiff_t first_different(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, const voi
                           ptrdiff_t ld, const void *expected);
 /* Whether what lies between the rows of a fresh matrix is as it was. */
 int gaps_untouched(nnc_dtype type, ptrdiff_t rows, ptrdiff_t n, const void *p, ptrdiff_t ld);
+
+/* ---- polls -------------------------------------------------------------------------------- */
+
+/* Asks to stop at its k-th call. */
+typedef struct {
+    int calls, stop_at;
+} countdown;
+
+int count_down(void *context);
 
 /* ---- the kernels to test ------------------------------------------------------------------ */
 
@@ -116,6 +128,7 @@ void test_long_products(void);
 void test_poll(void);
 void test_threads(void);
 void test_steps(void);
+void test_step_bits(void);
 void test_step_threads(void);
 void test_digests(void);
 void print_digests(void);

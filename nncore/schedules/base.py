@@ -1,0 +1,71 @@
+"""What a schedule is, and what a network does with one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..described import Described
+
+SCHEDULES: dict[str, type[Schedule]] = {}  # by name, what a file can hold: filled by __init__.py
+
+
+class Schedule(Described):
+    """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs)."""
+
+    per: str = "step"
+
+    _by_name = _quiet = frozenset(("per",))
+
+    def check(self):
+        own = self._arguments.items()
+        self._to_floats(*(n for n, default in own if type(default) is float or n == "lr"))
+        if "lr" in self._arguments:
+            self._check_positive("lr")
+        if "lr_min" in self._arguments:
+            self._check_not_negative("lr_min")
+            if self.lr_min > self.lr:
+                raise self._refusal("lr_min", f"at most lr, {self.lr!r}")
+        self._check_choice("per", ("step", "epoch"))
+
+    def at(self, t):
+        """Return the rates at the times `t`, a float64 array of whole numbers."""
+        raise NotImplementedError
+
+    def __call__(self, t):
+        return float(self.at(np.array([t], np.float64))[0])
+
+    def config(self):
+        """Return the arguments that make this schedule again, as JSON values."""
+        if type(self) is not SCHEDULES.get(type(self).__name__):
+            raise ValueError(
+                f"{self!r} is not one of nncore.schedules, so a file cannot hold it; set "
+                "optimizer.lr to one of them or to a number before saving"
+            )
+        return {"type": type(self).__name__} | self._shown(type(self))
+
+    # ---- what a network does with it ----
+
+    def start(self):
+        """Return the state to begin with: JSON values, for those that look at the losses."""
+        return {}
+
+    @np.errstate(over="ignore", under="ignore")
+    def rates(self, state, updates, steps, epochs):
+        """Return the rates of the next `steps` updates, after so many updates and epochs."""
+        if self.per == "step":
+            rates = self.at(np.arange(updates, updates + steps, dtype=np.float64))
+        else:
+            rates = np.full(steps, self.at(np.array([epochs], np.float64))[0])
+        return np.ascontiguousarray(rates, np.float64)
+
+    def check_state(self, state):
+        """Raise ValueError if a state, read from a file, is none that `start` leads to."""
+        if state != {}:
+            raise ValueError(f"{type(self).__name__} has no state, got {state!r}")
+
+    def end_epoch(self, state, values):
+        """Look at the last values of the history, by name, and change the state."""
+
+    def monitored(self):
+        """Return the name of what `end_epoch` needs, or None."""
+        return None
