@@ -193,7 +193,9 @@ def _fill(network, tensors, description):
         engine.average[...] = found
         left.discard("optimizer.average")
     if network._optimizer.full_batch:
-        left -= _remember(network, tensors, dict(description.get("memory", {})), left)
+        left -= _remember(network, tensors, description.get("memory", {}), left)
+    elif "memory" in description:
+        raise ValueError(f"{type(network._optimizer).__name__} has no memory")
     if left:
         raise ValueError(f"{sorted(left)[0]!r} belongs to no layer")
     engine.n_updates = _count(description["updates"], "updates")
@@ -211,6 +213,8 @@ def _remember(network, tensors, numbers, left):
     """Give a full-batch trainer its memory; return the names of the tensors that it took."""
     from .trainers.problem import fixed_parameters
 
+    if type(numbers) is not dict:
+        raise ValueError(f"memory is {reprlib.repr(numbers)}, not numbers by name")
     found = {
         name.removeprefix("optimizer."): tensors[name]
         for name in left

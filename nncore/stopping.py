@@ -115,7 +115,7 @@ class Watch:
         self._start = time.perf_counter()
         self._lowest, self._since = math.inf, 0
         self._best = None  # parameters and running statistics of the lowest validation loss
-        self._last = network.theta.copy() if stop.step is not None else None
+        self._last, self._done = network.theta.copy() if stop.step is not None else None, 0
 
     def is_over(self, history):
         """Look at the last epoch; say in ``history.stop_reason`` which condition it met, if any."""
@@ -125,7 +125,7 @@ class Watch:
         reached = {
             "loss": lambda: history["loss"][-1] <= stop.loss,
             "gradient": lambda: history["gradient_norm"][-1] <= stop.gradient,
-            "step": lambda: self._step() <= stop.step,
+            "step": lambda: self._step(history) <= stop.step,
             "evaluations": lambda: history["evaluations"][-1] >= stop.evaluations,
             "seconds": lambda: time.perf_counter() - self._start >= stop.seconds,
             "max_fail": lambda: self._since >= stop.max_fail,
@@ -148,7 +148,10 @@ class Watch:
         else:
             self._since += 1
 
-    def _step(self):
+    def _step(self, history):
+        if history.n_steps == self._done:  # a trainer that adapts its rate refused the step
+            return math.inf
+        self._done = history.n_steps
         change = self._network.theta - self._last
         self._last = self._network.theta.copy()
         return float(np.linalg.norm(change))

@@ -162,9 +162,9 @@ class Training:
                     history.append(**values)
                     self._end_epoch(history)
                     progress.update(epoch, history)
-                    if watch is not None and watch.is_over(history):
+                    if history.stop_reason != "epochs":  # a trainer can do nothing more
                         break
-                    if history.stop_reason != "epochs":
+                    if watch is not None and watch.is_over(history):
                         break
             finally:
                 progress.close()

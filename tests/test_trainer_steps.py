@@ -18,6 +18,7 @@ from nncore import (
     Rprop,
     ScaledConjugateGradient,
 )
+from nncore.trainers.conjugate_gradient import BETAS
 from nncore.trainers.problem import Function
 
 from .smooth import ellipsoid, rosenbrock, shark, wavy
@@ -275,6 +276,19 @@ FORMULAS = {
         -1 / (np.linalg.norm(d) * min(0.01, np.linalg.norm(g))),
     ),
 }
+
+
+@pytest.mark.parametrize("beta", FORMULAS)
+def test_betas_of_any_gradients(beta):
+    rng = np.random.default_rng(0)
+    found = set()
+    for scale in (0.003, 0.05, 1.0):  # below and above 0.01, which (1.6) of Hager and Zhang has
+        for _ in range(50):
+            g, h, d = scale * rng.normal(size=(3, 4))
+            want = FORMULAS[beta](g, h, h - g, d)
+            assert BETAS[beta](g, h, h - g, d) == pytest.approx(want, rel=1e-9)
+            found.add(want)
+    assert len(found) > 50
 
 
 @pytest.mark.parametrize("beta", FORMULAS)

@@ -29,9 +29,9 @@ class Trainer(Described, abc.ABC):
     schedule = average = swa = None
 
     _remembers = {}
-    """What the memory holds, for files: name -> "number", "vector" (as long as the parameters),
-    "vectors" (a list of them), "matrix" (as many rows and columns), or "free" (float64, of the
-    parameters that are trained)."""
+    """What the memory holds, for files: name -> a key of `_NUMBERS`; "vector" (as long as the
+    parameters), "vectors" (a list of them), "matrix" (as many rows and columns), or "free"
+    (float64, of the parameters that are trained)."""
     _sometimes = frozenset()
     """Those of it that may be missing, all together."""
 
@@ -66,8 +66,8 @@ class Trainer(Described, abc.ABC):
         memory = {}
         for name in names:
             kind = self._remembers[name]
-            if kind == "number":
-                memory[name] = _number(numbers.pop(name, "nothing"), name)
+            if kind in _NUMBERS:
+                memory[name] = _number(numbers.pop(name, None), name, kind)
                 continue
             wanted = "float64" if kind == "free" else dtype
             found = []
@@ -80,6 +80,8 @@ class Trainer(Described, abc.ABC):
             if not found:
                 raise ValueError(f"optimizer.{name} is missing")
             memory[name] = found if kind == "vectors" else found[0]
+        if numbers:
+            raise ValueError(f"{sorted(numbers)[0]} of the optimizer's state is no number")
         if len({len(values) for values in memory.values() if type(values) is list}) > 1:
             raise ValueError("lists of the optimizer's state differ in length")
         return memory
@@ -102,11 +104,19 @@ def describe(memory):
         elif getattr(value, "shape", ()):
             tensors[name] = value
         else:
-            numbers[name] = value if value is None or type(value) is int else float(value)
+            numbers[name] = value if type(value) is int else float(value)
     return numbers, tensors
 
 
-def _number(value, name):
-    if value is None or (type(value) in (int, float) and math.isfinite(value)):
+_NUMBERS = {
+    "number": lambda value: True,
+    "number of at least 0": lambda value: value >= 0,
+    "positive number": lambda value: value > 0,
+    "count": lambda value: type(value) is int and value >= 0,
+}
+
+
+def _number(value, name, kind):
+    if type(value) in (int, float) and math.isfinite(value) and _NUMBERS[kind](value):
         return value
-    raise ValueError(f"{name} of the optimizer's state is {value!r}, not a number")
+    raise ValueError(f"{name} of the optimizer's state is {value!r}, expected a {kind}")

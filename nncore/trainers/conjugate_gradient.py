@@ -97,7 +97,7 @@ class ConjugateGradient(Trainer):
     _sometimes = frozenset(("restart_direction", "restart_change"))
 
     def check(self):
-        self._check_choice("beta", BETAS)
+        self._check_choice("beta", tuple(BETAS))
         self._check_choice("restart", (None, "powell", "powell_beale"))
         vars(self)["line_search"] = as_line_search(self.line_search, sharp=True)
 
@@ -211,7 +211,10 @@ class ScaledConjugateGradient(Trainer):
                 raised = 2 * (raised - delta / square)
                 delta = bent + raised * square
             alpha = mu / delta  # 5.
-            new = problem.at(point.theta + problem.dtype.type(alpha) * p)
+            theta = point.theta + problem.dtype.type(alpha) * p
+            if np.array_equal(theta, point.theta):
+                break
+            new = problem.at(theta)
             if new.is_finite():
                 comparison = 2 * delta * (point.loss - new.loss) / mu / mu  # 6.
             else:
@@ -222,8 +225,6 @@ class ScaledConjugateGradient(Trainer):
                 raised += delta * (1 - comparison) / square
             if comparison >= 0:
                 return new, self._next(problem, point, new, p, mu, raised, age + 1)
-            if not math.isfinite(raised) or np.array_equal(new.theta, point.theta):
-                break
         raise Stuck("minimum")
 
     def _next(self, problem, point, new, p, mu, raised, age):

@@ -39,7 +39,7 @@ class Course:
         network, trainer, problem = self._network, self._network._optimizer, self._problem
         start = time.perf_counter()
         trainer.check()
-        memory, fixed = network._memory
+        memory, _ = network._memory
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
                 point, memory = trainer.iterate(problem, self.point, memory)
@@ -53,16 +53,23 @@ class Course:
                 "and targets."
             )
         if point is not self.point:
-            network._engine.theta[...] = point.theta
-            network._engine.n_updates += 1
             self._history.n_steps += 1
-        self.point, network._memory = point, (memory, fixed)
+        done = network._engine.n_updates + (point is not self.point)
+        try:
+            self._keep(point, memory, done)
+        finally:  # again: an interrupt amid the first time would leave half of it
+            self._keep(point, memory, done)
         self._history.seconds += time.perf_counter() - start
         return {
             "loss": point.loss, "gradient_norm": norm(point.gradient),
             "evaluations": problem.evaluations, "gradients": problem.gradients,
             **trainer.report(memory),
         }  # fmt: skip
+
+    def _keep(self, point, memory, done):
+        engine = self._network._engine
+        self.point, self._network._memory = point, (memory, self._problem.fixed)
+        engine.theta[...], engine.n_updates = point.theta, done
 
 
 def _same(a, b):

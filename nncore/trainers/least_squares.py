@@ -58,7 +58,7 @@ class LevenbergMarquardt(Trainer):
     max_bytes: float = 2e9
 
     _by_name = _quiet = frozenset(("block_rows", "max_bytes"))
-    _remembers = {"mu": "number", "growth": "number", "scales": "free"}
+    _remembers = {"mu": "positive number", "growth": "positive number", "scales": "free"}
     _sometimes = frozenset(("scales",))
 
     def check(self):
@@ -73,8 +73,16 @@ class LevenbergMarquardt(Trainer):
             self._check_counts("block_rows")
 
     def begin(self, problem, point, rng):
-        self._squares(problem)  # raises what there is to raise
-        return {"mu": None, "growth": 2.0}
+        squares = self._squares(problem)  # raises what there is to raise
+        memory = self._first(squares, point)
+        largest = 1.0
+        if self.damping == "nielsen":
+            largest = float(self._normal(squares, point, memory).diagonal().max(initial=0)) or 1.0
+        return memory | {"mu": min(self.mu * largest, self.mu_max), "growth": 2.0}
+
+    def _first(self, squares, point):
+        """The memory before the first step, but for that of the damping."""
+        return {}
 
     def report(self, memory):
         return {"mu": memory["mu"]}
@@ -82,10 +90,14 @@ class LevenbergMarquardt(Trainer):
     def _squares(self, problem):
         return problem.squares(self.block_rows, self.max_bytes)
 
-    def iterate(self, problem, point, memory):
-        squares = self._squares(problem)
+    def _normal(self, squares, point, memory):
         normal = squares.normal(point.theta)
         _diagonal(normal)[...] += squares.penalty
+        return normal
+
+    def iterate(self, problem, point, memory):
+        squares = self._squares(problem)
+        normal = self._normal(squares, point, memory)
         # the loss over `scale` is a sum of squares, and J'e half its gradient
         pull = (0.5 / squares.scale) * point.gradient[squares.free].astype(np.float64)
         return self._descend(
@@ -104,7 +116,8 @@ class LevenbergMarquardt(Trainer):
             d = _solve(normal, memory["mu"] * scales, -pull)
             if d is not None:
                 change = np.zeros(problem.n, problem.dtype)
-                change[squares.free] = d
+                with np.errstate(over="ignore"):  # then the loss is not finite
+                    change[squares.free] = d
                 if not change.any():
                     raise Stuck("minimum")
                 new = problem.at(point.theta + change)
@@ -116,22 +129,19 @@ class LevenbergMarquardt(Trainer):
         raise Stuck("mu_max")
 
     def _scales(self, normal, memory):
-        """D; `memory` gets its first mu, and keeps the largest D so far."""
-        diagonal = normal.diagonal()
-        if memory["mu"] is None:
-            largest = float(diagonal.max(initial=0)) if self.damping == "nielsen" else 1.0
-            memory["mu"] = self.mu * (largest or 1.0)
+        """D; `memory` keeps the largest so far."""
         if self.damping != "marquardt":
             return np.ones(len(normal))
-        memory["scales"] = np.maximum(diagonal, memory.get("scales", 0.0))
+        memory["scales"] = np.maximum(normal.diagonal(), memory.get("scales", 0.0))
         return np.where(memory["scales"] > 0, memory["scales"], 1.0)
 
     def _relax(self, memory, ratio):
         if self.damping == "matlab":
-            memory["mu"] = max(memory["mu"] * self.decrease, 1e-20)
+            factor = self.decrease
         else:
-            memory["mu"] *= max(1 / 3, 1 - (2 * ratio - 1) ** 3)
+            factor = max(1 / 3, 1 - (2 * ratio - 1) ** 3)
             memory["growth"] = 2.0
+        memory["mu"] = max(memory["mu"] * factor, 1e-20)
 
     def _tighten(self, memory):
         if self.damping == "matlab":
@@ -167,10 +177,12 @@ class BayesianRegularization(LevenbergMarquardt):
     MacKay 1992; Foresee and Hagan 1997: the objective is ``beta E_D + alpha E_W``, with E_D the sum
     of squared residuals and E_W that of squared parameters. After each step, with ``H = 2 beta J'J
     + 2 alpha I``, the effective number of parameters is ``gamma = n - 2 alpha trace(H^-1)``, and
-    ``alpha = gamma / (2 E_W)``, ``beta = (N - gamma) / (2 E_D)`` for N residuals. The history has
-    ``alpha``, ``beta`` and ``effective_parameters``; ``loss`` is that of the network.
+    ``alpha = gamma / (2 E_W)``, ``beta = (N - gamma) / (2 E_D)`` for N residuals; at first alpha is
+    0 and beta 1. The history has ``alpha``, ``beta`` and ``effective_parameters``; ``loss`` is that
+    of the network.
 
-    Scale inputs and targets to about [-1, 1]: one alpha is for all parameters.
+    Scale inputs and targets to about [-1, 1]: one alpha is for all parameters. Start hidden layers
+    with ``init="nguyen_widrow"``, as they do: from small weights it may give all parameters up.
 
     Parameters
     ----------
@@ -180,18 +192,21 @@ class BayesianRegularization(LevenbergMarquardt):
 
     mu: float = 0.005
 
-    _remembers = LevenbergMarquardt._remembers | dict.fromkeys(
-        ("alpha", "beta", "effective_parameters"), "number"
-    )
+    _remembers = LevenbergMarquardt._remembers | {
+        "alpha": "number of at least 0", "beta": "positive number",
+        "effective_parameters": "number of at least 0",
+    }  # fmt: skip
 
-    def begin(self, problem, point, rng):
-        squares = self._squares(problem)
+    def _squares(self, problem):
+        squares = super()._squares(problem)
         if squares.penalty.any():
             raise ValueError(
                 "BayesianRegularization finds the penalty itself; remove l2= of layers"
             )
-        memory = super().begin(problem, point, rng) | {"effective_parameters": 0.0}
-        return memory | self._weights(squares, point, float(len(squares.free)))
+        return squares
+
+    def _first(self, squares, point):
+        return {"alpha": 0.0, "beta": 1.0, "effective_parameters": float(len(squares.free))}
 
     def report(self, memory):
         names = ("mu", "alpha", "beta", "effective_parameters")
@@ -202,25 +217,35 @@ class BayesianRegularization(LevenbergMarquardt):
         """alpha and beta for gamma effective parameters: Foresee and Hagan, (11) and (12)."""
         theta = point.theta[squares.free].astype(np.float64)
         e_w, e_d = dot(theta, theta), point.loss / squares.scale
-        alpha = gamma / (2 * e_w) if e_w > 0 else 1.0
         freedom = squares.n_residuals - gamma
-        beta = freedom / (2 * e_d) if e_d > 0 and freedom > 0 else 1.0
-        return {"alpha": alpha, "beta": beta}
+        most = 1e100  # where there is no error left, or nothing to learn
+        alpha = min(gamma / (2 * e_w), most) if e_w > 0 else 1.0
+        beta = min(freedom / (2 * e_d), most) if e_d > 0 and freedom > 0 else 1.0
+        return {"alpha": alpha, "beta": beta, "effective_parameters": gamma}
+
+    def _normal(self, squares, point, memory):
+        normal = memory["beta"] * squares.normal(point.theta)
+        _diagonal(normal)[...] += memory["alpha"]
+        return normal
 
     def iterate(self, problem, point, memory):
         squares = self._squares(problem)
         alpha, beta = memory["alpha"], memory["beta"]
-        normal = beta * squares.normal(point.theta)
-        _diagonal(normal)[...] += alpha
-        theta = point.theta[squares.free].astype(np.float64)
-        pull = (0.5 * beta / squares.scale) * point.gradient[squares.free] + alpha * theta
+        normal = self._normal(squares, point, memory)
+        theta, gradient = (
+            a[squares.free].astype(np.float64) for a in (point.theta, point.gradient)
+        )
+        pull = (0.5 * beta / squares.scale) * gradient + alpha * theta
 
         def objective(p):
             w = p.theta[squares.free].astype(np.float64)
             return beta * p.loss / squares.scale + alpha * dot(w, w)
 
         new, memory = self._descend(problem, point, memory, squares, normal, pull, objective)
-        # H / 2 is `normal` at the point before, as good as the one after it near the end
-        gamma = len(normal) - alpha * float(np.trace(np.linalg.inv(normal)))
-        gamma = min(max(gamma, 0.0), float(len(normal)))
-        return new, memory | {"effective_parameters": gamma} | self._weights(squares, new, gamma)
+        # H / 2 is `normal` at the point before, as good as the one after it near the end. By its
+        # eigenvalues e, n - 2 alpha trace(H^-1) is the sum of 1 - alpha / e, here not cancelled.
+        _diagonal(normal)[...] -= alpha
+        of_data = np.linalg.eigvalsh(normal)
+        of_data = of_data[of_data > len(normal) * np.finfo(float).eps * of_data[-1]]  # not rounding
+        gamma = float((of_data / (of_data + alpha)).sum())
+        return new, memory | self._weights(squares, new, gamma)

@@ -49,6 +49,17 @@ class _QuasiNewton(Trainer):
             memory = self._learn(memory, s, y)
         return trial.point, memory
 
+    def recall(self, numbers, tensors, n, n_free, dtype):
+        memory = super().recall(numbers, tensors, n, n_free, dtype)
+        for s, y in self._pairs(memory):
+            if not (dot(s, y) > 0 and dot(y, y) > 0):
+                raise ValueError("the optimizer's state has a pair s, y without s.y > 0")
+        return memory
+
+    def _pairs(self, memory):
+        """The pairs of a memory."""
+        return ()
+
     def _search(self, problem, point, direction, first):
         line = Line(problem, point, direction)
         slope = line.start.slope
@@ -88,6 +99,9 @@ class LBFGS(_QuasiNewton):
         super().check()
         self._check_counts("memory")
 
+    def _pairs(self, memory):
+        return zip(memory.get("s", ()), memory.get("y", ()), strict=True)
+
     def _direction(self, point, memory):
         q = -point.gradient
         alphas = []
@@ -124,6 +138,9 @@ class OneStepSecant(_QuasiNewton):
 
     _sharp = True
     _remembers = {"s": "vector", "y": "vector"}
+
+    def _pairs(self, memory):
+        return [(memory["s"], memory["y"])] if memory else ()
 
     def _direction(self, point, memory):
         g, s, y = point.gradient, memory["s"], memory["y"]
