@@ -33,9 +33,9 @@ class History(Mapping):
     ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all losses.
 
     With a full-batch trainer an epoch is an iteration, and ``history["loss"]`` is the loss after
-    it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far and ``"gradients"``, where a
-    Jacobian or a product with the Hessian counts as one, and what the trainer reports, such as
-    ``"mu"``.
+    it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far and ``"gradients"``,
+    where a Jacobian or a product with the Hessian counts as one, and what the trainer reports, such
+    as ``"mu"``.
 
     Attributes
     ----------
