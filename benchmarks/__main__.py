@@ -10,6 +10,7 @@ BENCHMARKS = {
     "activations": "each activation and its slope per element, beside NumPy and PyTorch",
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
     "derivatives": "per-sample gradients and Hessian-vector products",
+    "trainers": "full-batch trainers: epochs, gradients and time to a goal, as Markdown",
     "importing": "what importing nncore adds to importing NumPy",
 }
 
@@ -29,8 +30,25 @@ def run_named():
         command.add_argument("--quick", action="store_true", help="fewer shapes and bursts")
         if name == "activations":
             command.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+        if name == "trainers":
+            add_options_of_trainers(command)
     options = vars(parser.parse_args())
     importlib.import_module(f".{options.pop('name')}", __package__).run(**options)
+
+
+def add_options_of_trainers(command):
+    command.add_argument("--seeds", type=int, help="runs of each trainer on each problem (20)")
+    command.add_argument(
+        "--peers", action="store_true",
+        help="instead: beside SciPy, PyTorch, pyrenn and neurolab, and the trainers' own work",
+    )  # fmt: skip
+    command.add_argument("--chart", metavar="FILE", help="draw loss against time; needs matplotlib")
+    command.add_argument(
+        "--write", metavar="PAGE", help="put the tables between the markers of docs/trainers.md"
+    )
+    command.add_argument(
+        "--neurolab", metavar="PYTHON", help="an interpreter with neurolab and NumPy below 2"
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def blocks(text):
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", ["README.md", "HACKING.md"])
+@pytest.mark.parametrize("name", ["README.md", "HACKING.md", "docs/trainers.md"])
 def test_code_blocks(name, tmp_path, monkeypatch):
     """All blocks of a file in order, in one namespace; what >>> sessions print is checked."""
     path = ROOT / name

@@ -413,6 +413,7 @@ def _secant(a, b):
 SEARCHES = {kind.__name__: kind for kind in (Backtracking, StrongWolfe, HagerZhang)}
 """By the names that files use."""
 
+_KINDS = tuple(SEARCHES.values())
 _BY_NAME = {
     "backtracking": Backtracking, "armijo": Backtracking, "strong_wolfe": StrongWolfe,
     "wolfe": StrongWolfe, "hager_zhang": HagerZhang,
@@ -424,10 +425,10 @@ def as_line_search(search, sharp=False):
 
     sharp: what a name stands for goes near the minimum along the line, as conjugate gradient needs.
     """
+    if isinstance(search, _KINDS):
+        return search
     from .. import names
 
-    if isinstance(search, tuple(SEARCHES.values())):
-        return search
     if isinstance(search, dict):
         search = dict(search)
         kind = names.look_up("line search", search.pop("type", None), SEARCHES)

@@ -106,19 +106,21 @@ class LBFGS(_QuasiNewton):
         q = -point.gradient
         alphas = []
         for s, y in zip(reversed(memory["s"]), reversed(memory["y"]), strict=True):
-            alpha = dot(s, q) / dot(s, y)
-            q -= q.dtype.type(alpha) * y
+            alpha = dot(s, q)
+            q -= alpha * y
             alphas.append(alpha)
-        s, y = memory["s"][-1], memory["y"][-1]
-        q *= q.dtype.type(dot(s, y) / dot(y, y))  # (7.20)
+        y = memory["y"][-1]
+        q *= 1 / dot(y, y)  # (7.20)
         for s, y in zip(memory["s"], memory["y"], strict=True):
-            q += q.dtype.type(alphas.pop() - dot(y, q) / dot(s, y)) * s
+            q += (alphas.pop() - dot(y, q)) * s
         return q
 
     def _learn(self, memory, s, y):
+        scale = dot(s, y) ** -0.5  # then s.y = 1, which changes no H and saves half of the products
+        pair = scale * s, scale * y
         kept = self.memory - 1
         past = (memory.get(name, [])[-kept:] if kept else [] for name in "sy")
-        return {name: [*old, new] for name, old, new in zip("sy", past, (s, y), strict=True)}
+        return {name: [*old, new] for name, old, new in zip("sy", past, pair, strict=True)}
 
 
 class OneStepSecant(_QuasiNewton):

@@ -120,13 +120,14 @@ class Quickprop(Trainer):
     lr : float, default 0.5
     mu : float, default 1.75
         The most by which a change may grow.
-    decay : float, default 1e-4
-        Of the parameters.
+    decay : float, default 0.0
+        Of the parameters. Fahlman's 1e-4 goes with the sum of the errors of all rows; beside their
+        mean it keeps networks from their minimum.
     """
 
     lr: float = 0.5
     mu: float = 1.75
-    decay: float = 1e-4
+    decay: float = 0.0
 
     _remembers = {"change": "vector", "slope": "vector"}
 
