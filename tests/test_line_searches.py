@@ -179,6 +179,24 @@ def test_hager_zhang_finds_the_minimum_of_a_parabola_by_one_secant():
     assert along.calls == 3
 
 
+@pytest.mark.parametrize(
+    ("f", "slope", "search", "first", "steps"),
+    [
+        # S2: the first secant is the new upper end, so the next goes through it and the old one
+        (lambda x: -(x**3) / 3 + 1.5 * x**2 - x, lambda x: -x * x + 3 * x - 1,
+         HagerZhang(delta=0.49, sigma=0.5), 1.0, [1, 1 / 2, 1 / 3]),
+        # S3: likewise the lower end
+        (lambda x: x**3 / 3 + x * x / 2 - x, lambda x: x * x + x - 1,
+         HagerZhang(sigma=0.1), 1.5, [1.5, 0.4, 0.4 / 0.56]),
+    ],
+)  # fmt: skip
+def test_secant_steps_of_hager_and_zhang(f, slope, search, first, steps):
+    tried = []
+    along = Along(lambda x: tried.append(x) or f(x), slope)
+    search(along.line, first)
+    np.testing.assert_allclose(tried[1:], steps, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_nothing_where_the_direction_does_not_go_down(kind):
     for slope in (1.0, 0.0):

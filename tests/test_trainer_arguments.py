@@ -53,7 +53,7 @@ def test_names():
     assert network("trainbr").optimizer == BayesianRegularization()
     assert network("traingdx").optimizer == GradientDescent(momentum=0.9, adaptive=True)
     assert network("traincgb").optimizer.restart == "powell_beale"
-    assert network("cg_hager_zhang").optimizer.line_search == line_searches.HagerZhang(sigma=0.1)
+    assert network("cg_hager_zhang").optimizer.beta == "hager_zhang"
     for wrong, near in (("LM", "lm"), ("TrainLM", "trainlm"), ("l-bfgs", "lbfgs"),
                         ("RProp", "rprop"), ("conjugate", None)):  # fmt: skip
         with pytest.raises(ValueError, match="Unknown optimizer") as error:

@@ -95,7 +95,7 @@ LEARNS = {
     }),
     "12-2-12": (encoder_12, 0.01, {"irprop+": 600, "lm": 80}),
     "sine": (sine, 1e-3, {
-        "cg": 100, "cg_hager_zhang": 240, "scg": 150, "lbfgs": 60, "bfgs": 60,
+        "cg": 200, "cg_hager_zhang": 240, "scg": 150, "lbfgs": 60, "bfgs": 60,
         "one_step_secant": 400, "lm": 35, "bayesian": 30,
     }),
     "spirals": (spirals, 0.05, {"lbfgs": 200, "scg": 500, "irprop+": 500, "bfgs": 200}),
@@ -202,7 +202,7 @@ def test_penalties_are_part_of_the_loss():
 
 
 def test_what_the_history_has():
-    common = ["loss", "gradient_norm", "evaluations"]
+    common = ["loss", "gradient_norm", "evaluations", "gradients"]
     bayesian = ["mu", "alpha", "beta", "effective_parameters"]
     for trainer, own in (("lbfgs", []), ("scg", ["lambda"]), ("lm", ["mu"]),
                          ("traingda", ["lr"]), ("bayesian", bayesian)):  # fmt: skip
