@@ -37,7 +37,7 @@ def run_named():
 
 
 def add_options_of_trainers(command):
-    command.add_argument("--seeds", type=int, help="runs of each trainer on each problem (20)")
+    command.add_argument("--seeds", type=_seeds, help="runs of each trainer on each problem (20)")
     command.add_argument(
         "--peers", action="store_true",
         help="instead: beside SciPy, PyTorch, pyrenn and neurolab, and the trainers' own work",
@@ -49,6 +49,12 @@ def add_options_of_trainers(command):
     command.add_argument(
         "--neurolab", metavar="PYTHON", help="an interpreter with neurolab and NumPy below 2"
     )
+
+
+def _seeds(text):
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"expected an integer from 1 to 1000, got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -97,9 +97,25 @@ def test_the_data(modules):
 def test_a_page_without_markers_is_told(modules, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("nothing")
-    with pytest.raises(ValueError, match="has no lines <!-- begin race -->"):
+    with pytest.raises(ValueError, match="there is no <!-- begin race --> with <!-- end race -->"):
         modules["table"].write(page, "race", ["x"])
     assert page.read_text() == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--write", "none.md"], "cannot write none.md: "),
+        (["--write", "README.md"], "there is no <!-- begin problems -->"),
+        (["--peers", "--chart", "a.png"], "--chart shows the trainers alone"),
+        (["--neurolab", "python"], "--neurolab goes with --peers"),
+        (["--seeds", "0"], "expected an integer from 1"),
+    ],
+)
+def test_wrong_options(arguments, message):
+    """They are told before a run of minutes."""
+    result = command(*arguments)
+    assert result.returncode != 0 and message in result.stderr and not result.stdout
 
 
 def test_peers_that_differ_are_not_timed(modules):

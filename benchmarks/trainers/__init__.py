@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import time
+from pathlib import Path
 
 from nncore.bench import worker
 from nncore.bench.timing import print_header
@@ -21,6 +22,7 @@ from .race import compete
 def run(quick=False, seeds=None, peers=False, chart=None, write=None, neurolab=None):
     """Print the tables as Markdown; write them to a page, and a chart, if wanted."""
     seeds = seeds or (3 if quick else 20)
+    _check(peers, chart, write, neurolab)
     start = time.perf_counter()
     print_header()
     with one_thread():
@@ -36,6 +38,24 @@ def run(quick=False, seeds=None, peers=False, chart=None, write=None, neurolab=N
             if chart:
                 pictures.draw(results, chart)
     _progress(f"{time.perf_counter() - start:.0f} s in all")
+
+
+def _check(peers, chart, write, neurolab):
+    """Raise SystemExit for what would fail at the end, or do nothing."""
+    if peers and chart:
+        sys.exit("--chart shows the trainers alone; leave --peers out")
+    if neurolab and not peers:
+        sys.exit("--neurolab goes with --peers")
+    if chart and not importlib.util.find_spec("matplotlib"):
+        sys.exit("--chart needs matplotlib")
+    if chart and not Path(chart).absolute().parent.is_dir():
+        sys.exit(f"cannot write {chart}: there is no such folder")
+    if write:
+        try:
+            for section in ("peers",) if peers else ("problems", "race"):
+                table.split(write, section)
+        except (OSError, ValueError) as error:
+            sys.exit(f"cannot write {write}: {error}")
 
 
 def _show(section, lines, write):

@@ -164,7 +164,7 @@ def torch_case(problem, data, seed, dtype=None):
         loss.backward()
         return loss
 
-    check(f"PyTorch on {problem.title}", float(closure()), net.evaluate(*data)["loss"], net.dtype)
+    check(f"PyTorch on {problem.title}", closure().item(), net.evaluate(*data)["loss"], net.dtype)
     return model, closure, net
 
 
@@ -194,7 +194,7 @@ def torch_lbfgs(seeds, quick):
             nonlocal evaluations
             evaluations = next(count)
             loss = closure()
-            if float(loss) <= problem.goal:
+            if loss.item() <= problem.goal:
                 raise _Reached
             return loss
 
@@ -226,7 +226,7 @@ def torch_rprop(quick):
             step = torch.optim.Rprop(model.parameters(), lr=0.01).step
             theirs = []
             for _ in range(iterations):
-                theirs.append(float(step(closure)))
+                theirs.append(step(closure).item())
             net = problem.network(nncore.Rprop("irprop-", step_start=0.01), 0, dtype)
             X, y = data[0].astype(dtype), data[1]
             before = net.evaluate(*data)["loss"]
@@ -316,10 +316,13 @@ def run_neurolab(interpreter, quick):
         history = net.fit(X, y, epochs=epochs, verbose=False, n_threads=1)
         seconds = time.perf_counter() - start
         case = {"X": X.tolist(), "y": y.tolist(), "layers": layers, "epochs": epochs}
-        answer = subprocess.run(
-            [interpreter, str(NEUROLAB)], input=json.dumps(case), capture_output=True, text=True,
-            timeout=120,
-        )  # fmt: skip
+        try:
+            answer = subprocess.run(
+                [interpreter, str(NEUROLAB)], input=json.dumps(case), capture_output=True,
+                text=True, timeout=120,
+            )  # fmt: skip
+        except OSError as error:
+            raise ImportError(f"{interpreter} does not run ({error})") from None
         if answer.returncode:
             raise ImportError(f"{interpreter} says: {answer.stderr.strip().splitlines()[-1]}")
         found = json.loads(answer.stdout)

@@ -29,7 +29,7 @@ class Problem(NamedTuple):
     init: str | None = None
     loss: str = "mse"
     dtype: str = "float64"
-    seconds: float = 2.0
+    seconds: float = 10.0
 
     @property
     def shape(self):

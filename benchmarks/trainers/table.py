@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 from .problems import PROBLEMS
@@ -69,13 +68,16 @@ def _work(found):
     return f"{found.epochs:.0f} / {found.gradients:.0f}"
 
 
+def split(path, section):
+    """Return what stands before and after the lines of a section of a page, markers included."""
+    text = Path(path).read_text(encoding="utf-8")
+    begin, end = f"<!-- begin {section} -->\n", f"<!-- end {section} -->"
+    if not (text.count(begin) == text.count(end) == 1 and text.index(begin) < text.index(end)):
+        raise ValueError(f"there is no {begin.strip()} with {end} after it")
+    return text[: text.index(begin) + len(begin)], text[text.index(end) :]
+
+
 def write(path, section, lines):
-    """Put lines between ``<!-- begin SECTION -->`` and ``<!-- end SECTION -->`` of a file."""
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-    pattern = rf"(<!-- begin {section} -->\n).*?(<!-- end {section} -->)"
-    made = "\n".join(lines)
-    new, found = re.subn(pattern, lambda m: f"{m[1]}\n{made}\n\n{m[2]}", text, flags=re.DOTALL)
-    if found != 1:
-        raise ValueError(f"{path} has no lines <!-- begin {section} --> and <!-- end {section} -->")
-    path.write_text(new, encoding="utf-8")
+    """Put lines between ``<!-- begin SECTION -->`` and ``<!-- end SECTION -->`` of a page."""
+    before, after = split(path, section)
+    Path(path).write_text("\n".join([before, *lines, "", after]), encoding="utf-8")
