@@ -3,6 +3,8 @@
  * What they compute is tested in Python against the NumPy twin, and masks here against a generator
  * of another look. */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +15,9 @@ enum { MAX = 12, N_IN = 5, N_COLUMNS = N_IN, N_LAYERED = 9, OUT = 3 };
 /* What a step of the kind called calls: the table's kernels, until it is told to stop. */
 typedef struct {
     const nnc_kernels *kernels;
+    pthread_t caller;
     int calls, stop_at;
+    atomic_int elsewhere; /* calls from other threads than that */
 } functions;
 
 typedef struct {
@@ -88,6 +92,10 @@ static int call_kernel(void *context, const nnc_act_args *g) {
     functions *f = context;
     const nnc_kernels *k = f->kernels;
     const int act = g->function ? NNC_ACT_silu : NNC_ACT_tanh;
+    if (!pthread_equal(f->caller, pthread_self())) {
+        atomic_fetch_add(&f->elsewhere, 1);
+        return 1;
+    }
     if (++f->calls == f->stop_at) return 1;
     check(g->rows > 0 && g->rows <= NNC_BLOCK, "called for %td rows", g->rows);
     for (ptrdiff_t i = 0; i < g->rows; i++)
@@ -180,7 +188,7 @@ static layered *make(const nnc_kernels *k, int which, ptrdiff_t more) {
         join(l, 2);
         dense(l, OUT, NNC_ACT_identity);
         append(l, NNC_STEP_called, 0);
-        l->called.kernels = k;
+        l->called.kernels = k, l->called.caller = pthread_self();
         l->plan.act_call = call_kernel, l->plan.act_context = &l->called;
         break;
     default:
@@ -519,6 +527,7 @@ static uint64_t run(layered *l, ptrdiff_t batch, const int64_t *index, const nnc
     nnc_predict(&l->plan, theta, from->x, from->ldx, ROWS, out, OUT, work_of(l, ROWS, NNC_PREDICT),
                 NULL, NULL);
     hash = mix(hash, out, size);
+    check(l->called.elsewhere == 0, "functions were called in parts of jobs");
     release(start);
     return hash;
 }
