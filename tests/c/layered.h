@@ -2,6 +2,9 @@
 #ifndef LAYERED_H
 #define LAYERED_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "testing.h"
 
 enum { MAX_LAYERED_STEPS = 12, N_IN = 5, N_OUT = 3, N_LAYERED = 9 };
@@ -9,7 +12,9 @@ enum { MAX_LAYERED_STEPS = 12, N_IN = 5, N_OUT = 3, N_LAYERED = 9 };
 /* What a step of the kind called calls: the table's kernels, until it is told to stop. */
 typedef struct {
     const nnc_kernels *kernels;
+    pthread_t caller;
     int calls, stop_at;
+    atomic_int elsewhere; /* calls from other threads than that */
 } functions;
 
 typedef struct {
