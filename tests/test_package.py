@@ -287,7 +287,8 @@ def test_files_of_the_distribution():
         assert any(re.match(r"nncore/_core\..*(so|pyd)$", name) for name in names)
     # Neither sources of the engine nor tests, and nothing beside the package.
     assert not any(name.endswith((".pyx", ".c", ".h", ".def")) for name in names)
-    assert not any(name.startswith(("tests/", "csrc/", "benchmarks/", "tools/")) for name in names)
+    others = ("tests/", "csrc/", "benchmarks/", "docs/", "tools/")
+    assert not any(name.startswith(others) for name in names)
 
 
 def test_public_names():
