@@ -53,7 +53,10 @@ ALL_ACTIVATIONS = (
         (lambda: Network(2, Dense(2), loss=["mse"]), ["Unknown loss ['mse']. "]),
         (
             lambda: Network(2, Dense(2), optimizer="adm"),
-            ["Unknown optimizer 'adm'. Did you mean \"adam\"? Known: adadelta, adagrad, ", "descent."],
+            [
+                "Unknown optimizer 'adm'. Did you mean \"adam\"? Known: adadelta, adagrad, ",
+                "descent.",
+            ],
         ),
         (lambda: Network(2, Dense(2), optimizer=None), ["Unknown optimizer None. Known: adadelta"]),
         (
