@@ -16,6 +16,13 @@ import os
 
 import numpy as np
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) && !defined(__clang__)
+    #pragma GCC optimize("O1") /* a fifth less than -O3; 0.03 us of a call */
+    #endif
+    """
+
 cdef object _ndarray = np.ndarray
 cdef object _empty = np.empty
 
