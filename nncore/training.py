@@ -143,7 +143,10 @@ class Training:
         batch_size = self._batch_size(batch_size, len(X))
         warn_if_without_effect(w, batch_size)
         n_threads = as_count(n_threads)
-        validation = self._validation(validation_data, classes)
+        validation = None
+        if validation_data is not None:  # here, since warnings name the line that called `fit`
+            V, v, w_v = self._samples(*_as_validation_data(validation_data), "validation ")
+            validation = V, v, self._weights(w_v, classes, v, "validation ")
         self._check_monitor(validation is not None)
         watch = self._watch(stop, validation is not None)
         history, progress = History(), Progress(epochs, verbose)
@@ -172,15 +175,6 @@ class Training:
                 self._memory = None  # a trainer's directions are of another place
         self._check_parameters()
         return history
-
-    def _validation(self, data, classes):
-        """Samples to evaluate after each epoch, checked, or None."""
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-        X, y, w = self._samples(*(*data, None)[:3], "validation ")
-        return X, y, self._weights(w, classes, y, "validation ")
 
     def _start_course(self, X, y, w, n_threads, history):
         """A full-batch trainer at work, or None for other optimizers."""
@@ -449,6 +443,13 @@ class Training:
         batch_size = min(positive_int(batch_size, "batch_size"), rows)
         check_batches(self, rows, batch_size)
         return batch_size
+
+
+def _as_validation_data(data):
+    """X, y, and weights or None."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+    return (*data, None)[:3]
 
 
 # Losses of classes: those of two by the sign of the score, or the half of its sigmoid.

@@ -5,12 +5,12 @@ import re
 import pytest
 
 import nncore
-from nncore import _core, optimizers, reference
+from nncore import _core, optimizers, reference, trainers
 from nncore.optimizers import as_optimizer
 
 
 def quoted(docstring):
-    return set(re.findall(r'"(\w+)"', docstring))
+    return set(re.findall(r'"([\w+-]+)"', docstring))
 
 
 def test_activations():
@@ -115,4 +115,6 @@ def test_docstrings_name_nothing_that_is_not_there():
     listed = quoted(text[text.index("loss :") : text.index("optimizer :")])
     assert listed <= {*_core.LOSSES, *_core.ACTIVATIONS, "softmax", "log_softmax"}
     listed = quoted(text[text.index("optimizer :") : text.index("dtype :")])
-    assert listed <= {*optimizers._BY_NAME}
+    assert listed <= {*optimizers._BY_NAME, *trainers.BY_NAME, *trainers.ALIASES}
+    variants = {name for name in trainers.BY_NAME if name.startswith(("cg_", "gradient_descent_"))}
+    assert {*trainers.BY_NAME} - variants <= listed
