@@ -405,7 +405,7 @@ def call(n_threads):
 expected, small, children, is_child = call(1), train(n_threads=1), [], False
 def handler(*_):
     global is_child
-    if is_child or len(children) == 5:
+    if is_child or len(children) >= 5:  # more where a signal came amid the handler
         return
     pid = os.fork()
     if pid:
@@ -423,7 +423,7 @@ while len(children) < 5 and not is_child:
 if is_child:
     os._exit(0 if right else 1)
 signal.setitimer(signal.ITIMER_PROF, 0)
-print(right, [os.waitpid(pid, 0)[1] for pid in children] == [0] * 5)
+print(right, not any(os.waitpid(pid, 0)[1] for pid in children))
 """
     assert python(code, tmp_path, use) == ["True", "True"]
 
