@@ -30,6 +30,7 @@ GROUP ?=
 
 SETUP_FLAGS := $(shell $(PYTHON) tools/flags.py)
 FLAGS = $(SETUP_FLAGS) $(OPT) $(WARNINGS) $(WERROR) $(SANITIZE)
+AS_FLAGS_SAY := -DHOT_CODE= -DOTHER_CODE=
 BUILD := build/c/$(VARIANT)
 ENGINE := $(wildcard csrc/*.c csrc/isa/*.c)
 SWEEPS := $(wildcard tests/c/sweep_*.c)
@@ -49,10 +50,10 @@ test-c: $(BUILD)/test_core
 
 sanitize:
 	$(MAKE) test-c VARIANT=sanitize \
-	    SANITIZE="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+	    SANITIZE="-O1 $(AS_FLAGS_SAY) -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 tsan:
-	$(MAKE) test-c VARIANT=tsan GROUP=--threads SANITIZE="-O1 -g -fsanitize=thread"
+	$(MAKE) test-c VARIANT=tsan GROUP=--threads SANITIZE="-O1 $(AS_FLAGS_SAY) -g -fsanitize=thread"
 
 neon:
 	$(MAKE) test-c VARIANT=neon CC=aarch64-linux-gnu-gcc LDFLAGS=-static RUN=qemu-aarch64 \

@@ -31,8 +31,10 @@ static const int64_t lane_mask[8] = {-1, -1, -1, -1};
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
 #pragma GCC target("avx2,fma")
+#ifndef HOT_CODE
 #define HOT_CODE _Pragma("GCC optimize(\"O3\")")
 #define OTHER_CODE _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")")
+#endif
 #endif
 #include "../kernels/all.inc.h"
 #if defined(__clang__)

@@ -39,8 +39,10 @@
                              apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
+#ifndef HOT_CODE
 #define HOT_CODE _Pragma("GCC optimize(\"O3\")")
 #define OTHER_CODE _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")")
+#endif
 #endif
 #include "../kernels/all.inc.h"
 #if defined(__clang__)

@@ -5,7 +5,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "../vmath.h"
 
-/* What is in a training step is compiled for speed, and the rest, half of the code, for size. */
+/* What is in a training step is compiled for speed, and the rest, half of the code, for size. A
+ * build that defines both as nothing compiles all as its flags say. */
 #ifndef HOT_CODE
 #define HOT_CODE
 #define OTHER_CODE
