@@ -69,7 +69,7 @@ EVALUATIONS = {
     "cg_fletcher_reeves": (111, 324, 134, 2919),
     "cg_polak_ribiere": (111, 349, 466, 2744),
     "cg_hestenes_stiefel": (106, 349, 500, 2448),
-    "cg_dai_yuan": (116, 368, 302, 2701),
+    "cg_dai_yuan": (112, 330, 493, 3145),
     "cg_hager_zhang": (114, 302, 410, 3418),
     "cg_powell_beale": (92, 195, 229, 558),
     "scg": (131, 448, 201, 1884),

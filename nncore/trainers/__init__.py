@@ -36,7 +36,7 @@ BY_NAME = {
     "cg_fletcher_reeves": _cg("fletcher_reeves", "powell"),
     "cg_polak_ribiere": _cg("polak_ribiere"),
     "cg_hestenes_stiefel": _cg("hestenes_stiefel"),
-    "cg_dai_yuan": _cg("dai_yuan"),
+    "cg_dai_yuan": _cg("dai_yuan", "powell"),
     "cg_hager_zhang": _cg("hager_zhang"),
     "cg_powell_beale": _cg("hestenes_stiefel", "powell_beale"),
     "scg": ScaledConjugateGradient,
