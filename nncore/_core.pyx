@@ -19,7 +19,7 @@ import numpy as np
 cdef extern from *:
     """
     #if defined(__GNUC__) && !defined(__clang__)
-    #pragma GCC optimize("O1") /* a fifth less than -O3; 0.03 us of a call */
+    #pragma GCC optimize("O1") /* 21 KB of a wheel less than -O3; 0.03 us of a call */
     #endif
     """
 
@@ -611,7 +611,7 @@ cdef class Engine:
             raise _what_stopped(watch, own)
         return 0
 
-    cdef nnc_plan call_plan(self, int n_threads, _Own own) noexcept:
+    cdef nnc_plan call_plan(self, int n_threads, _Own own) noexcept:  # it only copies
         cdef nnc_plan plan = _with_threads(&self.plan, n_threads)
         plan.loss_context = plan.act_context = <void *>own
         return plan

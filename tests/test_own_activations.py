@@ -830,3 +830,11 @@ def test_importing_nncore_does_not_import_it():
     program = "import sys, nncore; sys.exit('nncore.own_activation' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=os.sep).returncode == 0
     assert "register_activation" in nncore.__all__
+
+
+def test_small_values_may_not_depend_on_other_elements():
+    def f(x):
+        return 1e-16 * (x - x.flat[0])
+
+    with pytest.raises(ValueError, match="depends on the other elements"):
+        nncore.register_activation("small", f, lambda x: np.full_like(x, 1e-16))

@@ -21,33 +21,12 @@ from nncore import (
     ScaledConjugateGradient,
     Stop,
 )
-from nncore.trainers import BY_NAME
 from nncore.trainers.course import Course
 
 from .test_interrupt import needs_timer
+from .trainees import EVERY, X, Y, bits, fit, network
 
-X = np.random.default_rng(0).uniform(-1, 1, (24, 2))
-Y = (np.sin(3 * X[:, 0]) * X[:, 1])[:, None]
-EVERY = sorted(BY_NAME)
 ITERATIVE = [name for name in EVERY if name not in ("lm", "bayesian")]
-
-
-def network(optimizer, dtype="float64", seed=0, **options):
-    layers = Dense(5, "tanh"), Dense(3, "sigmoid"), Dense(1)
-    return Network(2, *layers, optimizer=optimizer, dtype=dtype, seed=seed, **options)
-
-
-def fit(net, epochs=6, **options):
-    return net.fit(X, Y, epochs=epochs, verbose=False, **options)
-
-
-def bits(net):
-    """All that a fit changes."""
-    memory = net._memory and {
-        name: np.asarray(value).tobytes() for name, value in net._memory[0].items()
-    }
-    return net.theta.tobytes(), memory, net._rng.bit_generator.state, net._engine.n_updates
-
 
 # ---- what they learn ----
 

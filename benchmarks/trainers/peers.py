@@ -351,7 +351,7 @@ def _import(name):
             return importlib.import_module(name)
     except ModuleNotFoundError:
         raise ImportError(f"{name} is not installed") from None
-    except Exception as error:
+    except Exception as error:  # old packages break on import in many ways: say how, and go on
         text = str(error).splitlines()[0].rstrip(".")
         raise ImportError(
             f"{name} {_version(name)} does not work with NumPy {np.__version__} ({text})"

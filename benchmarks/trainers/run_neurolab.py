@@ -22,7 +22,7 @@ net = neurolab.net.newff(
     [len(b) for _, b, _ in case["layers"]],
     [kinds[activation]() for _, _, activation in case["layers"]],
 )
-for layer, (W, b, _) in zip(net.layers, case["layers"]):  # noqa: B905
+for layer, (W, b, _) in zip(net.layers, case["layers"], strict=True):
     layer.np["w"][...] = W
     layer.np["b"][...] = b
 start = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import numpy as np
 
 from ..described import Described
@@ -9,7 +11,7 @@ from ..described import Described
 SCHEDULES: dict[str, type[Schedule]] = {}  # by name, what a file can hold: filled by __init__.py
 
 
-class Schedule(Described):
+class Schedule(Described, abc.ABC):
     """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs)."""
 
     per: str = "step"
@@ -27,9 +29,9 @@ class Schedule(Described):
                 raise self._refusal("lr_min", f"at most lr, {self.lr!r}")
         self._check_choice("per", ("step", "epoch"))
 
+    @abc.abstractmethod
     def at(self, t):
         """Return the rates at the times `t`, a float64 array of whole numbers."""
-        raise NotImplementedError
 
     def __call__(self, t):
         return float(self.at(np.array([t], np.float64))[0])
