@@ -309,6 +309,10 @@ typedef struct {
     /* columns of w whose 2-norm is above `limit` are scaled to it */
     void (*limit_columns)(ptrdiff_t rows, ptrdiff_t n, void *w, ptrdiff_t ldw, double limit);
     nnc_rule *average; /* theta is the average, gradient what goes in with the weight coef[0] */
+    /* x . y, in double */
+    double (*dot)(ptrdiff_t n, const void *x, const void *y);
+    /* q = H q by m pairs (s, y) with s.y = 1, see kernels/pairs.inc.h; alpha[m] is work */
+    void (*two_loops)(ptrdiff_t n, ptrdiff_t m, const void *const *pairs, void *q, double *alpha);
     /* ---- of steps other than dense ---- */
     nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
     nnc_layer_kernel *noise;   /* y = x + a times a normal number */

@@ -102,6 +102,9 @@ cdef extern from "nnc.h" nogil:
         void (*shape)(ptrdiff_t, const void *, void *, const nnc_shaping *) noexcept nogil
         void (*decay)(ptrdiff_t, void *, double) noexcept nogil
         void (*norms)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, double *) noexcept nogil
+        double (*dot)(ptrdiff_t, const void *, const void *) noexcept nogil
+        void (*two_loops)(
+            ptrdiff_t, ptrdiff_t, const void *const *, void *, double *) noexcept nogil
         void (*limit_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
         nnc_rule *average
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil

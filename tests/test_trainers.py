@@ -63,36 +63,50 @@ def test_scaled_conjugate_gradient_takes_n_steps_where_lambda_is_small(n):
     assert np.linalg.norm(found.x - minimum) <= 1e-8 * np.linalg.norm(minimum)
 
 
-# name -> evaluations for Rosenbrock in 2 and 10 variables and the ellipsoids of condition 1e4 and
-# 1e6 in 10 variables until |g| <= 1e-6: a quarter more than were needed when this was written.
+# name -> evaluations for Rosenbrock in 2 and 10 variables and ellipsoids of condition 1e4 and 1e6
+# in 10 variables until |g| <= 1e-6: medians of 25 starts and rotations when this was written.
+# Medians of five differ from them by up to a third: after many steps the last bit of the first
+# counts.
 EVALUATIONS = {
-    "cg_fletcher_reeves": (111, 324, 134, 2919),
-    "cg_polak_ribiere": (111, 349, 466, 2744),
-    "cg_hestenes_stiefel": (106, 349, 500, 2448),
-    "cg_dai_yuan": (112, 330, 493, 3145),
-    "cg_hager_zhang": (114, 302, 410, 3418),
-    "cg_powell_beale": (92, 195, 229, 558),
-    "scg": (131, 448, 201, 1884),
-    "bfgs": (56, 124, 92, 131),
-    "lbfgs": (56, 114, 175, 554),
-    "one_step_secant": (150, 4000, None, None),  # it hangs on the last bit of each step
+    "cg_fletcher_reeves": (89, 284, 284, 1932),
+    "cg_polak_ribiere": (89, 254, 316, 2388),
+    "cg_hestenes_stiefel": (85, 250, 281, 2047),
+    "cg_dai_yuan": (89, 281, 267, 1881),
+    "cg_hager_zhang": (90, 259, 349, 2556),
+    "cg_powell_beale": (73, 167, 100, 729),
+    "scg": (130, 330, 195, 1713),
+    "bfgs": (47, 98, 74, 105),
+    "lbfgs": (45, 94, 160, 563),
+    "one_step_secant": (89, 1713, None, None),  # it hangs on the last bit of each step
 }
+
+
+def hard_functions(seed):
+    """Each with its start."""
+    rng = np.random.default_rng(seed)
+    Q, _ = np.linalg.qr(rng.normal(size=(10, 10)))
+    yield from (
+        (rosenbrock, np.tile([-1.2, 1.0], pairs) + 0.01 * rng.normal(size=2 * pairs))
+        for pairs in (1, 5)
+    )
+    for condition in (1e4, 1e6):
+        A = Q * np.geomspace(1, condition, 10) @ Q.T
+        yield lambda x, A=A: (float(x @ A @ x), 2 * A @ x), np.ones(10)
 
 
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_hard_functions(name):
-    rng = np.random.default_rng(1)
-    Q, _ = np.linalg.qr(rng.normal(size=(10, 10)))
-    rotated = [Q * np.geomspace(1, condition, 10) @ Q.T for condition in (1e4, 1e6)]
-    cases = [(rosenbrock, [-1.2, 1.0]), (rosenbrock, [-1.2, 1.0] * 5)]
-    cases += [((lambda x, A=A: (float(x @ A @ x), 2 * A @ x)), np.ones(10)) for A in rotated]
-    for (f, start), most in zip(cases, EVALUATIONS[name], strict=True):
-        if most is None:
+    for case, median in enumerate(EVALUATIONS[name]):
+        if median is None:
             continue
-        found = minimize(f, start, name, iterations=5000, gradient=1e-6)
-        assert found.stop_reason == "gradient" and found.gradient_norm <= 1e-6
-        assert found.value <= 1e-11
-        assert found.evaluations <= most
+        needed = []
+        for seed in range(5):
+            f, start = list(hard_functions(seed))[case]
+            found = minimize(f, start, name, iterations=5000, gradient=1e-6)
+            assert found.stop_reason == "gradient" and found.gradient_norm <= 1e-6
+            assert found.value <= 1e-11
+            needed.append(found.evaluations)
+        assert np.median(needed) <= 1.5 * median
 
 
 @pytest.mark.parametrize("name", VARIANTS)

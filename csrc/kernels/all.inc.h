@@ -29,6 +29,8 @@ OTHER_CODE
 
 #include "optim.inc.h"
 
+#include "pairs.inc.h"
+
 #include "random.inc.h"
 
 #include "norm.inc.h"
@@ -100,6 +102,8 @@ static const nnc_kernels kernels = {
     .norms = norms,
     .limit_columns = limit_columns,
     .average = average,
+    .dot = dot,
+    .two_loops = two_loops,
     .dropout = dropout,
     .noise = noise,
     .batch_moments = batch_moments,

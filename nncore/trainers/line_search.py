@@ -54,8 +54,11 @@ class Line:
         self._problem, self._direction = problem, direction
         self.start = Trial(0.0, point.loss, dot(point.gradient, direction), point)
         self.noise = problem.eps * abs(point.loss)
-        length = norm(direction)
-        self.finest = problem.eps * norm(point.theta) / length if length > 0 else math.inf
+
+    @property
+    def finest(self):
+        length = norm(self._direction)
+        return self._problem.eps * norm(self.start.point.theta) / length if length else math.inf
 
     def is_above(self, a, b):
         """Whether the loss of trial a is above that of b, by more than rounding."""

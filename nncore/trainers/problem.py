@@ -28,9 +28,8 @@ class Point(NamedTuple):
         )
 
 
-def dot(a, b):
-    """a . b as a Python float, infinite where it overflows: np.dot would warn there."""
-    return float(np.vdot(a, b))
+dot = _core.dot
+"""a . b of two vectors of one dtype, infinite where it overflows: np.dot would warn there."""
 
 
 def norm(a):

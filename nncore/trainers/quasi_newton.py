@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from .. import _core
 from .base import Stuck, Trainer
 from .line_search import Line, as_line_search
 from .problem import dot, norm
@@ -42,10 +43,9 @@ class _QuasiNewton(Trainer):
         if trial is None:
             raise Stuck("minimum")
         s, y = trial.point.theta - point.theta, trial.point.gradient - point.gradient
-        sy = dot(s, y)
-        # else H would not be positive; squares may be too small for a number
         real = np.finfo(problem.dtype)
-        if sy > max(real.eps * norm(s) * norm(y), real.tiny) and dot(y, y) > real.tiny:
+        # else H would not be positive; squares may be too small for a number
+        if dot(s, y) > max(real.eps * norm(s) * norm(y), real.tiny) and dot(y, y) > real.tiny:
             memory = self._learn(memory, s, y)
         return trial.point, memory
 
@@ -103,17 +103,9 @@ class LBFGS(_QuasiNewton):
         return zip(memory.get("s", ()), memory.get("y", ()), strict=True)
 
     def _direction(self, point, memory):
-        q = -point.gradient
-        alphas = []
-        for s, y in zip(reversed(memory["s"]), reversed(memory["y"]), strict=True):
-            alpha = dot(s, q)
-            q -= alpha * y
-            alphas.append(alpha)
-        y = memory["y"][-1]
-        q *= 1 / dot(y, y)  # (7.20)
-        for s, y in zip(memory["s"], memory["y"], strict=True):
-            q += (alphas.pop() - dot(y, q)) * s
-        return q
+        direction = -point.gradient
+        _core.two_loops(memory["s"], memory["y"], direction)
+        return direction
 
     def _learn(self, memory, s, y):
         scale = dot(s, y) ** -0.5  # then s.y = 1, which changes no H and saves half of the products

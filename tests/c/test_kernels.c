@@ -250,6 +250,55 @@ static void check_gather(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n) {
     release(start);
 }
 
+/* The sum that `dot` promises. */
+static double canonical_dot(nnc_dtype type, ptrdiff_t n, const void *x, const void *y) {
+    double sum[32] = {0};
+    for (ptrdiff_t i = 0; i < n; i++) sum[i % 32] += get(type, x, i) * get(type, y, i);
+    for (int half = 16; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) sum[l] += sum[l + half];
+    return sum[0];
+}
+
+static void add_multiple(nnc_dtype type, ptrdiff_t n, double a, const void *x, void *q) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        put(type, q, i,
+            type == NNC_F32 ? fmaf((float)a, (float)get(type, x, i), (float)get(type, q, i))
+                            : fma(a, get(type, x, i), get(type, q, i)));
+}
+
+static void check_pairs(const nnc_kernels *k, ptrdiff_t n, ptrdiff_t m) {
+    const nnc_dtype type = k->dtype;
+    const size_t bytes = (size_t)n * k->size;
+    enum { MOST = 3 };
+    const void *pairs[2 * MOST];
+    const int start = mark();
+    where("%s dot and two_loops of %td, %td pairs", k->isa, n, m);
+    for (ptrdiff_t i = 0; i < 2 * m; i++) {
+        void *v = fresh(bytes);
+        fill(type, v, n, 80 + (uint64_t)i, -1, 1);
+        pairs[i] = v;
+    }
+    void *q = fresh(bytes), *want = fresh(bytes);
+    double *alpha = fresh((size_t)m * sizeof *alpha), expected[MOST];
+    fill(type, q, n, 90, -1, 1);
+    memcpy(want, q, bytes);
+    for (ptrdiff_t i = m - 1; i >= 0; i--) {
+        expected[i] = canonical_dot(type, n, pairs[2 * i], want);
+        check(k->dot(n, pairs[2 * i], want) == expected[i], "dot differs");
+        add_multiple(type, n, -expected[i], pairs[2 * i + 1], want);
+    }
+    double scale = 1 / canonical_dot(type, n, pairs[2 * m - 1], pairs[2 * m - 1]);
+    if (type == NNC_F32) scale = (double)(float)scale;
+    for (ptrdiff_t i = 0; i < n; i++) put(type, want, i, get(type, want, i) * scale);
+    for (ptrdiff_t i = 0; i < m; i++)
+        add_multiple(type, n, expected[i] - canonical_dot(type, n, pairs[2 * i + 1], want),
+                     pairs[2 * i], want);
+    k->two_loops(n, m, pairs, q, alpha);
+    if (is_fused(k))
+        check(first_different(type, 1, n, q, n, want) < 0, "differs from the two loops");
+    release(start);
+}
+
 void test_rows(void) {
     static const ptrdiff_t counts[] = {0, 1, 2, 7, 8, 255, 256};
     for (int t = 0; t < NNC_N_DTYPES; t++) {
@@ -263,6 +312,10 @@ void test_rows(void) {
                     check_column_sums(list[i], counts[r], n, 1);
                     check_gather(list[i], counts[r] < 9 ? counts[r] : 40, n);
                 }
+        group("dot, two_loops %s", type_names[t]);
+        for (int i = 0; i < isas; i++)
+            for (ptrdiff_t n = 1; n < 150; n++)
+                for (ptrdiff_t m = 1; m <= 3; m++) check_pairs(list[i], n, m);
     }
 }
 
