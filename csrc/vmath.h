@@ -241,22 +241,34 @@ static inline real v_tanh(real x) {
     return vm_real(vm_bits(base - over / under) | (vm_bits(x) & VM_SIGN));
 }
 
-/* factor * s(-(y + rest)), s the sigmoid, for 0 <= y <= VM_TIMES_HI, rounded once at the end, also
- * where s(-y) alone would be denormal. With exp(y) = (1+p) / c as in v_sigmoid, factor c / (1 + c +
- * p): the rounding errors of the quotient and of its product with the factor are put back. */
+/* s(-(y + rest)), s the sigmoid, in parts, for 0 <= y <= VM_TIMES_HI: with exp(y + rest) = (1+p) /
+ * c as in v_sigmoid, i = 1 / (1 + c + p), of which `residual` is what its rounding errors take
+ * away, and c = scale VM_TWO_TO_MINUS_TIMES_DEEP. */
 #define VM_TIMES_HI VM_C(109.0, 752.0) /* y exp(-y) is 0 from there on */
 #define VM_TIMES_DEEP VM_PICK(48, 96)  /* y + rest may go up to 120, 774 */
 #define VM_TWO_TO_MINUS_TIMES_DEEP VM_C(0x1p-48, 0x1p-96)
-static inline real vm_times_sigmoid_of(real factor, real y, real rest) {
+typedef struct {
+    real scale, p, i, residual;
+} vm_parts;
+static inline vm_parts vm_sigmoid_parts(real y, real rest) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_TIMES_DEEP);
     real t = FMA(y, -VM_LOG2E, magic), n = t - magic;
     real r = FMA(n, VM_LN2_LO, FMA(n, VM_LN2_HI, y)) + rest, r2 = r * r;
     real p = FMA(r2, vm_exp_tail(r, r2), r);
     real s = vm_real(vm_bits(t) << VM_MANTISSA), c = s * VM_TWO_TO_MINUS_TIMES_DEEP;
     real g = c + p, d = R(1.0) + g, low = g - (d - R(1.0));
-    real i = R(1.0) / d, residual = FMA(-i, low, FMA(-i, d, R(1.0)));
-    real product = factor * i, error = FMA(factor, i, -product);
-    return (product + FMA(product, residual, error)) * s * VM_TWO_TO_MINUS_TIMES_DEEP;
+    real i = R(1.0) / d;
+    return (vm_parts){s, p, i, FMA(-i, low, FMA(-i, d, R(1.0)))};
+}
+
+/* factor * s(-(y + rest)), rounded once at the end, also where s(-y) alone would be denormal: the
+ * rounding errors of the quotient and of its product with the factor are put back. */
+static inline real vm_times_parts(real factor, vm_parts q) {
+    real product = factor * q.i, error = FMA(factor, q.i, -product);
+    return (product + FMA(product, q.residual, error)) * q.scale * VM_TWO_TO_MINUS_TIMES_DEEP;
+}
+static inline real vm_times_sigmoid_of(real factor, real y, real rest) {
+    return vm_times_parts(factor, vm_sigmoid_parts(y, rest));
 }
 static inline real vm_times_sigmoid(real factor, real y) {
     return vm_times_sigmoid_of(factor, y, R(-0.0));
@@ -270,11 +282,15 @@ static inline real v_silu(real x) {
     return x < R(0.0) ? -m : x - m;
 }
 
-/* Its derivative: on the left D = q (1 - y (1 - q)) with y = |x|, q = s(-y), on the right 1 - D. */
+/* Its derivative: on the left D = q (1 - y (1 - q)) with y = |x|, q = s(-y), on the right 1 - D.
+ * 1 - q = (1+p) / (1 + c + p): one exponential and one division serve both. */
 static inline real v_silu_slope(real x) {
     real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
-    real other = v_sigmoid(capped);
-    real d = vm_times_sigmoid(FMA(-capped, other, R(1.0)), capped);
+    vm_parts q = vm_sigmoid_parts(capped, R(-0.0));
+    real e = R(1.0) + q.p, low = q.p - (e - R(1.0));
+    real product = e * q.i, error = FMA(low, q.i, FMA(e, q.i, -product));
+    real other = product + FMA(product, q.residual, error);
+    real d = vm_times_parts(FMA(-capped, other, R(1.0)), q);
     return x < R(0.0) ? d : R(1.0) - d;
 }
 
