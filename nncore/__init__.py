@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         minimize,
     )
     from .trainers import line_search as line_searches
-    from .views import plots
+    from .views import plots  # noqa: F401
 del TYPE_CHECKING
 
 __version__ = "0.1.0"

@@ -134,7 +134,7 @@ def test_it_plots_itself(registered):
     two = registered("mine", *COPIES["relu"][:2])
     with pytest.raises(ValueError, match="registered without d2f"):
         two.plot(second=True)
-    assert len(two.plot(-2, 2).get_legend().get_texts()) == 3  # f, f' and the value at the kink
+    assert len(two.plot(-2, 2).get_legend().get_texts()) == 2  # f and f'
 
 
 def test_a_layer_with_it_is_described_as_others(registered, capsys):

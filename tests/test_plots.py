@@ -152,7 +152,7 @@ def test_history_of_a_full_batch_trainer(curve):
 @pytest.mark.parametrize(
     ("values", "scale"),
     [([1, 0.1], "linear"), ([1, 0.04], "log"), ([1, 0.01, 0], "log"), ([1, 0.01, -0.1], "linear"),
-     ([0, 0], "linear"), ([1, np.nan, 0.01], "log"), ([1e300, 1e-300], "log")],
+     ([0, 0], "linear"), ([1, np.nan, 0.01], "log"), ([1e30, 1e-30], "log")],
 )  # fmt: skip
 def test_a_logarithmic_axis_where_it_is_sensible(values, scale):
     ax = plots.history({"loss": values})
@@ -262,7 +262,7 @@ def test_a_vanishing_gradient_is_seen(digits):
     ax = plots.gradient_flow(net, X, y)
     widths = [bar.get_width() for bar in ax.patches]
     assert ax.get_xscale() == "log" and 0 < ax.get_xlim()[0] < min(widths)
-    net = Network(2, Dense(2, init="zeros"), Dense(1, init="zeros"), loss="mse", optimizer="sgd")
+    net = Network(2, Dense(1, init="zeros"))
     assert plots.gradient_flow(net, [[1, 1]], [[0]]).get_xscale() == "linear"  # all is 0
 
 
@@ -310,14 +310,14 @@ def test_weights_as_a_matrix(digits):
     image = ax.images[0]
     assert np.array_equal(image.get_array(), net.layers[1].W)
     low, high = image.get_clim()
-    assert low == -high == np.abs(net.layers[1].W).max()
+    assert -low == high == np.abs(net.layers[1].W).max()
     assert image.get_cmap().name == "RdBu_r" and ax.figure.axes[1].get_ylabel() == "weight"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("unit", "input")
     assert title(ax) == "Weights of layer 1, Dense 12 to 10"
     assert ax.get_ylim() == (11.5, -0.5) and len(ax.texts) == 0
     some = plots.weights(net, net.layers[0], units=[7, 2])
     assert np.array_equal(some.images[0].get_array(), net.layers[0].W[:, [7, 2]])
-    assert title(some) == "Weights of 2 of 12 units, layer 0, Dense 64 to 12"
+    assert title(some) == "Weights of layer 0, Dense 64 to 12, 2 of 12 units"
     assert [text.get_text() for text in some.get_xticklabels()] == ["7", "2"]
 
 
@@ -345,7 +345,7 @@ def test_weights_as_images(digits):
     assert np.array_equal(picture[9:, :8], W[:, 5].reshape(8, 8))
     assert picture.mask[8].all() and picture.mask[:, 8].all()
     many = plots.weights(Network(12, Dense(150, "tanh"), Dense(1), seed=0), shape=(3, 4))
-    assert title(many) == "Weights into 100 of 150 units of layer 0, Dense 12 to 150"
+    assert title(many) == "Weights of layer 0, Dense 12 to 150, 100 of 150 units"
 
 
 def test_a_large_matrix_is_shown_by_means():
@@ -500,7 +500,7 @@ def test_regions_of_one_sigmoid():
     x1, x2 = (np.linspace(*ends, 83)[1::2] for ends in ((left, right), (bottom, top)))
     grid = np.array([(a, b) for b in x2 for a in x1])
     expected = net.predict(grid).reshape(41, 41)
-    assert image.get_array() == pytest.approx(expected, abs=1e-4)
+    assert np.allclose(image.get_array(), expected, atol=1e-4)
     assert image.get_clim() == (0, 1)
     assert image.colorbar.ax.get_ylabel() == "probability of class 1"
     lines, first, second = ax.collections

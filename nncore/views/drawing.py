@@ -35,6 +35,18 @@ def finish(ax, title, *, grid=True, **labels):
         ax.set_axisbelow(True)
 
 
+def legend_above(ax, handles):
+    """A legend between the axes and their title, for where lines cross all of the axes."""
+    inches = ax.get_position().width * ax.figure.get_size_inches()[0]
+    columns = min(len(handles), max(1, int(inches / 1.4)))
+    ax.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
+        borderaxespad=0.1, borderpad=0.2, fontsize="small",
+    )  # fmt: skip
+    pad = 8 + 14 * -(-len(handles) // columns)
+    ax.set_title(ax.get_title(loc="left"), loc="left", fontsize="medium", pad=pad)
+
+
 def log_if_wide(ax, values, which="y"):
     """Make an axis logarithmic where values span a factor of 20 and none is negative; whether."""
     values = np.concatenate([np.ravel(v) for v in values])
@@ -78,11 +90,6 @@ def _number(value, _):
     return f"${factor}10^{{{int(exponent)}}}$"
 
 
-# Of a legend: above the axes, in one line, for where lines cross all of it.
-ABOVE = {
-    "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4, "frameon": False,
-    "borderaxespad": 0.1, "borderpad": 0.2, "fontsize": "small",
-}  # fmt: skip
 # At the right, outside.
 BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
 

@@ -105,8 +105,7 @@ def history(history, *, names=None, ax=None):
     drawing.whole_numbers(ax.xaxis)
     if len(sides) == 2:
         _colour_sides(sides, (BLUE, RED))
-        ax.legend(handles=handles, **drawing.ABOVE)
-        ax.set_title(ax.get_title(loc="left"), loc="left", fontsize="medium", pad=22)
+        drawing.legend_above(ax, handles)
     else:
         ax.legend()
     return ax
@@ -178,7 +177,14 @@ def _mark_best(curves, sides, unit):
         return ""
     best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))
     side = next(ax for ax in sides if ax.get_ylabel() == "loss")
-    side.plot(best + 1, losses[best], "o", color="0.2", markersize=9, markerfacecolor="none")
+    side.plot(
+        best + 1,
+        losses[best],
+        "o",
+        color=side.xaxis.label.get_color(),
+        markersize=9,
+        markerfacecolor="none",
+    )
     return f"; lowest validation loss {losses[best]:.3g} in {unit} {best + 1:,}"
 
 
@@ -391,7 +397,7 @@ def weights(net, layer=0, *, shape=None, units=None, ax=None):
     >>> import nncore
     >>> net = nncore.Network(64, nncore.Dense(12, "tanh"), nncore.Dense(10, "softmax"), seed=0)
     >>> nncore.plots.weights(net, 0, shape=(8, 8)).get_title(loc="left")
-    'Weights into each of 12 units of layer 0, Dense 64 to 12'
+    'Weights of layer 0, Dense 64 to 12'
     """
     name, W = _matrix(net, layer)
     if shape is not None:
@@ -400,14 +406,14 @@ def weights(net, layer=0, *, shape=None, units=None, ax=None):
     drawn = W[:, chosen].astype(float)
     limit = float(np.quantile(np.abs(drawn), 0.995)) if drawn.size > 200 else np.abs(drawn).max()
     extend = "both" if np.abs(drawn).max() > limit else "neither"
-    of = "" if len(chosen) == W.shape[1] else f"{len(chosen)} of {W.shape[1]} units, "
+    title = f"Weights of {name}"
+    if len(chosen) < W.shape[1]:
+        title += f", {len(chosen)} of {W.shape[1]} units"
     if shape is not None:
         picture = _grid(drawn, shape)
-        what = f"each of {len(chosen)} units" if not of else of.rstrip(", ")
-        title = f"Weights into {what} of {name}"
     else:
         picture, block = _shrunk(drawn)
-        title = f"Weights of {of}{name}" + (f", means of {block}" if block else "")
+        title += f", means of {block}" if block else ""
     ax = drawing.axes(ax)
     image = ax.imshow(
         picture, cmap=DIVERGING, vmin=-limit or -1, vmax=limit or 1,
