@@ -482,6 +482,24 @@ def test_confusion_refuses(data, options, error, message):
         plots.confusion_matrix(*data, **options)
 
 
+def test_parameters_that_are_lost():
+    net = Network(2, Dense(3, "tanh"), Dense(1), seed=0)
+    net.layers[0].W[0, 0] = np.nan
+    ax = plots.weights(net)
+    assert ax.images[0].get_array().mask[0, 0]
+    assert ax.images[0].get_clim()[1] == np.nanmax(np.abs(net.layers[0].W))
+    with pytest.raises(ValueError, match="the network's outputs are not finite here"):
+        plots.decision_regions(net, [[1, 2]], [0.5])
+    plots.gradient_flow(net, [[1, 2]], [0.5]).figure.canvas.draw()
+
+
+def test_too_many_classes():
+    with pytest.raises(ValueError, match="there are 1,000 classes, and up to 200 can be drawn"):
+        plots.confusion_matrix(np.arange(1000), np.arange(1000))
+    largest = plots.confusion_matrix(np.arange(200), np.arange(200))
+    assert largest.figure.get_size_inches().max() < 21 and not largest.texts
+
+
 def test_confusion_refuses_regression(curve):
     with pytest.raises(ValueError, match="y has no classes: targets of mse are numbers here"):
         plots.confusion_matrix(*curve_data(curve))
@@ -501,7 +519,7 @@ def test_regions_of_one_sigmoid():
     grid = np.array([(a, b) for b in x2 for a in x1])
     expected = net.predict(grid).reshape(41, 41)
     assert np.allclose(image.get_array(), expected, atol=1e-4)
-    assert image.get_clim() == (0, 1)
+    assert image.get_clim() == (0, 1) and image.origin == "lower"
     assert image.colorbar.ax.get_ylabel() == "probability of class 1"
     lines, first, second = ax.collections
     assert np.array_equal(first.get_offsets(), X[y == 0].astype("float32"))

@@ -11,6 +11,7 @@ from . import drawing
 from .drawing import BLUE, COLORS, DIVERGING, RED
 
 _MARKERS = "os^DvPX*<>"
+_MOST = 200  # classes of a confusion matrix
 _OF_ROWS = ("cross_entropy", "kl_divergence")
 _LIKE_TARGETS = ("mse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh")
 
@@ -127,7 +128,7 @@ def confusion_matrix(*data, names=None, ax=None):
     Raises
     ------
     ValueError
-        If the data are not of classes, or do not fit each other.
+        If the data are not of classes, of more than 200, or do not fit each other.
 
     Examples
     --------
@@ -151,9 +152,11 @@ def confusion_matrix(*data, names=None, ax=None):
         raise ValueError("there are no rows to compare")
     classes = _named(names, classes)
     k = len(classes)
+    if k > _MOST:
+        raise ValueError(f"there are {k:,} classes, and up to {_MOST} can be drawn; is y numbers?")
     counts = np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    side = max(4.8, 1.4 + (0.42 if k <= 12 else 0.28) * k)
+    side = min(20, max(4.8, 1.4 + (0.42 if k <= 12 else 0.28) * k))
     ax = drawing.axes(ax, (side + 0.2, side))
     signed = np.sqrt(share) * np.where(np.eye(k, dtype=bool), -1, 1)
     ax.imshow(signed, cmap=DIVERGING, vmin=-1.15, vmax=1.15)
@@ -234,7 +237,8 @@ def decision_regions(net, X, y, *, resolution=200, names=None, ax=None):
     Raises
     ------
     ValueError
-        If the network has not two inputs, or several outputs that are no classes.
+        If the network has not two inputs, or several outputs that are no classes, or outputs that
+        are not finite.
 
     Examples
     --------
@@ -267,6 +271,8 @@ def decision_regions(net, X, y, *, resolution=200, names=None, ax=None):
     x1, x2 = (np.linspace(*ends, resolution) for ends in zip(low, high, strict=True))
     grid = np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
     Z = net.predict(grid).astype(float).reshape(resolution, resolution, -1)
+    if not np.isfinite(Z).all():
+        raise ValueError("the network's outputs are not finite here; are its parameters?")
     if found is not None:
         true, predicted, classes = found
         classes = _named(names, classes)

@@ -390,7 +390,8 @@ def weights(net, layer=0, *, shape=None, units=None, ax=None):
 
     Notes
     -----
-    Of a matrix with more than 1,000 rows or columns the means of blocks are drawn.
+    Of a matrix with more than 1,000 rows or columns the means of blocks are drawn. Weights that are
+    not finite are left empty.
 
     Examples
     --------
@@ -404,8 +405,10 @@ def weights(net, layer=0, *, shape=None, units=None, ax=None):
         shape = _as_shape(shape, len(W))
     chosen = _as_units(units, W.shape[1], None if shape is None else 100)
     drawn = W[:, chosen].astype(float)
-    limit = float(np.quantile(np.abs(drawn), 0.995)) if drawn.size > 200 else np.abs(drawn).max()
-    extend = "both" if np.abs(drawn).max() > limit else "neither"
+    sizes = np.abs(drawn[np.isfinite(drawn)])
+    largest = sizes.max(initial=0)
+    limit = float(np.quantile(sizes, 0.995)) if sizes.size > 200 else largest
+    extend = "both" if largest > limit else "neither"
     title = f"Weights of {name}"
     if len(chosen) < W.shape[1]:
         title += f", {len(chosen)} of {W.shape[1]} units"
