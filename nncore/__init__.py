@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         minimize,
     )
     from .trainers import line_search as line_searches
+    from .views import plots  # noqa: F401
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -91,7 +92,7 @@ _LATER = (
 )  # fmt: skip
 _MODULES = {
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
-    "line_searches": "trainers.line_search",
+    "line_searches": "trainers.line_search", "plots": "views.plots",
 }  # fmt: skip
 
 

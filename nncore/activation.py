@@ -274,41 +274,11 @@ class Activation:
         run(_kernels(x.dtype), x.reshape(-1), y.reshape(-1))
         return y if y.ndim else y[()]
 
-    def plot(self, low=-6.0, high=6.0, *, second=False, ax=None):
-        """Draw f and f' between `low` and `high`; needs matplotlib, the extra ``plot``.
+    def plot(self, low=-6.0, high=6.0, *, second=None, ax=None):
+        """Draw f with f' and f'': `nncore.plots.activation`, which says what of the arguments."""
+        from .views import plots
 
-        Parameters
-        ----------
-        low, high : float
-        second : bool, default False
-            Draw f'' too.
-        ax : matplotlib.axes.Axes, optional
-            Where; by default a new figure of pyplot.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-        """
-        low, high = float(low), float(high)
-        if not -INF < low < high < INF:
-            raise ValueError(f"expected finite low < high, got {low} and {high}")
-        if ax is None:
-            ax = _new_axes()
-        curves = [("f(x)", self.f, "-"), ("f'(x)", self.df, "--"), ("f''(x)", self.d2f, ":")]
-        ends = [low, *sorted(x for x in self._kinks if low < x < high), high]
-        for label, function, style in curves[: 3 if second else 2]:
-            color = None
-            for left, right in zip(ends[:-1], ends[1:], strict=True):  # a jump is not a slope
-                x = np.linspace(np.nextafter(left, right), np.nextafter(right, left), 401)
-                [line] = ax.plot(x, function(x), style, color=color, label=label)
-                color, label = line.get_color(), None
-            if function == self.df:
-                for x in ends[1:-1]:
-                    ax.plot(x, self._kinks[x], "o", color=color)
-        ax.set(title=f"{self}: {self.formula}", xlabel="x")
-        ax.grid(alpha=0.3)
-        ax.legend()
-        return ax
+        return plots.activation(self, low, high, second=second, ax=ax)
 
 
 class Softmax(Activation):
@@ -357,10 +327,6 @@ class Softmax(Activation):
     def d2f(self, x):
         """Not available: it would be a tensor for each row."""
         raise ValueError(f"{self.name} has no d2f: its second derivative is a tensor for each row")
-
-    def plot(self, low=-6.0, high=6.0, *, second=False, ax=None):
-        """Not available: it is no function of one number."""
-        raise ValueError(f"{self.name} is a function of whole rows: there is no curve to plot")
 
 
 class LogSoftmax(Softmax):
@@ -439,14 +405,6 @@ def _kernels(dtype):
 
 
 _made = {}
-
-
-def _new_axes():
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise ImportError('plotting needs matplotlib: pip install "nncore-c[plot]"') from None
-    return pyplot.figure(layout="constrained").add_subplot()
 
 
 class Activations(Mapping):

@@ -126,13 +126,15 @@ def test_it_is_one_of_the_activations(registered, dtype):
 
 
 def test_it_plots_itself(registered):
-    pytest.importorskip("matplotlib").use("Agg")
+    pytest.importorskip("matplotlib", reason='plots need pip install ".[plot]"')
     mine = registered("mine", *COPIES["relu"], kinks=[0])
     axes = mine.plot(-2, 2, second=True)
     assert len(axes.lines) == 2 * 3 + 1  # each in two parts, and the value at the kink
-    assert axes.get_title() == "mine: mine(x)"
+    assert axes.get_title(loc="left") == "mine: mine(x)"
+    two = registered("mine", *COPIES["relu"][:2])
     with pytest.raises(ValueError, match="registered without d2f"):
-        registered("mine", *COPIES["relu"][:2]).plot(second=True)
+        two.plot(second=True)
+    assert len(two.plot(-2, 2).get_legend().get_texts()) == 2  # f and f'
 
 
 def test_a_layer_with_it_is_described_as_others(registered, capsys):

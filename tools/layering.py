@@ -43,6 +43,7 @@ PYTHON_LAYERS = [
     ["optimizers"],
     ["persistence", "gradients", "lsuv", "training"],
     ["checking"],
+    ["views"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],
@@ -53,12 +54,15 @@ PYTHON_LAYERS = [
 LAZY = {
     ("persistence", "network"): "network saves through persistence, which makes networks again",
     ("info", "__init__"): "the version",
+    ("activation", "views"): "an activation draws itself",
 }
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts
 OTHERS = {
     "bench/peers.py": {"jax", "jaxlib", "onnx", "onnxruntime", "sklearn", "torch"},
-    "activation.py": {"matplotlib"},
     "bench/chart.py": {"matplotlib"},
+    "views/classes.py": {"matplotlib"},
+    "views/drawing.py": {"matplotlib"},
+    "views/plots.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)
 
