@@ -20,7 +20,10 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "steps/*"],
+    "plan": [
+        "plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "landscape.inc.h",
+        "steps/*",
+    ],  # fmt: skip
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
