@@ -70,6 +70,10 @@ if TYPE_CHECKING:
         minimize,
     )
     from .trainers import line_search as line_searches
+    from .views.landscape import Landscape, landscape
+    from .views.lr_find import lr_find
+    from .views.path import Path
+    from .views.stationary import StationaryPoint, stationary_point
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -88,6 +92,11 @@ _LATER = (
         "trainers",
     )
     | {"Stop": "stopping", "register_activation": "own_activation"}
+    | {
+        "Landscape": "views.landscape", "Path": "views.path", "StationaryPoint": "views.stationary",
+        "landscape": "views.landscape", "lr_find": "views.lr_find",
+        "stationary_point": "views.stationary",
+    }
 )  # fmt: skip
 _MODULES = {
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
@@ -125,6 +134,7 @@ __all__ = [
     "History",
     "Initializer",
     "LBFGS",
+    "Landscape",
     "Layer",
     "LayerNorm",
     "LevenbergMarquardt",
@@ -135,6 +145,7 @@ __all__ = [
     "OneStepSecant",
     "Optimizer",
     "PReLU",
+    "Path",
     "Quickprop",
     "RAdam",
     "RMSprop",
@@ -142,6 +153,7 @@ __all__ = [
     "Rprop",
     "SGD",
     "ScaledConjugateGradient",
+    "StationaryPoint",
     "SteepestDescent",
     "Stop",
     "activations",
@@ -150,12 +162,15 @@ __all__ = [
     "get_config",
     "get_num_threads",
     "initializers",
+    "landscape",
     "line_searches",
     "load",
     "losses",
+    "lr_find",
     "minimize",
     "register_activation",
     "register_loss",
     "set_num_threads",
     "show_config",
+    "stationary_point",
 ]

@@ -46,6 +46,7 @@ PYTHON_LAYERS = [
     ["optimizers"],
     ["persistence", "gradients", "lsuv", "training"],
     ["checking"],
+    ["views"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],
@@ -62,6 +63,8 @@ OTHERS = {
     "bench/peers.py": {"jax", "jaxlib", "onnx", "onnxruntime", "sklearn", "torch"},
     "activation.py": {"matplotlib"},
     "bench/chart.py": {"matplotlib"},
+    "views/drawing.py": {"matplotlib"},
+    "views/relief.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)
 

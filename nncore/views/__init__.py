@@ -1,0 +1,1 @@
+"""Ways to look at a network and its training; nothing that trains imports them."""

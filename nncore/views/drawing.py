@@ -1,0 +1,90 @@
+"""What all plots share: where they are drawn, and colours that everybody can tell apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Okabe and Ito 2008, "Color universal design": distinct with any kind of colour blindness.
+BLUE, RED, GREEN, ORANGE, SKY, PINK = COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
+)  # fmt: skip
+DIVERGING = "RdBu_r"  # negative blue, 0 white, positive red
+
+
+def axes(ax, size=None):
+    """Return `ax`, or the axes of a new figure that is not one of pyplot."""
+    if ax is None:
+        try:
+            from matplotlib import figure
+        except ImportError:
+            raise ImportError('plotting needs matplotlib: pip install "nncore-c[plot]"') from None
+        return figure.Figure(figsize=size, layout="constrained").add_subplot()
+    if not hasattr(ax, "set_title"):
+        hint = " Of several axes give one, such as axes[0]." if np.ndim(ax) else ""
+        raise TypeError(f"ax must be a matplotlib Axes or None, got a {type(ax).__name__}.{hint}")
+    return ax
+
+
+def finish(ax, title, *, grid=True, **labels):
+    """Set the texts of `ax`, and leave out lines that say nothing."""
+    ax.set_title(title, loc="left", fontsize="medium")
+    ax.set(**labels)
+    ax.spines[["top", "right"]].set_visible(False)
+    if grid:
+        ax.grid(alpha=0.3)
+        ax.set_axisbelow(True)
+
+
+def log_if_wide(ax, values, which="y"):
+    """Make an axis logarithmic where values span a factor of 20 and none is negative; whether."""
+    values = np.concatenate([np.ravel(v) for v in values])
+    values = values[np.isfinite(values)]
+    positive = values[values > 0]
+    if not positive.size or values.min() < 0 or positive.max() < 20 * positive.min():
+        return False
+    getattr(ax, f"set_{which}scale")("log", nonpositive="clip")  # a zero lies at the bottom
+    axis = getattr(ax, f"{which}axis")
+    if positive.max() < 300 * positive.min():
+        axis.get_major_locator().set_params(subs=(1, 2, 5))
+    axis.set_major_formatter(_number)
+    axis.set_minor_formatter("")
+    return True
+
+
+def whole_numbers(axis):
+    """Put the ticks of an axis at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def _number(value, _):
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    digits, _, exponent = f"{value:.0e}".partition("e")
+    factor = "" if digits == "1" else rf"{digits} \times "
+    return f"${factor}10^{{{int(exponent)}}}$"
+
+
+# Of a legend: above the axes, in one line, for where lines cross all of it.
+ABOVE = {
+    "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4, "frameon": False,
+    "borderaxespad": 0.1, "borderpad": 0.2, "fontsize": "small",
+}  # fmt: skip
+# At the right, outside.
+BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
+
+
+def numbered(layers, before=""):
+    """Yield the layers with their numbers, "1.0" for those in a Residual, as in a summary."""
+    for i, layer in enumerate(layers):
+        if hasattr(layer, "layers"):
+            yield from numbered(layer.layers, f"{before}{i}.")
+        else:
+            yield f"{before}{i}", layer
+
+
+def shape_of(layer):
+    """The inputs and outputs of a layer of a network, as text."""
+    n_in = layer._inputs()
+    return f"{n_in} to {layer.n_outputs(n_in)}"
