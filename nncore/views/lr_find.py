@@ -44,10 +44,11 @@ class LearningRates:
     """
 
     def __init__(self, lrs, losses, smoothed, before, stop_reason):
-        n = len(smoothed)
+        n = len(smoothed)  # the rate after these is the one that gave no finite loss
         self.lrs, self.losses, self.smoothed = lrs[:n], np.array(losses[:n]), np.array(smoothed)
         self.before, self.stop_reason = before, stop_reason
-        self.limit = self.suggestion = self.lowest = None
+        self.suggestion = self.lowest = None
+        self.limit = float(lrs[n]) if stop_reason == "not finite" else None
         if n == 0:
             return
         at = int(self.smoothed.argmin())
@@ -55,8 +56,6 @@ class LearningRates:
         worse = np.flatnonzero(self.smoothed[at:] > before)
         if len(worse):
             self.limit = float(lrs[at + worse[0]])
-        elif stop_reason == "not finite":
-            self.limit = float(lrs[n])
         if self.smoothed[at] < before - 1e-3 * abs(before):
             self.suggestion = (self.limit or self.lowest) / BELOW
 

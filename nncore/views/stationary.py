@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..checking import _in_float64
+from ..gradients import Derivatives
 from ..layers.dense import positive_int
 from ..threads import as_count
 from ..trainers.problem import fixed_parameters, norm
@@ -46,7 +47,8 @@ class StationaryPoint:
     distance : float
         How far the stationary point is that the second derivatives point at, in units of
         ``theta_norm``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
-        eigenvector. NaN where there are no second derivatives.
+        eigenvector; where not all eigenvalues are known, an estimate from below. NaN where there
+        are no second derivatives.
     eigenvalues : numpy.ndarray
         Of the Hessian, ascending: all of them if `exact`, otherwise the lowest and the highest one.
     accuracy : numpy.ndarray, shape (2,)
@@ -202,6 +204,8 @@ def stationary_point(
       loss 0, gradient norm 0
       eigenvalues of the Hessian from 0.382 to 2.62: 2 positive, 0 negative, 0 flat (within 1e-06 of the largest)
     """  # noqa: E501
+    if not isinstance(network, Derivatives):
+        raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
     most = positive_int(exact, "exact")
     wide = _in_float64(network)
     if theta is not None:
