@@ -226,6 +226,7 @@ def test_named_units():
 
 BAD = {
     "no such directions": dict(directions="sideways"),
+    "a number for directions": dict(directions=5),
     "three directions": dict(directions=np.ones((3, 9))),
     "path without a path": dict(directions="path"),
     "the same weight": dict(directions=("w13", (0, 0, 0))),

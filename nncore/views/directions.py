@@ -82,7 +82,7 @@ def choose(network, directions, center, rows, seed):
         return _random(network, center, seed)
     if isinstance(directions, str) and directions == "path":
         return _principal(center, rows)
-    if isinstance(directions, str) or len(directions) != 2:
+    if isinstance(directions, str) or not hasattr(directions, "__len__") or len(directions) != 2:
         raise ValueError(
             'directions must be "random", "path", two weights such as ("layers[0].W[0, 1]", '
             f'"layers[1].b[0]"), or two vectors like theta; got {directions!r}'
