@@ -10,6 +10,7 @@ BENCHMARKS = {
     "activations": "each activation and its slope per element, beside NumPy and PyTorch",
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
     "derivatives": "per-sample gradients and Hessian-vector products",
+    "landscape": "the loss on a grid of parameters, beside single evaluations",
     "trainers": "full-batch trainers: epochs, gradients and time to a goal, as Markdown",
     "importing": "what importing nncore adds to importing NumPy",
 }

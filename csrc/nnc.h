@@ -300,6 +300,9 @@ typedef struct {
                               const void *ry, void *dy, void *rdy);
     /* whether none of n numbers is infinite or NaN */
     int (*finite)(ptrdiff_t n, const void *x);
+    /* out = center + a u + b v, in double, each operation rounded, and then to real */
+    void (*point)(ptrdiff_t n, const double *center, double a, const double *u, double b,
+                  const double *v, void *out);
     nnc_rule *update[NNC_N_OPTS];
     /* p and its gradient before the rule; `decay` only multiplies by `keep` and settles */
     void (*shape)(ptrdiff_t n, const void *theta, void *gradient, const nnc_shaping *);
@@ -471,7 +474,14 @@ typedef struct {
 
 nnc_status nnc_plan_check(const nnc_plan *plan);
 
-typedef enum { NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN } nnc_use;
+typedef enum {
+    NNC_PREDICT,
+    NNC_EVALUATE,
+    NNC_GRADIENT,
+    NNC_TRAIN,
+    NNC_HESSIAN,
+    NNC_LANDSCAPE
+} nnc_use;
 
 /* Bytes of workspace for that many rows: NNC_HESSIAN for a Hessian product, NNC_GRADIENT for every
  * other derivative. The plan's threads count. */
@@ -526,6 +536,21 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
 nnc_status nnc_hessian_product(const nnc_plan *plan, const void *theta, const nnc_samples *samples,
                                const void *v, double *loss, void *product, void *work,
                                nnc_poll poll, void *context);
+
+/* ---- landscape.inc.h: the loss on a grid of parameters -------------------------------------- */
+
+/* The points center + a[i] u + b[j] v; center, u and v have n_params elements each. */
+typedef struct {
+    const double *center, *u, *v;
+    ptrdiff_t n_a, n_b;
+    const double *a, *b;
+} nnc_grid;
+
+/* losses[i * n_b + j] = the loss of nnc_evaluate at the point of a[i] and b[j], rounded to real.
+ * Points are taken in this order, and *done counts those that are finished: it is brought up to
+ * date, and the poll called, every 25 ms or so. Weights must not all be 0. */
+nnc_status nnc_landscape(const nnc_plan *plan, const nnc_grid *grid, const nnc_samples *samples,
+                         double *losses, ptrdiff_t *done, void *work, nnc_poll poll, void *context);
 
 #ifdef __cplusplus
 }

@@ -511,10 +511,14 @@ static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
     return rows < (ptrdiff_t)MANY_ROWS * parts ? 1 : parts;
 }
 
+#include "landscape.inc.h"
+
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
     const ptrdiff_t block = block_rows(plan, rows, use);
     if (most_bytes(plan, block) > (double)PTRDIFF_MAX) return SIZE_MAX; /* nobody has that */
+    if (use == NNC_LANDSCAPE)
+        return (size_t)threads_of_points(plan, rows) * work_per_part(plan, rows);
     const nnc_use keeps = use == NNC_HESSIAN ? NNC_GRADIENT : use;
     frame f = lay_out(plan, block, keeps, parts > 1 ? 1 : plan->threads, NULL);
     if (use == NNC_HESSIAN) lay_out_along(plan, block, &f, NULL);

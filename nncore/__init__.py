@@ -71,6 +71,10 @@ if TYPE_CHECKING:
     )
     from .trainers import line_search as line_searches
     from .views import plots  # noqa: F401
+    from .views.landscape import Landscape, landscape
+    from .views.lr_find import lr_find
+    from .views.path import Path
+    from .views.stationary import StationaryPoint, stationary_point
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -89,6 +93,11 @@ _LATER = (
         "trainers",
     )
     | {"Stop": "stopping", "register_activation": "own_activation"}
+    | {
+        "Landscape": "views.landscape", "Path": "views.path", "StationaryPoint": "views.stationary",
+        "landscape": "views.landscape", "lr_find": "views.lr_find",
+        "stationary_point": "views.stationary",
+    }
 )  # fmt: skip
 _MODULES = {
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
@@ -126,6 +135,7 @@ __all__ = [
     "History",
     "Initializer",
     "LBFGS",
+    "Landscape",
     "Layer",
     "LayerNorm",
     "LevenbergMarquardt",
@@ -136,6 +146,7 @@ __all__ = [
     "OneStepSecant",
     "Optimizer",
     "PReLU",
+    "Path",
     "Quickprop",
     "RAdam",
     "RMSprop",
@@ -143,6 +154,7 @@ __all__ = [
     "Rprop",
     "SGD",
     "ScaledConjugateGradient",
+    "StationaryPoint",
     "SteepestDescent",
     "Stop",
     "activations",
@@ -151,12 +163,15 @@ __all__ = [
     "get_config",
     "get_num_threads",
     "initializers",
+    "landscape",
     "line_searches",
     "load",
     "losses",
+    "lr_find",
     "minimize",
     "register_activation",
     "register_loss",
     "set_num_threads",
     "show_config",
+    "stationary_point",
 ]

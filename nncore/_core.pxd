@@ -195,7 +195,7 @@ cdef extern from "nnc.h" nogil:
 
     nnc_status nnc_plan_check(const nnc_plan *)
     ctypedef enum nnc_use:
-        NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN
+        NNC_PREDICT, NNC_EVALUATE, NNC_GRADIENT, NNC_TRAIN, NNC_HESSIAN, NNC_LANDSCAPE
     size_t nnc_plan_work(const nnc_plan *, ptrdiff_t, nnc_use)
     nnc_status nnc_predict(const nnc_plan *, const void *, const void *, ptrdiff_t, ptrdiff_t,
                            void *, ptrdiff_t, void *, nnc_poll, void *)
@@ -214,3 +214,13 @@ cdef extern from "nnc.h" nogil:
                             nnc_by, void *, void *, nnc_poll, void *)
     nnc_status nnc_hessian_product(const nnc_plan *, const void *, const nnc_samples *,
                                    const void *, double *, void *, void *, nnc_poll, void *)
+
+    ctypedef struct nnc_grid:
+        const double *center
+        const double *u
+        const double *v
+        ptrdiff_t n_a, n_b
+        const double *a
+        const double *b
+    nnc_status nnc_landscape(const nnc_plan *, const nnc_grid *, const nnc_samples *, double *,
+                             ptrdiff_t *, void *, nnc_poll, void *)

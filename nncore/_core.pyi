@@ -128,6 +128,19 @@ class Engine:
         theta: NDArray[Any] | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> float: ...
+    def landscape(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        center: NDArray[np.float64],
+        u: NDArray[np.float64],
+        v: NDArray[np.float64],
+        a: NDArray[np.float64],
+        b: NDArray[np.float64],
+        n_threads: int = 0,
+        weights: NDArray[np.float64] | None = None,
+        report: Any = None,
+    ) -> NDArray[np.float64]: ...
     def train(
         self,
         X: NDArray[Any],

@@ -287,9 +287,10 @@ cdef _Work _borrow(_Work work, size_t size):
 # ---- Ctrl-C ----------------------------------------------------------------------------------
 
 cdef class _Watch:
-    """Answers Ctrl-C while the engine runs: looks for signals every 20 ms."""
+    """Answers Ctrl-C while the engine runs: looks for signals every 20 ms, and may report."""
     cdef double next_look
-    cdef object error
+    cdef object error, report  # report(done): None, or what shows progress
+    cdef ptrdiff_t done
 
     def __cinit__(self):
         self.next_look = _now() + 0.02
@@ -308,6 +309,8 @@ cdef int _poll(void *context) noexcept nogil:
         watch.next_look = now + 0.02
         try:
             PyErr_CheckSignals()
+            if watch.report is not None:
+                watch.report(watch.done)
         except BaseException as error:
             watch.error = error
             return 1
@@ -797,6 +800,40 @@ cdef class Engine:
         cdef char *along = _vector(v, self.plan.n_params, size, False)
         cdef char *to = _vector(product, self.plan.n_params, size, True)
         return self._derive(_ALONG, &s, theta, n_threads, to, 0, NULL, along)
+
+    def landscape(self, X, y, center, u, v, a, b, n_threads=0, weights=None, report=None):
+        """losses[i, j]: of the parameters ``center + a[i] u + b[j] v``, rounded to the dtype.
+
+        All float64. report(done) is called now and then with the number of points that are done.
+        """
+        cdef nnc_samples s
+        cdef nnc_grid g
+        cdef nnc_status status
+        cdef ptrdiff_t n = self.plan.n_params
+        cdef _Own own = self.call_own()
+        cdef nnc_plan plan = self.call_plan(n_threads, own)
+        self._samples(X, y, weights, &s)
+        losses = np.zeros((len(a), len(b)))
+        cdef double *to = <double *>_vector(losses.reshape(-1), losses.size, sizeof(double), True)
+        g.center = <const double *>_vector(center, n, sizeof(double), False)
+        g.u = <const double *>_vector(u, n, sizeof(double), False)
+        g.v = <const double *>_vector(v, n, sizeof(double), False)
+        g.n_a, g.n_b = len(a), len(b)
+        g.a = <const double *>_vector(a, g.n_a, sizeof(double), False)
+        g.b = <const double *>_vector(b, g.n_b, sizeof(double), False)
+        cdef _Work work = _borrow(self.train_work, nnc_plan_work(&plan, s.rows, NNC_LANDSCAPE))
+        cdef _Watch watch = _Watch()
+        watch.report = report
+        cdef void *context = <void *>watch
+        cdef ptrdiff_t *done = &watch.done
+        try:
+            with nogil:
+                status = nnc_landscape(&plan, &g, &s, to, done, work.at, _poll, context)
+        finally:
+            work.busy = False
+        if status == NNC_STOPPED:
+            raise _what_stopped(watch, own)
+        return losses
 
     cdef double _derive(self, int what, nnc_samples *s, theta, int n_threads, char *to,
                         ptrdiff_t ld, double *losses, char *v) except? -1:

@@ -7,18 +7,18 @@ import time
 
 
 class Progress:
-    """Shows epochs as they end, on stderr.
+    """Shows epochs, or what else is counted, as they end, on stderr.
 
     ``verbose`` is True, False, or "auto": shown only where stderr is a terminal.
     """
 
-    def __init__(self, epochs, verbose):
+    def __init__(self, epochs, verbose, unit="epoch"):
         if not isinstance(verbose, (bool, str)) or verbose not in (True, False, "auto"):
             raise ValueError(f'verbose must be True, False or "auto", got {verbose!r}')
         self.stream = None if getattr(sys.stderr, "closed", False) else sys.stderr
         self.terminal = bool(getattr(self.stream, "isatty", bool)())
         self.shown = self.stream is not None and (self.terminal if verbose == "auto" else verbose)
-        self.epochs = epochs
+        self.epochs, self.unit = epochs, unit
         self.every = 0.1 if self.terminal else 2.0  # seconds between lines
         self.last = 0.0
         self.width = 0
@@ -34,7 +34,8 @@ class Progress:
         self.last = now
         values = "  ".join(f"{key} {history[key][-1]:.4g}" for key in history)
         left = (now - self.start) / epoch * (self.epochs - epoch)
-        line = f"epoch {epoch}/{self.epochs}  {values}  {left:.0f} s left"
+        parts = f"{self.unit} {epoch}/{self.epochs}", values, f"{left:.0f} s left"
+        line = "  ".join(filter(None, parts))
         if self.terminal:
             self.stream.write("\r" + line.ljust(self.width))
             self.width = len(line)

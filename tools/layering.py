@@ -20,7 +20,10 @@ C_LAYERS = {
     "isa": ["isa/*"],
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
-    "plan": ["plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "steps/*"],
+    "plan": [
+        "plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "landscape.inc.h",
+        "steps/*",
+    ],  # fmt: skip
 }
 C_SYSTEM = {
     "contract": {"stddef.h", "stdint.h"},
@@ -63,6 +66,7 @@ OTHERS = {
     "views/classes.py": {"matplotlib"},
     "views/drawing.py": {"matplotlib"},
     "views/plots.py": {"matplotlib"},
+    "views/relief.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)
 

@@ -93,6 +93,7 @@ static const nnc_kernels kernels = {
     .log_softmax_change = log_softmax_change,
     .log_softmax_along = log_softmax_along,
     .finite = all_finite,
+    .point = point,
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"

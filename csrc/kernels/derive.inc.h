@@ -84,3 +84,10 @@ static void outer(ptrdiff_t m, ptrdiff_t n, const void *x_, const void *y_, void
         }
     }
 }
+
+/* Not fused, so that all instruction sets, and who works this out in NumPy, get the same. */
+static void point(ptrdiff_t n, const double *restrict center, double a, const double *restrict u,
+                  double b, const double *restrict v, void *restrict out) {
+    real *restrict to = out;
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = (real)(center[i] + a * u[i] + b * v[i]);
+}

@@ -200,6 +200,20 @@ class ReferenceEngine(Derivatives):
         return value + self._penalty()
 
     @np.errstate(all="ignore")
+    def landscape(self, X, y, center, u, v, a, b, n_threads=0, weights=None, report=None):
+        """Return losses[i, j], of theta = center + a[i] u + b[j] v, worked out in float64.
+
+        report(done) is called with the number of points that are done.
+        """
+        engine, losses = self.again(), np.empty((len(a), len(b)))
+        for i, j in np.ndindex(losses.shape):
+            engine.theta[:] = center + a[i] * u + b[j] * v
+            losses[i, j] = engine.loss(X, y, weights=weights)
+            if report is not None:
+                report(i * len(b) + j + 1)
+        return losses
+
+    @np.errstate(all="ignore")
     def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
         """Update theta once per batch; return the loss of each batch before its update.
 

@@ -138,6 +138,7 @@ int main(int argc, char **argv) {
     if (argc == 2 && !strcmp(argv[1], "--threads")) {
         test_threads();
         test_step_threads();
+        test_landscape();
         return finish();
     }
     if (argc != 1) {
@@ -156,6 +157,7 @@ int main(int argc, char **argv) {
     test_gradients();
     test_called_loss();
     test_derivatives();
+    test_landscape();
     test_long_products();
     test_poll();
     test_threads();

@@ -124,6 +124,7 @@ void test_networks(void);
 void test_gradients(void);
 void test_called_loss(void);
 void test_derivatives(void);
+void test_landscape(void);
 void test_long_products(void);
 void test_poll(void);
 void test_threads(void);

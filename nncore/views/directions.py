@@ -1,0 +1,262 @@
+"""Two directions in the space of the parameters: random, principal, two weights, or any."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+from ..layers import Dense
+from ..trainers.problem import _place, fixed_parameters, leaves
+from ..validation import as_parameters
+from .path import Path
+
+_NAMED = re.compile(r"layers\[(\d+)\]\.([\w.]+)\[(\d+)(?:,\s*(\d+))?\]")
+_OF_UNITS = re.compile(r"w(?:(\d)(\d)|(\d+)[_,](\d+))|b(\d+)")
+
+
+class Plane:
+    """The parameters ``origin + a u + b v``, with a name for each axis.
+
+    ``center`` are a and b of the point round which one looks, ``reach`` how far by default;
+    ``explained`` which shares of the path's variance the directions of a path have.
+    """
+
+    def __init__(self, kind, origin, u, v, labels, center=(0.0, 0.0), reach=(1.0, 1.0)):
+        self.kind, self.labels = kind, labels
+        self.origin, self.u, self.v = (np.ascontiguousarray(x, np.float64) for x in (origin, u, v))
+        self.center, self.reach = center, reach
+
+    def project(self, rows):
+        """Return (k, 2): a and b of the points of the plane that are nearest to these."""
+        # the normal equations of u and v scaled to length 1, so that neither drowns the other
+        lengths = np.array([np.linalg.norm(self.u), np.linalg.norm(self.v)])
+        u, v = self.u / lengths[0], self.v / lengths[1]
+        cosine = float(u @ v)
+        right = np.array([[(row - self.origin) @ u, (row - self.origin) @ v] for row in rows])
+        return np.linalg.solve([[1, cosine], [cosine, 1]], right.T).T / lengths
+
+    def explained(self, rows):
+        """Return which share of the points' variance lies along u, and along what v adds to it."""
+        mean = _mean(rows)
+        total = sum(float(np.square(row - mean).sum()) for row in rows)
+        if total == 0:
+            return None
+        u = self.u / np.linalg.norm(self.u)
+        v = self.v - (self.v @ u) * u
+        v /= np.linalg.norm(v)
+        return np.array([sum(((row - mean) @ d) ** 2 for row in rows) / total for d in (u, v)])
+
+
+def as_rows(path, network):
+    """Return the points of a path as a list of vectors, which are not copied."""
+    if isinstance(path, Path):
+        rows = path.thetas()
+    else:
+        rows = as_parameters(path, "path", None)
+        if rows.ndim != 2:
+            raise ValueError(
+                "path must be a nncore.Path, or an array of shape (n_points, n_params); got shape "
+                f"{rows.shape}"
+            )
+        rows = list(rows)
+    if not rows or len(rows[0]) != network.n_params:
+        got = f"points of {len(rows[0])}" if rows else "no points"
+        raise ValueError(f"path must have points of {network.n_params} parameters, got {got}")
+    if not all(np.isfinite(row).all() for row in rows):
+        raise ValueError("path contains NaN or infinity")
+    return rows
+
+
+def _mean(rows):
+    total = np.zeros(len(rows[0]))
+    for row in rows:
+        total += row
+    return total / len(rows)
+
+
+def choose(network, directions, center, rows, seed):
+    """Return the `Plane` that the arguments of `landscape` ask for."""
+    if isinstance(directions, str) and directions == "random":
+        return _random(network, center, seed)
+    if isinstance(directions, str) and directions == "path":
+        return _principal(center, rows)
+    if isinstance(directions, str) or not hasattr(directions, "__len__") or len(directions) != 2:
+        raise ValueError(
+            'directions must be "random", "path", two weights such as ("layers[0].W[0, 1]", '
+            f'"layers[1].b[0]"), or two vectors like theta; got {directions!r}'
+        )
+    if all(isinstance(d, (str, tuple)) for d in directions):
+        return _of_weights(network, center, directions)
+    return _of_vectors(network, center, directions)
+
+
+def _random(network, center, seed):
+    rng = np.random.default_rng(seed)
+    fixed = fixed_parameters(network)
+    found = [_by_filters(network, center, rng.standard_normal(network.n_params)) for _ in range(2)]
+    for direction in found:
+        direction[fixed if fixed is not None else slice(0)] = 0
+    if not (found[0].any() and found[1].any()):
+        raise ValueError(
+            "random directions are as long as the weights of each unit, and all weights that are "
+            "trained are 0; give two vectors as directions"
+        )
+    labels = [f"random direction {i}, normalised by filters" for i in (1, 2)]
+    return Plane("random", center, *_independent(found), labels)
+
+
+def _by_filters(network, center, drawn):
+    """`drawn` with each filter scaled to the norm of that of the network; 0 where there is none."""
+    direction = np.zeros(network.n_params)
+    for layer in leaves(network.layers):
+        for values in layer.parameters().values():
+            if values.ndim != 2:
+                continue
+            place, axis = _place(network, values), 0 if isinstance(layer, Dense) else 1
+            at, d = (x[place].reshape(values.shape) for x in (center, drawn))
+            size, length = (np.linalg.norm(x, axis=axis, keepdims=True) for x in (at, d))
+            direction[place] = (d * (size / length)).ravel()
+    return direction
+
+
+def _principal(center, rows):
+    if rows is None:
+        raise ValueError('directions="path" needs path=: a nncore.Path, or an array of thetas')
+    mean = _mean(rows)
+    values, vectors = np.linalg.eigh(_inner_products(rows, mean))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    if len(rows) < 3 or values[1] <= 1e-12 * values[0]:
+        raise ValueError(
+            f"the {len(rows)} points of the path lie on a line, or are one: there is no second "
+            'direction. Record more epochs, or use directions="random"'
+        )
+    u, v = np.zeros((2, len(mean)))
+    for row, (of_u, of_v) in zip(rows, vectors[:, :2], strict=True):
+        u += of_u * (row - mean)
+        v += of_v * (row - mean)
+    u /= np.linalg.norm(u)
+    v -= (v @ u) * u  # rounding
+    v /= np.linalg.norm(v)
+    shift = np.asarray(rows[-1], np.float64) - rows[0]  # the way runs to the right and up
+    u, v = (d if shift @ d >= 0 else -d for d in (u, v))
+    share = values[:2] / values[values > 0].sum()
+    labels = [
+        f"{name} principal direction of the path, {percent(x)} of its variance"
+        for name, x in zip(("first", "second"), share, strict=True)
+    ]
+    return Plane("path", center, u, v, labels)
+
+
+def _inner_products(rows, mean):
+    """Of all pairs of rows, from which `mean` is taken: some columns at a time, in float64."""
+    columns = max(1, 4_000_000 // len(rows))
+    products = np.zeros((len(rows), len(rows)))
+    for start in range(0, len(mean), columns):
+        part = slice(start, start + columns)
+        block = np.stack([row[part] for row in rows]) - mean[part]
+        products += block @ block.T
+    return products
+
+
+def percent(share):
+    """Return a share as text, with the digits that tell it from 0 and 100 %."""
+    value = 100 * share
+    if 1 <= value < 99:
+        return f"{value:.0f} %"
+    return f"{value:.2g} %" if value < 1 else f"{min(value, 99.99):.4g} %"
+
+
+def _of_weights(network, center, names):
+    places = [find(network, name) for name in names]
+    if places[0][0] == places[1][0]:
+        raise ValueError(f"the two weights must be two, got {names[0]!r} and {names[1]!r}")
+    origin, directions = center.copy(), np.zeros((2, len(center)))
+    values = []
+    for direction, (i, _) in zip(directions, places, strict=True):
+        values.append(float(center[i]))
+        direction[i], origin[i] = 1, 0
+    reach = tuple(max(2.0, 1.5 * abs(value)) for value in values)
+    labels = [label for _, label in places]
+    return Plane("weights", origin, *directions, labels, tuple(values), reach)
+
+
+def find(network, name):
+    """Return where in theta a weight is, and its name.
+
+    A name is as ``"layers[0].W[2, 1]"``, a tuple (layer, i, j) the same, and in a network of
+    `Dense` layers alone there are "w14", from unit 1 to unit 4, and "b4": units are numbered
+    through, the inputs first; "w3_12" where a number has two digits.
+    """
+    layer, key, index, label = _parse(network, name)
+    parameters = network.layers[layer].parameters() if 0 <= layer < len(network.layers) else {}
+    values = parameters.get(key)
+    if (
+        values is None
+        or len(index) != values.ndim
+        or any(not 0 <= i < n for i, n in zip(index, values.shape, strict=True))
+    ):
+        known = "; ".join(
+            f"layers[{i}].{k} of shape {v.shape}"
+            for i, one in enumerate(network.layers) for k, v in one.parameters().items()
+        )  # fmt: skip
+        raise ValueError(f"there is no weight {name!r} in this network, which has {known}")
+    start = _place(network, values).start
+    return start + int(np.ravel_multi_index(index, values.shape)), label
+
+
+def _parse(network, name):
+    if isinstance(name, tuple):
+        if len(name) not in (2, 3) or not all(isinstance(i, (int, np.integer)) for i in name):
+            raise ValueError(
+                f"expected (layer, i, j) for a weight, (layer, j) for a bias; got {name!r}"
+            )
+        layer, *index = (int(i) for i in name)
+        key = "W" if len(index) == 2 else "b"
+        shown = ", ".join(map(str, index))
+        return layer, key, tuple(index), f"layers[{layer}].{key}[{shown}]"
+    match = _NAMED.fullmatch(name)
+    if match:
+        layer, key, *index = match.groups()
+        return int(layer), key, tuple(int(i) for i in index if i is not None), name
+    match = _OF_UNITS.fullmatch(name)
+    if match and all(isinstance(layer, Dense) for layer in network.layers):
+        *pair, bias = match.groups()
+        if bias is not None:
+            layer, j = _unit(network, int(bias))
+            return layer, "b", (j,), name
+        source, target = (int(i) for i in pair if i is not None)
+        layer, j = _unit(network, target)
+        below, i = _unit(network, source)
+        if layer == below + 1 and layer >= 0:
+            return layer, "W", (i, j), name
+    raise ValueError(
+        f'expected the name of a weight such as "layers[0].W[2, 1]", got {name!r}; in a network of '
+        'Dense layers "w14" is the weight from unit 1 to unit 4 of the next layer, the inputs '
+        "counted first"
+    )
+
+
+def _unit(network, number):
+    """The layer of a unit, -1 for inputs, and its place there."""
+    at = number - 1
+    for layer, width in enumerate((network.n_in, *(one.n_out for one in network.layers)), -1):
+        if 0 <= at < width:
+            return layer, at
+        at -= width
+    return math.inf, 0
+
+
+def _of_vectors(network, center, directions):
+    vectors = [np.asarray(network._vector(d, "a direction"), np.float64) for d in directions]
+    if not all(np.any(d) for d in vectors):
+        raise ValueError("a direction must not be all zeros")
+    return Plane("vectors", center, *_independent(vectors), ["direction 1", "direction 2"])
+
+
+def _independent(vectors):
+    u, v = (d / np.linalg.norm(d) for d in vectors)
+    if np.linalg.norm(v - (u @ v) * u) < 1e-6:
+        raise ValueError("the two directions are one: they span a line, and not a plane")
+    return vectors

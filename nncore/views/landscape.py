@@ -1,0 +1,281 @@
+"""The loss of a network as a landscape over two directions of its parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..gradients import Derivatives
+from ..layers.dense import positive_int
+from ..progress import Progress
+from ..threads import as_count
+from ..training import History
+from . import directions as of_plane
+from .stationary import stationary_point
+
+
+class Landscape:
+    """What `landscape` computed: the loss at the points of a grid.
+
+    Attributes
+    ----------
+    a, b : numpy.ndarray
+        Coordinates of the grid along the two directions.
+    losses : numpy.ndarray, shape (len(a), len(b))
+        ``losses[i, j]`` at the parameters ``theta_at(a[i], b[j])``. Infinite or NaN where the loss
+        overflows.
+    kind : str
+        "random", "path", "weights" or "vectors".
+    labels : list of str
+        What the two directions are.
+    origin : numpy.ndarray, shape (n_params,)
+        The parameters of a = b = 0.
+    directions : numpy.ndarray, shape (2, n_params)
+    center : tuple of float
+        a and b of the point round which the landscape lies: the end of the path, or the network.
+    center_loss : float
+        The loss there.
+    path : numpy.ndarray, shape (n_points, 2), or None
+        a and b of the points of the plane that are nearest to those of the path.
+    path_losses : numpy.ndarray, shape (n_points,), or None
+        The loss at the points of the path themselves, which need not lie in the plane.
+    explained : numpy.ndarray, shape (2,), or None
+        Which share of the path's variance lies along the first direction, and along what the second
+        adds to it. If their sum is far below 1, the plane shows little of the path.
+    end : StationaryPoint or None
+        What the center is: a minimum, a saddle, a plateau, or on a slope.
+    """
+
+    def __init__(self, plane, a, b, losses):
+        self.kind, self.labels, self.center = plane.kind, plane.labels, plane.center
+        self.origin, self.directions = plane.origin, np.stack([plane.u, plane.v])
+        self.a, self.b, self.losses = a, b, losses
+        self.center_loss = float("nan")
+        self.path = self.path_losses = self.explained = self.end = None
+
+    def theta_at(self, a, b):
+        """Return the parameters at a and b, in float64, as the engine rounds them."""
+        return self.origin + a * self.directions[0] + b * self.directions[1]
+
+    def lowest(self):
+        """Return (a, b, loss) of the point of the grid with the lowest loss."""
+        finite = np.where(np.isfinite(self.losses), self.losses, np.inf)
+        i, j = np.unravel_index(int(finite.argmin()), finite.shape)
+        return float(self.a[i]), float(self.b[j]), float(self.losses[i, j])
+
+    def plot(self, ax=None, *, kind="2d"):
+        """Draw the landscape with the path on it; needs matplotlib, the extra ``plot``.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; by default new axes. For "3d" they must have ``projection="3d"``.
+        kind : {"2d", "3d"}, default "2d"
+            Contour lines seen from above, or a surface. Levels and heights are logarithmic where
+            the loss spans more than a factor of 30.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from . import relief
+
+        if kind not in ("2d", "3d"):
+            raise ValueError(f'kind must be "2d" or "3d", got {kind!r}')
+        return (relief.draw_map if kind == "2d" else relief.draw_surface)(self, ax)
+
+    def __repr__(self):
+        n, m = self.losses.shape
+        return f"Landscape({self.kind}, {n} x {m} points)"
+
+    def __str__(self):
+        finite = self.losses[np.isfinite(self.losses)]
+        a, b, loss = self.lowest()
+        lines = [f"{self.losses.shape[0]} x {self.losses.shape[1]} points of the loss"]
+        for name, label, values in zip("ab", self.labels, (self.a, self.b), strict=True):
+            lines.append(f"  {name}: {label}, from {values[0]:.4g} to {values[-1]:.4g}")
+        if finite.size:
+            lines.append(
+                f"  loss from {loss:.4g} (at a = {a:.3g}, b = {b:.3g}) to {finite.max():.4g}; "
+                f"{self.center_loss:.4g} at the center"
+            )
+        if finite.size < self.losses.size:
+            lines.append(f"  {self.losses.size - finite.size} points are not finite")
+        if self.explained is not None:
+            lines.append(
+                f"  {of_plane.percent(self.explained.sum())} of the variance of the path's "
+                f"{len(self.path)} points lies in this plane"
+            )
+        if self.end is not None:
+            lines.append(str(self.end))
+        return "\n".join(lines)
+
+
+def landscape(
+    network, X, y, *, directions=None, center=None, path=None, shape=51, span=None, end=True,
+    seed=0, sample_weight=None, n_threads=None, verbose="auto",
+):  # fmt: skip
+    """Compute the loss at the points of a grid along two directions of the parameters.
+
+    Parameters
+    ----------
+    network : Network
+        Stays as it is.
+    X : array_like, shape (n_rows, n_in)
+    y : array_like
+        As in `Network.fit`.
+    directions : str or pair, optional
+        - "random": drawn with `seed`, each filter as long as the network's own (Li et al. 2018,
+          "Visualizing the loss landscape of neural nets"). The weights into a unit of `Dense` are a
+          filter, so is a token's row of `Embedding`. Along biases, other vectors, and parameters
+          that are not trained, the direction is 0.
+        - "path": the two principal directions of `path`.
+        - two weights, by name, such as ``("layers[0].W[0, 1]", "layers[1].b[0]")``, as tuples
+          (layer, i, j) or (layer, j), or in a network of `Dense` alone as ``("w14", "b6")``, units
+          numbered through, the inputs first. The coordinates are then the values of the weights.
+        - two vectors like ``theta``.
+
+        By default "path" if there is a path, else "random".
+    center : array_like, shape (n_params,), optional
+        Parameters round which the landscape lies: by default where the path ends, or the network's.
+    path : nncore.Path or array_like, shape (n_points, n_params), optional
+        Where training came through, in order.
+    shape : int or pair of int, default 51
+        How many points along each direction, at least 2.
+    span : float or pair, optional
+        How far to go from the center to both sides, in units of the directions; one for both or one
+        for each. By default 1; for weights 1.5 times their value, but at least 2; and in any case
+        so far that the path lies on the map.
+    end : bool, default True
+        Whether to look at what the center is, as `stationary_point`.
+    seed : int, default 0
+        Of the random directions.
+    sample_weight, n_threads : optional
+        As in `Network.fit`. The result has the same bits with any number of threads.
+    verbose : bool or "auto", default "auto"
+        A progress line on stderr; "auto" shows it in a terminal only.
+
+    Returns
+    -------
+    Landscape
+
+    Raises
+    ------
+    ValueError
+        If there is no such plane: directions that are one, a path on a line, weights that are not
+        there.
+    KeyboardInterrupt
+        On Ctrl-C, within 0.1 s.
+
+    Notes
+    -----
+    The grid is one call of C. At each point the parameters are computed in float64 and rounded to
+    the network's dtype; the loss, with the penalties of layers, has the bits of `Network.evaluate`
+    there. A point costs one evaluation of all rows: ``2 * n_rows * n_params`` operations and
+    the activations. Memory: some ten float64 vectors of the parameters, and for each thread a block
+    of 256 rows and the parameters. For millions of parameters give some hundred rows, a small
+    `shape` and ``end=False``, since `stationary_point` takes up to 0.5 GB.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(2, "tanh"), nncore.Dense(1), seed=1)
+    >>> path = nncore.Path()
+    >>> path.record(net)
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> for _ in range(50):
+    ...     history = net.fit(X, y, epochs=10, verbose=False)
+    ...     path.record(net)
+    >>> found = nncore.landscape(net, X, y, path=path)
+    >>> found.losses.shape, len(found.path)
+    ((51, 51), 51)
+    """
+    if not isinstance(network, Derivatives):
+        raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
+    X, y, w = network._samples(X, y, sample_weight)
+    n_threads = as_count(n_threads)
+    if not isinstance(end, (bool, np.bool_)):
+        raise ValueError(f"end must be True or False, got {end!r}")
+    sizes = _pair(shape, "shape", _at_least_2)
+    rows = None if path is None else of_plane.as_rows(path, network)
+    if center is not None:
+        center = network._vector(center, "center")
+    else:
+        center = network._vector(network.theta if rows is None else rows[-1], "the center")
+    if directions is None:
+        directions = "random" if rows is None else "path"
+    plane = of_plane.choose(network, directions, center.astype(np.float64), rows, seed)
+    coordinates = None if rows is None else plane.project(rows)
+    grid = [
+        np.linspace(low, high, n)
+        for (low, high), n in zip(_ranges(plane, coordinates, span), sizes, strict=True)
+    ]
+    network._tune_if_idle()
+    progress = Progress(sizes[0] * sizes[1], verbose, "point")
+    nothing = History()
+
+    def report(done):
+        if done:
+            progress.update(done, nothing)
+
+    try:
+        losses = network._engine.landscape(
+            X, y, plane.origin, plane.u, plane.v, *grid, n_threads, w, report
+        )
+        report(losses.size)
+    finally:
+        progress.close()
+    found = Landscape(plane, *grid, losses)
+    found.center_loss = network._engine.loss(X, y, n_threads, center, w)
+    if rows is not None:
+        found.path, found.explained = coordinates, plane.explained(rows)
+        found.path_losses = np.array(
+            [network._engine.loss(X, y, n_threads, network._vector(r, "path"), w) for r in rows]
+        )
+    if end:
+        found.end = stationary_point(
+            network, X, y, theta=center, sample_weight=w, n_threads=n_threads or None
+        )
+    return found
+
+
+def _pair(value, name, check):
+    values = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{name} must be one number or two, got {value!r}")
+    return tuple(check(v, name) for v in values)
+
+
+def _at_least_2(value, name):
+    if positive_int(value, name) < 2:
+        raise ValueError(f"{name} must be at least 2: a grid has points, got {value!r}")
+    return int(value)
+
+
+def _positive(value, name):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < np.inf or isinstance(value, (bool, np.bool_, str)):
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return number
+
+
+def _ranges(plane, path, span):
+    """From where to where the grid goes along each direction."""
+    if span is not None:
+        reach = _pair(span, "span", _positive)
+        return [(c - r, c + r) for c, r in zip(plane.center, reach, strict=True)]
+    ranges = [(c - r, c + r) for c, r in zip(plane.center, plane.reach, strict=True)]
+    if path is None:
+        return ranges
+    low = np.minimum(path.min(axis=0), plane.center)
+    high = np.maximum(path.max(axis=0), plane.center)
+    if plane.kind == "path":  # in units of theta: the path alone says what is far
+        margin = np.maximum(0.25 * (high - low), 0.1 * (high - low).max())
+        return [*zip(low - margin, high + margin, strict=True)]
+    margin = 0.1 * (high - low)
+    return [
+        (min(r[0], lo - m), max(r[1], hi + m))
+        for r, lo, hi, m in zip(ranges, low, high, margin, strict=True)
+    ]

@@ -1,0 +1,234 @@
+"""lr_find: the learning-rate range test."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..gradients import Derivatives
+from ..layers.base import real
+from ..layers.dense import positive_int
+from ..progress import Progress
+from ..threads import as_count
+from ..training import History
+from .drawing import axes, finish
+
+ROWS = 1000  # at most so many are looked at after each step
+EXPLODED = 4.0  # the test ends where the loss is so many times the one that it began with
+BELOW = 10.0  # the suggestion is so many times below the rate that does not learn any more
+
+
+class LearningRates:
+    """What `lr_find` found.
+
+    Attributes
+    ----------
+    lrs : numpy.ndarray, shape (n_steps,)
+        Learning rates, each the same factor above the one before.
+    losses : numpy.ndarray, shape (n_steps,)
+        The loss of each step's batch before its update: every batch has other rows, so it jumps.
+    smoothed : numpy.ndarray, shape (n_steps,)
+        The loss after each step, of the same rows each time, so it does not jump.
+    before : float
+        The loss of these rows at the start.
+    suggestion : float or None
+        A learning rate to train with; None if no rate made the loss fall.
+    lowest : float
+        The rate after which ``smoothed`` was lowest.
+    limit : float or None
+        The first rate beyond it after which the loss was higher than at the start, or not finite;
+        None if there was none.
+    stop_reason : str
+        "end": the last rate was reached; "exploded"; or "not finite".
+    """
+
+    def __init__(self, lrs, losses, smoothed, before, stop_reason):
+        n = len(smoothed)  # the rate after these is the one that gave no finite loss
+        self.lrs, self.losses, self.smoothed = lrs[:n], np.array(losses[:n]), np.array(smoothed)
+        self.before, self.stop_reason = before, stop_reason
+        self.suggestion = self.lowest = None
+        self.limit = float(lrs[n]) if stop_reason == "not finite" else None
+        if n == 0:
+            return
+        at = int(self.smoothed.argmin())
+        self.lowest = float(lrs[at])
+        worse = np.flatnonzero(self.smoothed[at:] > before)
+        if len(worse):
+            self.limit = float(lrs[at + worse[0]])
+        if self.smoothed[at] < before - 1e-3 * abs(before):
+            self.suggestion = (self.limit or self.lowest) / BELOW
+
+    def plot(self, ax=None):
+        """Draw the losses against the rates; needs matplotlib, the extra ``plot``.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; by default new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        ax = axes(ax, (6.4, 4.0))
+        ax.plot(self.lrs, self.losses, color="0.75", linewidth=1, label="of each batch, before")
+        ax.plot(
+            self.lrs, self.smoothed, color="#0072B2", linewidth=2, label="of all, after the step"
+        )
+        ax.axhline(self.before, color="0.4", linewidth=0.8, linestyle=":", label="at the start")
+        if self.suggestion is not None:
+            at = np.interp(np.log(self.suggestion), np.log(self.lrs), self.smoothed)
+            ax.axvline(self.suggestion, color="#D55E00", linewidth=1, linestyle="--")
+            ax.plot(self.suggestion, at, "o", color="#D55E00", markersize=7,
+                    label=f"suggestion {self.suggestion:.2g}")  # fmt: skip
+        if len(self.smoothed):
+            low = min(float(self.smoothed.min()), float(self.losses.min()))
+            high = max(float(self.losses[: len(self.losses) // 2 + 1].max()), self.before)
+            room = high - low or abs(high) or 1.0
+            ax.set_ylim(low - 0.08 * room, high + 0.4 * room)
+        ax.set_xscale("log")
+        finish(ax, "Learning-rate range test", xlabel="learning rate", ylabel="loss")
+        ax.legend(loc="lower left", fontsize="small")
+        return ax
+
+    def __repr__(self):
+        found = "none" if self.suggestion is None else f"{self.suggestion:.2g}"
+        return f"LearningRates(suggestion {found}; {len(self.lrs)} steps, {self.stop_reason})"
+
+    def __str__(self):
+        lines = []
+        if self.suggestion is None:
+            lines.append("no suggestion: no learning rate made the loss fall. Scale the inputs and")
+            lines.append("targets, look at net.diagnose, or start lower.")
+        else:
+            lines.append(f"suggested learning rate {self.suggestion:.2g}")
+        if self.lowest is not None:
+            lines.append(
+                f"  loss {self.before:.4g} at the start, {self.smoothed.min():.4g} after the step "
+                f"with rate {self.lowest:.2g}"
+            )
+        if self.limit is not None:
+            lines.append(f"  above that at the start from rate {self.limit:.2g} on")
+        return "\n".join(lines)
+
+
+def lr_find(
+    network, X, y, *, start=1e-7, end=10.0, steps=100, batch_size=32, seed=0, sample_weight=None,
+    n_threads=None, verbose="auto",
+):  # fmt: skip
+    """Look for a learning rate: the range test, of a copy of the network.
+
+    The copy is trained with a rate that rises exponentially from step to step, until the loss
+    explodes (Smith 2017, "Cyclical learning rates for training neural networks", 3.3).
+
+    Parameters
+    ----------
+    network : Network
+        With the optimizer that it will be trained with. Not a bit of it changes.
+    X : array_like, shape (n_rows, n_in)
+    y : array_like
+        As in `Network.fit`.
+    start, end : float, default 1e-7 and 10
+        The first and the last learning rate.
+    steps : int, default 100
+        Updates to do, at least 10.
+    batch_size : int or "full", default 32
+        Rows of an update: those that it will be trained with, since the best rate depends on them.
+    seed : int, default 0
+        Of the order of the rows. The same seed gives the same result.
+    sample_weight, n_threads, verbose : optional
+        As in `Network.fit`.
+
+    Returns
+    -------
+    LearningRates
+        ``.suggestion`` is the rate, ``.plot()`` the curve.
+
+    Raises
+    ------
+    ValueError
+        With a full-batch trainer, which has no learning rate, and for arguments that do not fit.
+
+    Notes
+    -----
+    After each step the loss of the same rows is computed, at most 1,000 of them, instead of a
+    running mean over batches: noise then hides no minimum. The suggestion is a tenth of the first
+    rate, beyond the one with the lowest loss, after which the loss is higher than it was at the
+    start; if there is none, a tenth of the rate with the lowest loss. If the loss never falls by a
+    thousandth, there is no suggestion. The test ends where the loss is 4 times that of the start.
+
+    Momentum, weight decay, clipping and the layers' ``lr_scale`` count as in training. A schedule
+    of the optimizer is not followed: the suggestion is for the rate that it starts from. The rates
+    are for the beginning of training; at a plateau at the start the test sees little.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = nncore.datasets.load_digits()
+    >>> net = nncore.Network(
+    ...     64, nncore.Dense(32, "relu"), nncore.Dense(10, "softmax"), optimizer="adam", seed=0)
+    >>> found = nncore.lr_find(net, X / 16, y)
+    >>> 0.003 < found.suggestion < 0.1
+    True
+    >>> net.optimizer = nncore.Adam(found.suggestion)
+    """
+    if not isinstance(network, Derivatives):
+        raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
+    if network._optimizer.full_batch:
+        raise ValueError(
+            f"{type(network._optimizer).__name__} finds its steps itself: it has no learning rate "
+            'to look for. lr_find is for optimizers for batches, such as "sgd" or "adam"'
+        )
+    start, end = (
+        real(value, f"{name} of lr_find", lambda x: 0 < x < math.inf, "above 0")
+        for name, value in (("start", start), ("end", end))
+    )
+    if not start < end:
+        raise ValueError(f"start must be below end, got {start:g} and {end:g}")
+    if positive_int(steps, "steps") < 10:
+        raise ValueError(f"steps must be at least 10, or there is no curve, got {steps}")
+    X, y, w = network._samples(X, y, sample_weight)
+    batch_size = network._batch_size(batch_size, len(X))
+    rng, n_threads = np.random.default_rng(seed), as_count(n_threads)
+    tried = network.copy()
+    tried._refresh_optimizer()
+    looked_at = np.sort(rng.permutation(len(X))[:ROWS])
+    if w is not None and not w[looked_at].any():
+        looked_at = np.flatnonzero(w)[:ROWS]
+    rows = tuple(None if a is None else np.ascontiguousarray(a[looked_at]) for a in (X, y, w))
+
+    def loss():
+        return tried._engine.loss(*rows[:2], n_threads, weights=rows[2])
+
+    lrs, losses, smoothed, reason = np.geomspace(start, end, steps), [], [], "end"
+    before = loss()
+    progress, nothing = Progress(steps, verbose, "step"), History()
+    batches = _batches(len(X), batch_size, w, rng)
+    try:
+        for i in range(steps):
+            batch = next(batches)
+            [at] = tried._engine.train(X, y, batch, len(batch), n_threads, w, lrs[i : i + 1])
+            after = loss()
+            if not (math.isfinite(at) and math.isfinite(after)):
+                reason = "not finite"
+                break
+            losses.append(float(at))
+            smoothed.append(after)
+            progress.update(i + 1, nothing)
+            if after - before > (EXPLODED - 1) * abs(before):
+                reason = "exploded"
+                break
+    finally:
+        progress.close()
+    return LearningRates(lrs, losses, smoothed, before, reason)
+
+
+def _batches(rows, batch_size, weights, rng):
+    """Whole batches without end, each pass in an order of its own."""
+    while True:
+        order = rng.permutation(rows)
+        for i in range(0, rows - batch_size + 1, batch_size):
+            batch = order[i : i + batch_size]
+            if weights is None or weights[batch].any():
+                yield batch

@@ -1,0 +1,110 @@
+"""Path: the parameters that a training run came through, thinned so that memory is bounded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..layers.dense import positive_int
+
+
+class Path:
+    """Records the parameters of a network while it learns, for `nncore.landscape`.
+
+    Parameters
+    ----------
+    every : int, default 1
+        Record after so many epochs.
+    most : int, default 200
+        Keep at most so many points. When they are full, every second one is dropped and `every`
+        doubles: memory is that of `most` copies of ``theta``.
+
+    Attributes
+    ----------
+    epochs : list of int
+        The epoch of each point: 0 is the start, and those of several calls of `fit` are counted on.
+
+    Notes
+    -----
+    ``len(path)`` is the number of points, ``np.asarray(path)`` the points, of shape
+    (n_points, n_params). The first and the last are always kept.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1), seed=0)
+    >>> path = nncore.Path()
+    >>> path.record(net)
+    >>> for _ in range(20):
+    ...     history = net.fit([[1.0], [2.0]], [3.0, 5.0], verbose=False)
+    ...     path.record(net)
+    >>> len(path), path.epochs[-1]
+    (21, 20)
+    """
+
+    network = None
+
+    def __init__(self, *, every=1, most=200):
+        self.every = positive_int(every, "every")
+        self.most = positive_int(most, "most")
+        if self.most < 3:
+            raise ValueError(f"most must be at least 3, or there is no path, got {most!r}")
+        self._kept = []  # (epoch, theta)
+        self._last = None  # likewise, where the last point is not to be kept for long
+        self._epoch = -1
+
+    @property
+    def epochs(self):
+        return [epoch for epoch, _ in self._points()]
+
+    def _points(self):
+        return self._kept if self._last is None else [*self._kept, self._last]
+
+    def record(self, network):
+        """Record where `network` is, after one more epoch; the first call is the start."""
+        theta = network.theta
+        if self._kept and len(theta) != len(self._kept[0][1]):
+            raise ValueError(
+                f"this path is of a network of {len(self._kept[0][1])} parameters, and this one "
+                f"has {len(theta)}; make a new Path for it"
+            )
+        self._epoch += 1
+        self._last = self._epoch, theta.copy()
+        if self._epoch % self.every == 0:
+            self._kept.append(self._last)
+            self._last = None
+        if len(self._kept) >= self.most:
+            last = self._kept[-1]
+            del self._kept[1::2]
+            self.every *= 2
+            if self._kept[-1] is not last:
+                self._last = last
+
+    def __len__(self):
+        return len(self._points())
+
+    def thetas(self):
+        """Return the points, as a list of vectors that are not to be changed."""
+        return [theta for _, theta in self._points()]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.thetas(), dtype) if self._kept else np.empty((0, 0), dtype)
+
+    def __repr__(self):
+        return f"Path({len(self)} points, epochs 0 to {max(self._epoch, 0)})"
+
+    # ---- as a callback of fit ----
+
+    def on_train_begin(self, logs=None):
+        if self._epoch < 0:
+            self.record(self.network)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.record(self.network)
+
+    def on_train_end(self, logs=None):
+        """The path ends where `fit` leaves the network: a `Stop` may have restored parameters."""
+        epoch, theta = self._points()[-1]
+        if not np.array_equal(theta, self.network.theta):
+            self._last = epoch, self.network.theta.copy()
+            if self._kept[-1][0] == epoch and len(self._kept) > 1:
+                del self._kept[-1]

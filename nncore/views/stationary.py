@@ -1,0 +1,332 @@
+"""Whether a network stands still, and in what: a minimum, a saddle, a plateau, or on a slope."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..checking import _in_float64
+from ..gradients import Derivatives
+from ..layers.dense import positive_int
+from ..threads import as_count
+from ..trainers.problem import fixed_parameters, norm
+
+# Curvatures below so many times the largest count as none: the exact Hessian is right to some
+# 1e-13 of it, and what is smaller than this is not seen by any training.
+FLAT = 1e-6
+# A stationary point that is nearer than this share of the parameters' length has been reached.
+NEAR = 0.01
+# If moving by the parameters' own length changes the loss by less than this share of it, the loss
+# does not depend on them any more.
+LEVEL = 1e-3
+# Where curvature does not decide, the loss is looked at these shares of that length away, along so
+# many random directions besides the flat eigenvectors; a fall is more than rounding.
+REACH, RANDOM, FALL = (1e-3, 1e-2, 1e-1), 64, 1e-9
+# Lanczos: products with the Hessian, and bytes of vectors (but a dozen vectors in any case).
+PRODUCTS, BYTES = 60, 500_000_000
+
+_VERDICTS = {
+    "minimum": "the loss rises in every direction that bends",
+    "saddle": "the loss falls along some directions and rises along others",
+    "maximum": "the loss falls in every direction that bends",
+    "plateau": "no slope, and the loss stays as it is along most directions or all",
+    "slope": "not stationary: there is still a way down",
+}
+
+
+class StationaryPoint:
+    """What `stationary_point` found.
+
+    Attributes
+    ----------
+    verdict : str
+        "minimum", "saddle", "maximum", "plateau", or "slope" where it is no stationary point.
+    loss, gradient_norm : float
+        Of the parameters that are trained, in float64.
+    theta_norm : float
+        Their 2-norm, with which steps are compared.
+    distance : float
+        How far the stationary point is that the second derivatives point at, in units of
+        ``theta_norm``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
+        eigenvector; where not all eigenvalues are known, an estimate from below. NaN where there
+        are no second derivatives.
+    eigenvalues : numpy.ndarray
+        Of the Hessian, ascending: all of them if `exact`, otherwise the lowest and the highest one.
+    accuracy : numpy.ndarray, shape (2,)
+        Bounds of the errors of the lowest and the highest eigenvalue: there is an eigenvalue of the
+        Hessian as near as that.
+    exact : bool
+        Whether these are all eigenvalues.
+    n_positive, n_negative, n_flat : int or None
+        Numbers of eigenvalues above ``1e-6 max |lambda|``, below minus that, and between; None
+        where not all are known.
+    lowest, highest : float
+        The furthest that the loss fell and rose along flat directions, where it was looked at: 0 or
+        less, and 0 or more; NaN where it was not.
+    """
+
+    def __init__(self, loss, gradient, theta):
+        self.loss, self.gradient_norm = float(loss), norm(gradient)
+        self.theta_norm = norm(theta)
+        self.distance, self.exact = float("nan"), False
+        self.eigenvalues, self.accuracy = np.empty(0), np.empty(0)
+        self.n_positive = self.n_negative = self.n_flat = None
+        self.lowest = self.highest = float("nan")
+        self.why = ""  # without second derivatives: why there are none
+        self.verdict = "slope"
+
+    def judge(self):
+        """Set the verdict by the numbers that are there."""
+        if not np.isfinite([self.loss, self.gradient_norm]).all():
+            return
+        length = self.theta_norm or 1.0
+        largest = float(np.abs(self.eigenvalues).max(initial=0))
+        change = self.gradient_norm * length + largest * length**2 / 2
+        if change <= LEVEL * abs(self.loss) or change == 0:
+            self.verdict = "plateau"
+        elif not (self.distance <= NEAR and len(self.eigenvalues)):
+            self.verdict = "slope"
+        else:
+            rises = self.eigenvalues[-1] > FLAT * largest
+            falls = self.eigenvalues[0] < -FLAT * largest
+            falls |= self.lowest < -FALL * (abs(self.loss) + largest * length**2)
+            level = self.highest - self.lowest <= LEVEL * abs(self.loss)
+            if falls:
+                self.verdict = "saddle" if rises else "maximum"
+            else:
+                mostly = self.exact and 2 * self.n_flat > len(self.eigenvalues)
+                self.verdict = "plateau" if level and mostly else "minimum"
+
+    def __repr__(self):
+        return (
+            f"StationaryPoint({self.verdict}; loss {self.loss:.4g}, gradient norm "
+            f"{self.gradient_norm:.2g})"
+        )
+
+    def __str__(self):
+        lines = [f"{self.verdict}: {_VERDICTS[self.verdict]}"]
+        lines.append(f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.2g}")
+        if self.why:
+            return "\n".join([*lines, f"  no second derivatives: {self.why}"])
+        low, high = self.eigenvalues[0], self.eigenvalues[-1]
+        if self.exact:
+            lines.append(
+                f"  eigenvalues of the Hessian from {low:.3g} to {high:.3g}: {self.n_positive} "
+                f"positive, {self.n_negative} negative, {self.n_flat} flat (within {FLAT:g} of the "
+                "largest)"
+            )
+        else:
+            lines.append(
+                f"  eigenvalues of the Hessian from {low:.3g} (or lower) to {high:.3g}, by Lanczos "
+                f"to within {self.accuracy[0]:.1g} and {self.accuracy[1]:.1g}"
+            )
+        if self.verdict == "slope":
+            lines.append(
+                f"  by its second derivatives it would be still {_percent(self.distance)} of the "
+                f"parameters' length from here; {_percent(NEAR)} counts as reached"
+            )
+        elif np.isfinite(self.lowest):
+            lines.append(
+                f"  along the {self.n_flat} flat ones, up to {_percent(REACH[-1])} of the "
+                f"parameters' length away, the loss falls by at most {abs(self.lowest):.2g} and "
+                f"rises by at most {self.highest:.2g}"
+            )
+        return "\n".join(lines)
+
+
+def _percent(share):
+    return f"{100 * share:.2g} %" if share < 10 else f"{share:.2g} times"
+
+
+def stationary_point(
+    network, X, y, *, theta=None, sample_weight=None, n_threads=None, exact=500, seed=0
+):
+    """Tell whether a network is at a stationary point of its loss, and of which kind.
+
+    Parameters
+    ----------
+    network : Network
+        Stays as it is.
+    X : array_like, shape (n_rows, n_in)
+    y : array_like
+        As in `Network.fit`.
+    theta : array_like, shape (n_params,), optional
+        Parameters to look at in place of the network's own.
+    sample_weight, n_threads : optional
+        As in `Network.fit`.
+    exact : int, default 500
+        Up to so many trained parameters (10,000 at most) all eigenvalues of the Hessian are
+        computed, for one product with it each; beyond, the lowest and the highest by Lanczos'
+        method, with up to 120 products.
+    seed : int, default 0
+        Of the vector that Lanczos' method starts with.
+
+    Returns
+    -------
+    StationaryPoint
+        ``print`` it for the verdict in words, with its evidence.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit, or are not finite.
+
+    Notes
+    -----
+    All numbers are computed in float64, whatever the network's dtype, in a copy of it, and of the
+    parameters that are trained. With g the gradient, H the Hessian and t the parameters:
+
+    - "plateau": ``|g| |t| + max|lambda| |t|^2 / 2 <= 1e-3 |loss|``, so moving by the parameters'
+      own length hardly changes the loss: all units are saturated. Or more than half of the
+      eigenvalues are flat, and the loss changes by no more than 1e-3 of it along them.
+    - "slope": the stationary point that g and H point at is farther than 0.01 ``|t|``, or there are
+      no second derivatives (a loss of `register_loss`, an activation without ``d2f``). A classifier
+      that separates its rows has no minimum: the loss falls as long as the weights grow.
+    - "saddle": the lowest eigenvalue is below ``-1e-6 max|lambda|``, the highest above 1e-6 of it;
+      "maximum": only the former; "minimum": no eigenvalue is so negative. Eigenvalues near 0 do not
+      decide: where all are known, the loss itself is computed 0.001, 0.01 and 0.1 ``|t|`` away to
+      both sides along the flat eigenvectors and 64 random directions between them. If it falls,
+      the point is a saddle, though not by its second derivatives.
+
+    Lanczos' eigenvalues lie between the true lowest and highest. The highest is mostly exact to
+    several digits; a negative one is a proof that this is no minimum, and finding none is not quite
+    a proof that it is one. `StationaryPoint.accuracy` has the bounds (Parlett 1998, "The symmetric
+    eigenvalue problem", 13.2). Memory: up to 60 float64 vectors of the parameters, no more than
+    0.5 GB, but 12 in any case.
+
+    Examples
+    --------
+    The error of a line through two points has one minimum:
+
+    >>> import nncore
+    >>> net = nncore.Network(1, nncore.Dense(1, init=[[2.0]], bias_init=1.0), dtype="float64")
+    >>> print(nncore.stationary_point(net, [[0.0], [1.0]], [1.0, 3.0]))
+    minimum: the loss rises in every direction that bends
+      loss 0, gradient norm 0
+      eigenvalues of the Hessian from 0.382 to 2.62: 2 positive, 0 negative, 0 flat (within 1e-06 of the largest)
+    """  # noqa: E501
+    if not isinstance(network, Derivatives):
+        raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
+    most = positive_int(exact, "exact")
+    wide = _in_float64(network)
+    if theta is not None:
+        wide.theta = network._vector(theta, "theta")
+    elif not np.isfinite(wide.theta).all():
+        raise ValueError("the network's parameters are not finite: there is nothing to look at")
+    X, y, w = network._samples(X, y, sample_weight)
+    X, y = X.astype(np.float64), y if y.ndim == 1 else y.astype(np.float64)
+    loss, gradient = wide.loss_and_gradient(X, y, sample_weight=w, n_threads=n_threads)
+    fixed = fixed_parameters(network)
+    free = np.arange(network.n_params) if fixed is None else np.flatnonzero(~fixed)
+    found = StationaryPoint(loss, gradient[free], wide.theta[free])
+    try:
+        wide._check_curve()
+    except ValueError as error:
+        found.why = str(error)
+        return found
+    if len(free) == 0:
+        found.why = "no parameter is trained"
+    elif np.isfinite(gradient).all():
+        if len(free) <= min(most, 10_000):
+            _all_eigenvalues(found, wide, (X, y, w), gradient, free, n_threads)
+        else:
+            _extreme_eigenvalues(found, wide, (X, y, w), gradient, free, n_threads, seed)
+    found.judge()
+    return found
+
+
+def _step(found, eigenvalues, along):
+    """Set the distance: `along` is the gradient along each eigenvector."""
+    largest = np.abs(eigenvalues).max(initial=0)
+    if largest > 0:
+        step = norm(along / np.maximum(np.abs(eigenvalues), FLAT * largest))
+        found.distance = step / (found.theta_norm or 1.0)
+
+
+def _all_eigenvalues(found, wide, samples, gradient, free, n_threads):
+    product = _products(wide, samples, free, n_threads)
+    H = np.stack([product(row) for row in np.eye(len(free))])
+    values, vectors = np.linalg.eigh((H + H.T) / 2)
+    found.eigenvalues, found.exact = values, True
+    largest = np.abs(values).max()
+    found.accuracy = np.full(2, 1e-13 * len(free) * largest)
+    found.n_positive = int((values > FLAT * largest).sum())
+    found.n_negative = int((values < -FLAT * largest).sum())
+    found.n_flat = len(values) - found.n_positive - found.n_negative
+    _step(found, values, vectors.T @ gradient[free])
+    if found.n_flat and found.distance <= NEAR:
+        _probe(found, wide, samples, free, vectors[:, np.abs(values) <= FLAT * largest], n_threads)
+
+
+def _probe(found, wide, samples, free, flat, n_threads):
+    """Look at the loss itself along the span of the columns of `flat`."""
+    X, y, w = samples
+    mixed = np.random.default_rng(0).standard_normal((RANDOM, flat.shape[1])) @ flat.T
+    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+    steps = np.multiply.outer((-1, 1), REACH).ravel() * (found.theta_norm or 1.0)
+    center, one = wide.theta.copy(), np.zeros(1)
+    u, nothing = np.zeros((2, wide.n_params))
+    changes = [0.0]
+    for direction in [*flat.T, *mixed]:
+        u[free] = direction
+        losses = wide._engine.landscape(
+            X, y, center, u, nothing, steps, one, as_count(n_threads), w
+        )
+        changes += [float(losses.min()) - found.loss, float(losses.max()) - found.loss]
+    found.lowest, found.highest = min(changes), max(changes)
+
+
+def _extreme_eigenvalues(found, wide, samples, gradient, free, n_threads, seed):
+    product = _products(wide, samples, free, n_threads)
+    start = np.random.default_rng(seed).standard_normal(len(free))
+    values, last, _ = _lanczos(product, start)
+    found.eigenvalues, found.accuracy = values[[0, -1]], last[[0, -1]]
+    if found.gradient_norm == 0:
+        found.distance = 0.0
+        return
+    along, _, first = _lanczos(product, gradient[free])
+    found.eigenvalues = np.array([min(values[0], along[0]), max(values[-1], along[-1])])
+    _step(
+        found, np.append(along, found.eigenvalues), np.append(found.gradient_norm * first, [0, 0])
+    )
+
+
+def _products(wide, samples, free, n_threads):
+    """v -> H v, of the parameters that are trained."""
+    X, y, w = samples
+    engine, n_threads = wide._engine, as_count(n_threads)
+    v, whole = wide._vector(np.zeros(wide.n_params), "v"), np.empty(wide.n_params)
+
+    def product(direction):
+        v[free] = direction
+        engine.hessian_product(X, y, v, whole, n_threads, None, w)
+        return whole[free]
+
+    return product
+
+
+def _lanczos(product, start):
+    """Ritz values of a symmetric matrix, ascending; bounds of their errors; and for each the first
+    component of its eigenvector in the basis, which is that along `start`.
+
+    Lanczos' method with full reorthogonalisation (Parlett 1998, 13.3).
+    """
+    n = len(start)
+    most = min(n, PRODUCTS, max(12, BYTES // (8 * n)))
+    basis = np.empty((most, n))
+    basis[0] = start / norm(start)
+    diagonal, beside = np.zeros(most), np.zeros(most)
+    k = 0
+    while True:
+        w = product(basis[k])
+        diagonal[k] = basis[k] @ w
+        for _ in range(2):  # twice is enough
+            w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
+        beside[k] = norm(w)
+        k += 1
+        size = np.abs(diagonal[:k]).max() + beside[:k].max()
+        if k == most or beside[k - 1] <= 1e-12 * size:
+            break
+        basis[k] = w / beside[k - 1]
+    T = np.diag(diagonal[:k]) + np.diag(beside[: k - 1], 1) + np.diag(beside[: k - 1], -1)
+    values, vectors = np.linalg.eigh(T)
+    return values, beside[k - 1] * np.abs(vectors[-1]) + 1e-13 * size, vectors[0]
