@@ -44,6 +44,7 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .callbacks import Callback
     from .layers import (
         BatchNorm,
         Dropout,
@@ -70,6 +71,9 @@ if TYPE_CHECKING:
         minimize,
     )
     from .trainers import line_search as line_searches
+    from .validation import LinearNetworkWarning
+    from .views.diagnosis import Diagnosis, Finding
+    from .views.monitor import Monitor
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -87,7 +91,11 @@ _LATER = (
         ),
         "trainers",
     )
-    | {"Stop": "stopping", "register_activation": "own_activation"}
+    | dict.fromkeys(("Diagnosis", "Finding"), "views.diagnosis")
+    | {
+        "Callback": "callbacks", "LinearNetworkWarning": "validation", "Monitor": "views.monitor",
+        "Stop": "stopping", "register_activation": "own_activation",
+    }
 )  # fmt: skip
 _MODULES = {
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
@@ -115,10 +123,13 @@ __all__ = [
     "BFGS",
     "BatchNorm",
     "BayesianRegularization",
+    "Callback",
     "ConjugateGradient",
     "Dense",
+    "Diagnosis",
     "Dropout",
     "Embedding",
+    "Finding",
     "GaussianNoise",
     "GradientDescent",
     "GradientReport",
@@ -128,8 +139,10 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LevenbergMarquardt",
+    "LinearNetworkWarning",
     "Lion",
     "Loss",
+    "Monitor",
     "NAdam",
     "Network",
     "OneStepSecant",
