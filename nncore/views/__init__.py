@@ -66,7 +66,7 @@ class Views:
         dead_units            in a quarter of a layer's units f' is 0 for all rows
         vanishing_gradient    the gradient of the first layer with parameters is less than 1/1000 of
                               the last one's, by their norms
-        exploding_gradient    it is more than 1000 times that
+        exploding_gradient    it is more than 100 times that
         large_updates         an update moves a layer by more than a fifth of its norm
         small_updates         an update moves no layer by more than 1/100,000 of its norm, while the
                               loss would change with larger ones

@@ -22,7 +22,7 @@ class Diagnosis:
     Attributes
     ----------
     findings : tuple of Finding
-        Errors first. ``"saturated" in diagnosis`` says whether there is one of that code.
+        Errors first, notes last. ``"saturated" in diagnosis`` says whether there is one of that code.
     layers : tuple of LayerNumbers
         The numbers of each layer with parameters; empty where parameters or all rows are not
         finite.
@@ -35,7 +35,7 @@ class Diagnosis:
     """
 
     def __init__(self, title, found, layers, loss, rows, n_rows):
-        order = {"error": 0, "warning": 1}
+        order = {"error": 0, "warning": 1, "note": 2}
         self.findings = tuple(sorted(found, key=lambda finding: order[finding.severity]))
         self.layers, self.loss = tuple(layers), loss
         self.rows, self.n_rows, self.title = rows, n_rows, title

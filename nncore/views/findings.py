@@ -20,7 +20,8 @@ UNEVEN = 100.0  # standard deviation of a column by the median's
 IMBALANCE = 10.0  # most frequent class by the rarest
 MANY_UNITS = 0.25  # share of a layer that is saturated, or dead
 ALL_UNITS = 0.9  # share whose derivative is constant
-GRADIENTS = 1e3  # between the first layer and the last
+VANISHED, EXPLODED = 1e-3, 100.0  # the first layer's gradient by the last one's
+LARGE_CONSTANT = 5.0  # a column that is this in all rows takes over
 LARGE_UPDATE = 0.2  # of the weights, in one update; 0.001 to 0.01 is usual
 SMALL_UPDATE = 1e-5
 USUAL_UPDATE = 0.005
@@ -36,8 +37,8 @@ class Finding:
     ----------
     code : str
         What it is, such as "saturated"; `Network.diagnose` lists them.
-    severity : {"error", "warning"}
-        "error": nothing can be learned, or nothing below that layer.
+    severity : {"error", "warning", "note"}
+        "error": nothing can be learned, or nothing below that layer. "note": it costs little here.
     layer : str or None
         Such as "layers[0]", where it is of one layer.
     evidence : dict
@@ -95,7 +96,7 @@ def of_inputs(network, X):
         yield from _of_sizes(columns, sizes, spreads[~constant])
     if len(X) > 1:
         yield from _of_constants(columns[constant & (sizes > 0)], X)
-        yield from _of_duplicates(columns[~constant], X)
+        yield from _of_duplicates(columns[~constant], spreads[~constant], X)
 
 
 _SCALE_X = (
@@ -129,30 +130,36 @@ def _listed(columns):
 
 def _of_constants(columns, X):
     if len(columns):
-        values = X[0, columns]
+        largest = float(np.abs(X[0, columns]).max())
         yield Finding(
             "constant_columns",
             f"{len(columns)} of {X.shape[1]} columns of X have the same number in all rows looked "
-            f"at: {_listed(columns)}. They act as more biases, {np.abs(values).max():.3g} times as "
-            "large.",
+            f"at: {_listed(columns)}. They act as more biases, {largest:.3g} times as large.",
             "Leave them out: X[:, np.ptp(X, axis=0) > 0].",
-            {"columns": columns.tolist(), "largest": float(np.abs(values).max())},
+            {"columns": columns.tolist(), "largest": largest},
+            severity="warning" if largest > LARGE_CONSTANT else "note",
         )  # fmt: skip
 
 
-def _of_duplicates(columns, X):
-    first, copies = {}, []
+def _of_duplicates(columns, spreads, X):
+    first, copies = {}, {}
     for column in columns:
         original = first.setdefault(X[:, column].tobytes(), column)
         if original != column:
-            copies.append(int(column))
+            copies.setdefault(original, []).append(int(column))
     if copies:
+        every = sorted(c for found in copies.values() for c in found)
+        variances = dict(zip(columns, spreads**2, strict=True))
+        most = max((1 + len(found)) * variances[column] for column, found in copies.items())
+        share = float(most / sum(variances.values()))
         yield Finding(
             "duplicate_columns",
-            f"{len(copies)} of {X.shape[1]} columns of X are equal to others: {_listed(copies)}. "
-            "What is there k times is learned k times as fast, and limits the learning rate of all.",
+            f"{len(every)} of {X.shape[1]} columns of X are equal to others: {_listed(every)}. One "
+            f"of them and its copies have {share:.0%} of the variance of X. What is there k times "
+            "is learned k times as fast, and limits the learning rate of all.",
             "Leave the copies out: X[:, np.sort(np.unique(X, axis=1, return_index=True)[1])].",
-            {"columns": copies},
+            {"columns": every, "share": share},
+            severity="warning" if share > 0.5 else "note",
         )  # fmt: skip
 
 
@@ -329,13 +336,13 @@ def of_gradients(numbers):
         f"The gradient of {first.name} is {first.gradient_ratio:.2g} times that of {last.name}: "
         f"{first.gradient_norm:.2g} and {last.gradient_norm:.2g}."
     )
-    if first.gradient_ratio < 1 / GRADIENTS:
+    if first.gradient_ratio < VANISHED:
         yield Finding(
             "vanishing_gradient", said,
             'Use "tanh" or "relu" in place of "sigmoid" in the hidden layers, or fewer of them, '
             f"and {_START_AGAIN}.", evidence, first.name,
         )  # fmt: skip
-    if first.gradient_ratio > GRADIENTS:
+    if first.gradient_ratio > EXPLODED:
         yield Finding(
             "exploding_gradient", said,
             f"Scale the inputs and {_START_AGAIN}; clip_norm=1.0 of the optimizer limits what is "
