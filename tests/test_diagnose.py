@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import SGD, Adam, Dense, Initializer, Network, views
+from nncore import SGD, Adam, Dense, Initializer, Network, names, views
 
 X, Y = nncore.datasets.load_digits()
 X, Y = X[:600] / 16, Y[:600]
@@ -522,11 +522,20 @@ def test_how_it_is_shown():
         bool(diagnosis)
 
 
-def test_numbers_in_text_are_escaped_in_html():
+def test_an_activation_of_ones_own(monkeypatch):
+    monkeypatch.setattr(names, "own_activations", {})
     nncore.register_activation("bent", np.tanh, lambda x: 1 - np.tanh(x) ** 2)
     diagnosis = digits(hidden("bent")).diagnose(X, Y)
+    assert len(diagnosis) == 0 and diagnosis.layers[0].activation == "bent"
+    np.testing.assert_allclose(
+        diagnosis.layers[0].slope, digits(hidden("tanh")).diagnose(X, Y).layers[0].slope, rtol=1e-5
+    )
+
+
+def test_text_is_escaped_in_html():
+    diagnosis = digits(hidden()).diagnose(X, Y)
     diagnosis.title = "<script>"
-    assert "<script>" not in diagnosis._repr_html_() and len(diagnosis) == 0
+    assert "<script>" not in diagnosis._repr_html_()
 
 
 @pytest.mark.parametrize(

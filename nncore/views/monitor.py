@@ -8,24 +8,12 @@ import time
 import numpy as np
 
 from ..callbacks import Callback
-from ..described import Described
+from ..layers.base import real
+from ..layers.dense import positive_int
 from ..names import WHOLE_ROW
 from . import findings, measures
 
 _OF_UNITS = ("slope", "saturated", "dead")
-
-
-class _Arguments(Described):
-    rows: int = 256
-    share: float = 0.05
-    every: int | None = None
-
-    def check(self):
-        self._check_counts("rows")
-        self._to_floats("share")
-        self._check_positive("share")
-        if self.every is not None:
-            self._check_counts("every")
 
 
 class Monitor(Callback):
@@ -47,7 +35,8 @@ class Monitor(Callback):
     ``history["layers[i].dead"]``          number of units with f' = 0 for all rows
     ===================================== ==========================================================
 
-    In epochs at whose end it did not look they are NaN. It changes nothing in the network and draws
+    In epochs at whose end it did not look they are NaN. What callbacks before it in the list change
+    at the end of an epoch counts as an update, so put it before those. It changes nothing in the network and draws
     no random numbers: training has the same bits with it and without.
 
     Parameters
@@ -92,8 +81,9 @@ class Monitor(Callback):
     _clock = staticmethod(time.perf_counter)
 
     def __init__(self, rows=256, *, share=0.05, every=None):
-        arguments = _Arguments(rows, share, every)
-        self.rows, self.share, self.every = arguments.rows, arguments.share, arguments.every
+        self.rows = positive_int(rows, "rows of Monitor")
+        self.share = real(share, "share of Monitor", lambda s: 0 < s < math.inf, "above 0")
+        self.every = every if every is None else positive_int(every, "every of Monitor")
         self.findings, self.seconds, self.looks = [], 0.0, 0
 
     def __repr__(self):
