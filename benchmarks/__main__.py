@@ -10,6 +10,7 @@ BENCHMARKS = {
     "activations": "each activation and its slope per element, beside NumPy and PyTorch",
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
     "derivatives": "per-sample gradients and Hessian-vector products",
+    "monitor": "what nncore.Monitor adds to the time of fit",
     "trainers": "full-batch trainers: epochs, gradients and time to a goal, as Markdown",
     "importing": "what importing nncore adds to importing NumPy",
 }

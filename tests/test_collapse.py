@@ -67,8 +67,10 @@ def test_biases(first, second):
 
 
 FORMS = {
-    "at the end": ((Dense(5, "tanh"), Dense(4), Dense(3)), "Dense(5, 'tanh'), Dense(3, 'identity')"),
-    "before a bend": ((Dense(5), Dense(4, "tanh"), Dense(3)), "Dense(4, 'tanh'), Dense(3, 'identity')"),
+    "at the end": ((Dense(5, "tanh"), Dense(4), Dense(3)),
+                   "Dense(5, 'tanh'), Dense(3, 'identity')"),
+    "before a bend": ((Dense(5), Dense(4, "tanh"), Dense(3)),
+                      "Dense(4, 'tanh'), Dense(3, 'identity')"),
     "twice": ((Dense(5), Dense(4, "relu"), Dense(6), Dense(3, "softmax")),
               "Dense(4, 'relu'), Dense(3, 'softmax')"),
     "nothing to fold": ((Dense(5, "tanh"), Dense(3)), "Dense(5, 'tanh'), Dense(3, 'identity')"),

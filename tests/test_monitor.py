@@ -61,7 +61,8 @@ def test_numbers_are_those_of_a_diagnosis(backend):
                     )
             change = np.linalg.norm(twin.theta[place] - before[place])
             expected = change / np.linalg.norm(before[place]) / 10  # updates of an epoch
-            assert history[f"{number.name}.update_ratio"][epoch] == pytest.approx(expected, rel=1e-4)
+            found = history[f"{number.name}.update_ratio"][epoch]
+            assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), SGD(0.1, momentum=0.9), "lbfgs", "irprop+"])

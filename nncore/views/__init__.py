@@ -129,7 +129,8 @@ class Views:
         Examples
         --------
         >>> import nncore
-        >>> net = nncore.Network(4, nncore.Dense(5, "tanh"), nncore.Dense(3), nncore.Dense(2), seed=0)
+        >>> net = nncore.Network(
+        ...     4, nncore.Dense(5, "tanh"), nncore.Dense(3), nncore.Dense(2), seed=0)
         >>> net.collapse().layers
         (Dense(5, 'tanh'), Dense(2, 'identity'))
         >>> x = [[0.1, 0.2, 0.3, 0.4]]

@@ -22,7 +22,8 @@ class Diagnosis:
     Attributes
     ----------
     findings : tuple of Finding
-        Errors first, notes last. ``"saturated" in diagnosis`` says whether there is one of that code.
+        Errors first, notes last. ``"saturated" in diagnosis`` says whether there is one of that
+        code.
     layers : tuple of LayerNumbers
         The numbers of each layer with parameters; empty where parameters or all rows are not
         finite.

@@ -100,8 +100,8 @@ def of_inputs(network, X):
 
 
 _SCALE_X = (
-    "Scale each column to mean 0 and standard deviation 1: "
-    "(X - X.mean(0)) / np.maximum(X.std(0), 1e-9), with the numbers of the training data everywhere."
+    "Scale each column to mean 0 and standard deviation 1, everywhere with the numbers of the "
+    "training data: (X - X.mean(0)) / np.maximum(X.std(0), 1e-9)."
 )
 
 

@@ -7,6 +7,7 @@ say comes from these numbers.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from typing import NamedTuple
 
@@ -138,11 +139,12 @@ def _slopes(function, z, y):
     dead = largest == 0
     flat = (means < FLAT * _steepest(function)) & ~dead
     constant = (largest - least < STEADY * largest) & ~dead
-    return Slopes(
-        float(means.mean()), float(flat.mean()), float(dead.sum()), float(constant.mean())
-    )  # fmt: skip
+    n = len(means)
+    n_flat, n_dead, n_constant = map(np.count_nonzero, (flat, dead, constant))
+    return Slopes(float(means.sum()) / n, n_flat / n, float(n_dead), n_constant / n)
 
 
+@functools.lru_cache(maxsize=64)
 def _steepest(function):
     """The largest abs(f') between -1 and 1; beyond, where there is none."""
     for end in (1.0, 10.0, 1e3, 1e7):

@@ -35,9 +35,11 @@ class Monitor(Callback):
     ``history["layers[i].dead"]``          number of units with f' = 0 for all rows
     ===================================== ==========================================================
 
-    In epochs at whose end it did not look they are NaN. What callbacks before it in the list change
-    at the end of an epoch counts as an update, so put it before those. It changes nothing in the network and draws
-    no random numbers: training has the same bits with it and without.
+    In epochs at whose end it did not look they are NaN. What a callback before it in the list
+    changes at the end of an epoch would count as an update: put the monitor first.
+
+    It changes nothing in the network and draws no random numbers: training has the same bits with
+    it and without.
 
     Parameters
     ----------
