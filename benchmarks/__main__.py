@@ -11,6 +11,7 @@ BENCHMARKS = {
     "gemm": "matrix products: percent of the FMA peak, and against np.dot",
     "derivatives": "per-sample gradients and Hessian-vector products",
     "landscape": "the loss on a grid of parameters, beside single evaluations",
+    "monitor": "what nncore.Monitor adds to the time of fit",
     "trainers": "full-batch trainers: epochs, gradients and time to a goal, as Markdown",
     "importing": "what importing nncore adds to importing NumPy",
 }

@@ -44,6 +44,7 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .callbacks import Callback
     from .layers import (
         BatchNorm,
         Dropout,
@@ -70,9 +71,12 @@ if TYPE_CHECKING:
         minimize,
     )
     from .trainers import line_search as line_searches
+    from .validation import LinearNetworkWarning
     from .views import plots  # noqa: F401
+    from .views.diagnosis import Diagnosis, Finding
     from .views.landscape import Landscape, landscape
     from .views.lr_find import lr_find
+    from .views.monitor import Monitor
     from .views.path import Path
     from .views.stationary import StationaryPoint, stationary_point
 del TYPE_CHECKING
@@ -92,11 +96,13 @@ _LATER = (
         ),
         "trainers",
     )
-    | {"Stop": "stopping", "register_activation": "own_activation"}
+    | dict.fromkeys(("Diagnosis", "Finding"), "views.diagnosis")
+    | dict.fromkeys(("Landscape", "landscape"), "views.landscape")
+    | dict.fromkeys(("StationaryPoint", "stationary_point"), "views.stationary")
     | {
-        "Landscape": "views.landscape", "Path": "views.path", "StationaryPoint": "views.stationary",
-        "landscape": "views.landscape", "lr_find": "views.lr_find",
-        "stationary_point": "views.stationary",
+        "Callback": "callbacks", "LinearNetworkWarning": "validation", "Monitor": "views.monitor",
+        "Path": "views.path", "Stop": "stopping", "lr_find": "views.lr_find",
+        "register_activation": "own_activation",
     }
 )  # fmt: skip
 _MODULES = {
@@ -125,10 +131,13 @@ __all__ = [
     "BFGS",
     "BatchNorm",
     "BayesianRegularization",
+    "Callback",
     "ConjugateGradient",
     "Dense",
+    "Diagnosis",
     "Dropout",
     "Embedding",
+    "Finding",
     "GaussianNoise",
     "GradientDescent",
     "GradientReport",
@@ -139,8 +148,10 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LevenbergMarquardt",
+    "LinearNetworkWarning",
     "Lion",
     "Loss",
+    "Monitor",
     "NAdam",
     "Network",
     "OneStepSecant",

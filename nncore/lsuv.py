@@ -33,7 +33,7 @@ def _start(network, layers, X, init, within=""):
             if init is not None:
                 layer.W = init(network._rng, *layer.W.shape, layer.activation)
             variances.append(_scale(network, layer, f"{within}{i}", X))
-        X = _outputs(network, layer, X)
+        X = outputs(network, layer, X)
     return variances
 
 
@@ -45,7 +45,7 @@ def _scale(network, layer, name, X):
     """
     if layer.bias:
         layer.b = 0
-    z = _outputs(network, layer, X, Dense(layer.n_out, bias=layer.bias))
+    z = outputs(network, layer, X, Dense(layer.n_out, bias=layer.bias))
     with np.errstate(all="ignore"):
         variance = float(z.var(dtype=np.float64))
         W = (layer.W / np.sqrt(variance)).astype(network.dtype)
@@ -58,7 +58,7 @@ def _scale(network, layer, name, X):
     return variance
 
 
-def _outputs(network, layer, X, like=None):
+def outputs(network, layer, X, like=None):
     """What a layer gives for its inputs X; or what another one `like` it would give."""
     steps = (like or layer).lower(layer._n_in, 0)
     engine = network._engine_for(steps, max(1, layer._theta.size))

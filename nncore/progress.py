@@ -32,7 +32,7 @@ class Progress:
         if now - self.last < self.every and epoch < self.epochs:
             return
         self.last = now
-        values = "  ".join(f"{key} {history[key][-1]:.4g}" for key in history)
+        values = "  ".join(f"{key} {history[key][-1]:.4g}" for key in history.shown())
         left = (now - self.start) / epoch * (self.epochs - epoch)
         parts = f"{self.unit} {epoch}/{self.epochs}", values, f"{left:.0f} s left"
         line = "  ".join(filter(None, parts))

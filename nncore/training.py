@@ -34,13 +34,14 @@ class History(Mapping):
     With a full-batch trainer an epoch is an iteration, and ``history["loss"]`` is the loss after
     it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far and ``"gradients"``,
     where a Jacobian or a product with the Hessian counts as one, and what the trainer reports, such
-    as ``"mu"``.
+    as ``"mu"``. What callbacks record has NaN in epochs without it; names of what belongs to one
+    layer, such as ``"layers[0].slope"`` of `Monitor`, are left out where a history is shown.
 
     Attributes
     ----------
     stop_reason : str
-        Why `Network.fit` ended: "epochs", the name of a condition of `Stop`, or with a full-batch
-        trainer "minimum" (no step reduces the loss any more) or "mu_max".
+        Why `Network.fit` ended: "epochs", the name of a condition of `Stop`, what a callback said,
+        or with a full-batch trainer "minimum" (no step reduces the loss any more) or "mu_max".
     seconds : float
         Time spent in training steps, without validation and progress.
     n_steps : int
@@ -64,13 +65,21 @@ class History(Mapping):
 
     def __repr__(self):
         epochs = len(self._values.get("loss", ()))
-        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items())
+        last = ", ".join(f"{name} {self[name][-1]:.4g}" for name in self.shown())
         return f"History({epochs} epochs; {last})" if epochs else "History(0 epochs)"
 
     def append(self, **values):
         """Add one epoch's values."""
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
+
+    def column(self, name):
+        """Return the list of a name, a new one if there is none."""
+        return self._values.setdefault(name, [])
+
+    def shown(self):
+        """Return the names of what belongs to no single layer."""
+        return [name for name in self._values if not name.startswith("layers[")]
 
 
 class Training:
@@ -81,6 +90,7 @@ class Training:
     def fit(
         self, X, y, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
         verbose="auto", n_threads=None, sample_weight=None, class_weight=None, stop=None,
+        callbacks=None,
     ):  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
@@ -116,6 +126,8 @@ class Training:
             labels or one-hot rows of cross_entropy, or a single output of two classes.
         stop : Stop, optional
             Conditions that end the training before the last epoch.
+        callbacks : list of nncore.Callback, optional
+            Called between epochs, in this order, such as ``[nncore.Monitor()]``.
 
         Returns
         -------
@@ -149,30 +161,46 @@ class Training:
             validation = V, v, self._weights(w_v, classes, v, "validation ")
         self._check_monitor(validation is not None)
         watch = self._watch(stop, validation is not None)
+        hooks = _hooks(callbacks)
         history, progress = History(), Progress(epochs, verbose)
         with self._training:
             try:
+                if hooks is not None:
+                    steps = -(-len(X) // batch_size)
+                    params = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
+                    hooks.begin(self, history, params, (X, y, w))
                 course = self._start_course(X, y, w, n_threads, history)
                 for epoch in range(1, epochs + 1):
+                    if hooks is not None:
+                        hooks.begin_epoch(epoch - 1)
                     if course is None:
                         values = self._epoch(
                             X, y, w, batch_size, shuffle, n_threads, history, epoch
                         )
                     else:
+                        if hooks is not None:
+                            course.follow()
                         values = course.advance(epoch)
                     scores = self._evaluate(*validation, n_threads) if validation else {}
                     values |= {f"val_{name}": value for name, value in scores.items()}
                     history.append(**values)
                     self._end_epoch(history)
+                    if watch is not None and history.stop_reason == "epochs":
+                        watch.is_over(history)
+                    if hooks is not None:
+                        hooks.end_epoch(epoch - 1)
                     progress.update(epoch, history)
-                    if history.stop_reason != "epochs":  # a trainer can do nothing more
+                    if history.stop_reason != "epochs":
                         break
-                    if watch is not None and watch.is_over(history):
-                        break
+                if watch is not None and watch.restore():
+                    self._memory = None  # a trainer's directions are of another place
+                if hooks is not None:
+                    self._check_parameters()
+                    hooks.end()
             finally:
                 progress.close()
-            if watch is not None and watch.restore():
-                self._memory = None  # a trainer's directions are of another place
+                if hooks is not None:
+                    hooks.close()
         self._check_parameters()
         return history
 
@@ -443,6 +471,15 @@ class Training:
         batch_size = min(positive_int(batch_size, "batch_size"), rows)
         check_batches(self, rows, batch_size)
         return batch_size
+
+
+def _hooks(callbacks):
+    """What calls the callbacks, or None where there are none."""
+    if callbacks is None:
+        return None
+    from .callbacks import Hooks
+
+    return Hooks(callbacks)
 
 
 def _as_validation_data(data):

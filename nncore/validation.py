@@ -13,19 +13,28 @@ import numpy as np
 from ._core import all_finite, is_matrix
 
 
+class LinearNetworkWarning(UserWarning):
+    """The hidden layers of a network are linear, so that it can only do what one layer does.
+
+    Given once, when such a `Network` is made; copies and files are not warned of again. A network
+    of one layer is linear on purpose. To make many of them without it,
+    ``warnings.simplefilter("ignore", nncore.LinearNetworkWarning)``.
+    """
+
+
 def check_linear(layers):
     """Warn where nothing bends between two layers of weights: then the layers are one."""
     mixing = [i for i, layer in enumerate(layers) if layer.mixes]
     if len(mixing) > 1 and not any(layer.bends for layer in layers[: mixing[-1]]):
-        one = (
-            f"Dense({layers[mixing[-1]].n_out})"
-            if hasattr(layers[mixing[-1]], "n_out")
-            else "Dense"
-        )
+        last = layers[mixing[-1]]
+        one = f"Dense({last.n_out})" if hasattr(last, "n_out") else "Dense"
+        fix = 'Use a nonlinear activation, such as "tanh".'
+        if all(hasattr(layer, "n_out") for layer in layers[: mixing[-1] + 1]):
+            fix += " Or, to have that one layer, call net.collapse()."
         warnings.warn(
             f"All hidden activations are linear: these {len(layers)} layers can only do what one "
-            f'{one} does. Use a nonlinear activation, such as "tanh".',
-            UserWarning,
+            f"{one} does. {fix}",
+            LinearNetworkWarning,
             stacklevel=3,
         )
 
@@ -70,8 +79,11 @@ def _hint(X, n_in, name):
     return ""
 
 
-def as_targets(y, rows, network, name="y", data="X"):
-    """Return y as (rows, n_out) of the network's dtype, or as int64 labels (rows,)."""
+def as_targets(y, rows, network, name="y", data="X", *, warn=True):
+    """Return y as (rows, n_out) of the network's dtype, or as int64 labels (rows,).
+
+    warn: of targets that the output cannot give.
+    """
     if network.loss.name == "cross_entropy":
         y = _as_classes(y, rows, network, name, data)
         if y.ndim == 1:
@@ -92,7 +104,17 @@ def as_targets(y, rows, network, name="y", data="X"):
         )
     _check_rows(y, rows, name, data)
     _check_finite(y, name)
-    _check_range(y, network, name)
+    _check_meaning(y, network, name)
+    beyond = targets_beyond(y, network) if warn else None
+    if beyond is not None:
+        low, high, (bottom, top) = beyond
+        warnings.warn(
+            f"Targets span [{low:g}, {high:g}] but the output activation is "
+            f"{network.layers[-1].activation}, range ({bottom:g}, {top:g}). Use \"identity\" or "
+            "scale the targets.",
+            UserWarning,
+            stacklevel=4,  # the caller of fit, through _samples
+        )
     return y
 
 
@@ -146,43 +168,40 @@ _TARGETS = {
 }  # fmt: skip
 
 
-def _check_range(y, network, name):
-    """Targets outside the output's range: an error where the loss has no meaning there."""
-    output, loss = network.layers[-1].activation, network.loss
-    if len(y) == 0:
+def _check_meaning(y, network, name):
+    """Raise for targets with which the loss has no meaning."""
+    loss = network.loss
+    if loss.name not in _TARGETS or len(y) == 0:
         return
-    if loss.name in _TARGETS:
-        is_wrong, needed, fix = _TARGETS[loss.name]
-        wrong = is_wrong(y)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+    is_wrong, needed, fix = _TARGETS[loss.name]
+    wrong = is_wrong(y)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{loss.name} needs {needed}; got {y[row, column]:g} at row {row}, "
+            f"column {column} of {name}.{fix}"
+        )
+    if loss.output == "softmax":
+        off = np.abs(y.sum(axis=1) - 1) > 1e-3
+        if off.any():
+            row = int(off.argmax())
             raise ValueError(
-                f"{loss.name} needs {needed}; got {y[row, column]:g} at row {row}, "
-                f"column {column} of {name}.{fix}"
+                f"{loss.name} needs rows that sum to 1; row {row} of {name} sums to "
+                f"{y[row].sum():g}."
             )
-        if loss.output == "softmax":
-            off = np.abs(y.sum(axis=1) - 1) > 1e-3
-            if off.any():
-                row = int(off.argmax())
-                raise ValueError(
-                    f"{loss.name} needs rows that sum to 1; row {row} of {name} sums to "
-                    f"{y[row].sum():g}."
-                )
-        return
-    if loss.per_target > 1 or loss.of_rows:
-        return  # any number will do, or who knows
+
+
+def targets_beyond(y, network):
+    """Return the ends of y and of the output's range if it cannot give all of y, else None."""
+    loss = network.loss
+    if len(y) == 0 or loss.name in _TARGETS or loss.per_target > 1 or loss.of_rows:
+        return None  # checked, or any number will do, or who knows
     function = getattr(network.layers[-1], "function", None)
     if function is None:
-        return  # layers without one have any outputs
+        return None  # layers without one have any outputs
     low, high = float(y.min()), float(y.max())
     bottom, top = function.range
-    if low < bottom or high > top:
-        warnings.warn(
-            f"Targets span [{low:g}, {high:g}] but the output activation is {output}, range "
-            f'({bottom:g}, {top:g}). Use "identity" or scale the targets.',
-            UserWarning,
-            stacklevel=5,  # the caller of fit, through as_targets and _samples
-        )
+    return (low, high, (bottom, top)) if low < bottom or high > top else None
 
 
 def as_out(out, rows, network):

@@ -5,18 +5,19 @@ import warnings
 import numpy as np
 import pytest
 
+import nncore
 from nncore import Dense, Network
 
 from .refusals import USES, X, Y, uses
 
 
-def warned(function):
-    """Return the messages of what the function warns of."""
+def warned(function, category=UserWarning):
+    """Return the messages of what the function warns of, all of this category."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         function()
     for warning in caught:
-        assert warning.category is UserWarning
+        assert warning.category is category
     return [str(warning.message) for warning in caught]
 
 
@@ -31,24 +32,46 @@ def test_warnings_point_at_the_line_of_the_user(use):
     assert caught[-1].filename == of_the_user
 
 
+LINEAR = nncore.LinearNetworkWarning
+
+
 def test_linear_layers():
     message = (
         "All hidden activations are linear: these 3 layers can only do what one Dense(1) does. "
-        'Use a nonlinear activation, such as "tanh".'
+        'Use a nonlinear activation, such as "tanh". Or, to have that one layer, call '
+        "net.collapse()."
     )
-    assert warned(lambda: Network(4, Dense(3), Dense(2), Dense(1))) == [message]
-    assert len(warned(lambda: Network(4, Dense(3), Dense(1, "sigmoid")))) == 1
+    assert warned(lambda: Network(4, Dense(3), Dense(2), Dense(1)), LINEAR) == [message]
+    assert len(warned(lambda: Network(4, Dense(3), Dense(1, "sigmoid")), LINEAR)) == 1
     for layers in [(Dense(1),), (Dense(1, "relu"),), (Dense(3), Dense(2, "relu"), Dense(1)),
-                   (Dense(3, "relu"), Dense(2), Dense(1))]:  # fmt: skip
+                   (Dense(3, "relu"), Dense(2), Dense(1)), (nncore.Dropout(0.1), Dense(1)),
+                   (Dense(1), nncore.BatchNorm())]:  # fmt: skip
         assert warned(lambda layers=layers: Network(4, *layers)) == []
 
 
+def test_what_collapse_leaves_is_warned_of_without_it():
+    for layers in [(Dense(3), nncore.Dropout(0.5), Dense(1)),
+                   (nncore.Residual(Dense(4)), Dense(1))]:  # fmt: skip
+        [message] = warned(lambda layers=layers: Network(4, *layers), LINEAR)
+        assert message.endswith('Use a nonlinear activation, such as "tanh".')
+
+
+def test_the_warning_can_be_turned_off_by_its_class():
+    assert issubclass(LINEAR, UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", LINEAR)
+        Network(4, Dense(3), Dense(2))
+
+
 def test_linear_layers_are_warned_of_once():
-    """Not again where nothing new is described."""
+    """Not again where nothing new is described, nor in training."""
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         network = Network(4, Dense(3), Dense(2))
     assert warned(lambda: network.copy()) == []
+    assert warned(lambda: network.collapse()) == []
+    assert warned(lambda: network.fit(X[:, [0, 1, 2, 0]], Y, verbose=False)) == []
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,15 @@ class Course:
             network._memory = network._optimizer.begin(self._problem, self.point, rng), fixed
             network._rng = rng
 
+    def follow(self):
+        """Go on from the network's parameters, if somebody has changed them since `advance`."""
+        network = self._network
+        if not np.array_equal(network.theta, self.point.theta):
+            self.point = self._problem.at(network.theta.copy())
+            rng = copy.deepcopy(network._rng)
+            memory = network._optimizer.begin(self._problem, self.point, rng)
+            network._memory, network._rng = (memory, self._problem.fixed), rng
+
     def advance(self, epoch):
         """Do one iteration; return what the history records of it."""
         network, trainer, problem = self._network, self._network._optimizer, self._problem

@@ -1,1 +1,142 @@
 """Ways to look at a network and its training; nothing that trains imports them."""
+
+from __future__ import annotations
+
+
+class Views:
+    """The methods of `Network` that look at it; none of them changes it."""
+
+    def diagnose(
+        self, X, y, *, sample_weight=None, class_weight=None, batch_size=32, rows=2000, seed=0,
+    ):  # fmt: skip
+        """Look for what keeps this network from learning these data.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_rows, n_in)
+            As in `fit`, but NaN and infinities are findings, not errors.
+        y : array_like
+            As in `fit`, likewise.
+        sample_weight, class_weight : optional
+            As in `fit`: what is diagnosed is the training with them.
+        batch_size : int, default 32
+            Rows of the one update that is tried, on a copy of the network.
+        rows : int, default 2000
+            The most rows that go through the network and whose columns are looked at, drawn with
+            `seed` where there are more. NaN, infinities, targets out of range and the counts of
+            classes are looked for in all rows.
+        seed : int, default 0
+            Of that draw; the network's own random state is not touched.
+
+        Returns
+        -------
+        Diagnosis
+            Its findings can be iterated over; each has a ``code``, numbers as evidence, and advice.
+            Printed it is a report. ``diagnosis.layers`` has the numbers of each layer.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, for shapes and labels that do not fit the network.
+
+        Notes
+        -----
+        f' is the slope of the activation as training computes it, at the network's present
+        parameters; gradients are those of `loss_and_gradient`: no layer draws random numbers. The
+        codes, and what is found:
+
+        ===================== ======================================================================
+        nan_inputs            X has NaN or infinities
+        nan_targets           y has
+        nan_parameters        the network's parameters have: nothing else of it can be told
+        loss_not_finite       the loss is NaN or infinite
+        unscaled_inputs       a column of X has a root mean square above 10, all are below 0.01, or
+                              the standard deviation of one is over 100 times the median's
+        constant_columns      columns of X have the same number, not 0, in all rows
+        duplicate_columns     columns of X are equal to others
+        unscaled_targets      targets of a regression have a root mean square above 10 or below 0.01
+        targets_out_of_range  targets that the output activation cannot give
+        imbalanced_labels     the most frequent class has over 10 times the weight of the rarest
+        linear                there are hidden layers, and the network can only do what one layer
+                              does
+        constant_derivative   f' of a hidden layer is the same number, within 1 %, for all rows in
+                              90 % of its units: on these data it is linear
+        saturated             in a quarter of a layer's units mean abs(f') is below 5 % of the
+                              steepest slope of the activation, but not 0
+        dead_units            in a quarter of a layer's units f' is 0 for all rows
+        vanishing_gradient    the gradient of the first layer with parameters is less than 1/1000 of
+                              the last one's, by their norms
+        exploding_gradient    it is more than 100 times that
+        large_updates         an update moves a layer by more than a fifth of its norm
+        small_updates         an update moves no layer by more than 1/100,000 of its norm, while the
+                              loss would change with larger ones
+        ===================== ======================================================================
+
+        Examples
+        --------
+        >>> import nncore
+        >>> X, y = nncore.datasets.load_digits()
+        >>> net = nncore.Network(
+        ...     64, nncore.Dense(32, "tanh"), nncore.Dense(10, "softmax"), seed=0)
+        >>> net.layers[0].W *= 100
+        >>> diagnosis = net.diagnose(X / 16, y)
+        >>> for finding in diagnosis:
+        ...     print(finding.code, finding.layer)
+        saturated layers[0]
+        >>> variances = net.lsuv(X[:500] / 16)  # as the advice says
+        >>> len(net.diagnose(X / 16, y))
+        0
+        """
+        from .diagnosis import diagnose
+
+        return diagnose(self, X, y, sample_weight, class_weight, batch_size, rows, seed)
+
+    def collapse(self):
+        """Return a network in which each `Dense` layer with "identity" is folded into the next.
+
+        A `Dense` layer without an activation hands on a linear function of its inputs, so it and
+        the `Dense` layer behind it, with any activation f, are one: ``f((x W1 + b1) W2 + b2) =
+        f(x W + b)`` with ``W = W1 W2`` and ``b = b1 W2 + b2``. Also within a `Residual`. Layers
+        with something else between them stay: `Dropout` has no effect on predictions, but on
+        training it has.
+
+        Returns
+        -------
+        Network
+            A new one of the same type, loss, dtype and backend, with an optimizer that starts
+            afresh; this network stays as it is. Where there is nothing to fold, its layers are
+            equal to this one's. A folded layer is trainable and has the ``lr_scale`` that both had.
+
+        Raises
+        ------
+        ValueError
+            If two layers that would be one differ in ``trainable`` or ``lr_scale``, or if one has
+            ``l1``, ``l2`` or ``max_norm``: those are of a matrix that would be no more, and another
+            loss would be trained. The message says what to set. Also if W is not finite in the
+            network's dtype.
+
+        Notes
+        -----
+        W and b are computed in float64 and rounded once. With unit roundoff u (2^-24 in float32,
+        2^-53 in float64) and ``gamma(k) = k u / (1 - k u)`` (Higham 2002, "Accuracy and Stability
+        of Numerical Algorithms", (3.5)), folding k layers with n_0 inputs and n_1, ..., n_k outputs
+        changes each ``z = x W + b`` by at most ``gamma(2 (n_0 + ... + n_(k-1) + k + 1)) s``, where
+        s is what the layers give for abs(x), with abs(W) and abs(b).
+
+        A narrow layer keeps W from having any rank: 100 -> 2 -> 100 folds to more parameters, which
+        training can then use as it likes.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(
+        ...     4, nncore.Dense(5, "tanh"), nncore.Dense(3), nncore.Dense(2), seed=0)
+        >>> net.collapse().layers
+        (Dense(5, 'tanh'), Dense(2, 'identity'))
+        >>> x = [[0.1, 0.2, 0.3, 0.4]]
+        >>> bool(abs(net.collapse().predict(x) - net.predict(x)).max() < 1e-6)
+        True
+        """
+        from .collapse import collapse
+
+        return collapse(self)

@@ -1,0 +1,217 @@
+"""Numbers of each layer of a network on some data: slopes, gradients, what an update changes.
+
+The slope f' of an activation is what training multiplies by. What `Network.diagnose` and `Monitor`
+say comes from these numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..layers import Dense
+from ..lsuv import outputs
+from ..names import WHOLE_ROW
+from ..trainers.problem import norm
+from ..training import History
+from .rebuilt import described, rebuild
+
+FLAT = 0.05
+"""A unit is saturated if its mean abs(f') is below this part of the steepest slope."""
+
+STEADY = 0.01
+"""A unit's derivative is constant if over the rows it varies by less than this part of itself."""
+
+
+class LayerNumbers(NamedTuple):
+    """What `Network.diagnose` measured of one layer; NaN where there is no such number.
+
+    Attributes
+    ----------
+    name : str
+        Such as "layers[0]", or "layers[1].layers[0]" in a `Residual`.
+    kind : str
+        "Dense", ...
+    activation : str
+        Of a `Dense` layer; otherwise "".
+    units : int
+        Outputs.
+    slope : float
+        Mean abs(f'), over rows and units.
+    saturated : float
+        Share of the units, 0 to 1, whose mean abs(f') is below 5 % of the activation's steepest
+        slope (between -1 and 1), but not 0 for all rows.
+    dead : float
+        Number of units whose f' is 0 for all rows.
+    constant : float
+        Share of the units whose f' is not 0 and varies by less than 1 % over the rows.
+    weight_norm : float
+        2-norm of the parameters.
+    gradient_norm : float
+        2-norm of the gradient of the loss by them.
+    gradient_ratio : float
+        That, by the last `Dense` layer's.
+    update_ratio : float
+        2-norm of the change that one update makes to them, by `weight_norm`.
+    """
+
+    name: str
+    kind: str
+    activation: str
+    units: int
+    slope: float
+    saturated: float
+    dead: float
+    constant: float
+    weight_norm: float
+    gradient_norm: float
+    gradient_ratio: float
+    update_ratio: float
+
+
+class Leaf(NamedTuple):
+    """A layer that holds no others, with the place of its parameters in theta."""
+
+    name: str
+    layer: object
+    place: slice
+
+
+def leaves(layers, within="", at=0):
+    """Return the layers with parameters, those inside of others in their place."""
+    found = []
+    for i, layer in enumerate(layers):
+        name, size = f"{within}layers[{i}]", layer._theta.size
+        if hasattr(layer, "layers"):
+            found += leaves(layer.layers, f"{name}.", at)
+        elif size:
+            found.append(Leaf(name, layer, slice(at, at + size)))
+        at += size
+    return found
+
+
+class Slopes(NamedTuple):
+    """How the units of a layer respond; the fields are those of `LayerNumbers`."""
+
+    slope: float
+    saturated: float
+    dead: float
+    constant: float
+
+
+NO_SLOPES = Slopes(math.nan, math.nan, math.nan, math.nan)
+
+
+def slopes_of_layers(network, X):
+    """Return the `Slopes` of each `Dense` layer with a slope, by the layer's id."""
+    found = {}
+    with np.errstate(all="ignore"):
+        _forward(network, network.layers, X, found)
+    return found
+
+
+def _forward(network, layers, X, found):
+    """What layers give for X; the slopes in them go to `found`."""
+    for layer in layers:
+        if hasattr(layer, "layers"):
+            X = X + _forward(network, layer.layers, X, found)
+        elif isinstance(layer, Dense):
+            z = X @ layer.W
+            if layer.bias:
+                z += layer.b
+            X = layer.function.f(z)
+            if layer.activation not in WHOLE_ROW:
+                found[id(layer)] = _slopes(layer.function, z, X)
+        else:
+            X = outputs(network, layer, X)
+    return X
+
+
+def _slopes(function, z, y):
+    # As training has it: of tanh 1 - y^2, which is 0 where y is rounded to 1.
+    df = function.df(z) if function.keeps == "x" else function.df_from_y(y)
+    df = np.abs(df)
+    means, largest, least = df.mean(axis=0, dtype=np.float64), df.max(axis=0), df.min(axis=0)
+    dead = largest == 0
+    flat = (means < FLAT * _steepest(function)) & ~dead
+    constant = (largest - least < STEADY * largest) & ~dead
+    n = len(means)
+    n_flat, n_dead, n_constant = map(np.count_nonzero, (flat, dead, constant))
+    return Slopes(float(means.sum()) / n, n_flat / n, float(n_dead), n_constant / n)
+
+
+@functools.lru_cache(maxsize=64)
+def _steepest(function):
+    """The largest abs(f') between -1 and 1; beyond, where there is none."""
+    for end in (1.0, 10.0, 1e3, 1e7):
+        x = np.linspace(-end, end, 201)
+        largest = float(np.abs(function.df(x)).max())
+        if 0 < largest < math.inf:
+            return largest
+    return 1.0
+
+
+def gradient_norms(network, X, y, w, found):
+    """Return the loss, the norm of each leaf's gradient, and that of the whole gradient."""
+    gradient = np.empty(network.n_params, network.dtype)
+    loss = network._engine.loss_and_gradient(X, y, gradient, weights=w)
+    return loss, [norm(gradient[leaf.place]) for leaf in found], norm(gradient)
+
+
+def update_ratios(network, X, y, w, found):
+    """Return what one update with these rows as a batch would change of each leaf, relatively.
+
+    It is done on a network made for it. NaN with a full-batch trainer, whose line search sees to
+    its steps, and where there is nothing to compare with.
+    """
+    alone = len(X) == 1 and network._engine.running.size  # BatchNorm cannot take one row
+    if network._optimizer.full_batch or alone:
+        return [math.nan] * len(found)
+    twin = _twin(network)
+    try:
+        twin._epoch(X, y, w, len(X), False, 0, History(), None)
+    except FloatingPointError:
+        return [math.nan] * len(found)
+    return [
+        relative_change(network.theta[leaf.place], twin.theta[leaf.place]) for leaf in found
+    ]  # fmt: skip
+
+
+def relative_change(before, after):
+    """The 2-norm of a change by that of what was before; NaN where that is 0."""
+    size = norm(before)
+    return norm(after - before) / size if size else math.nan
+
+
+def _twin(network):
+    """A network that goes on from where this one is: parameters, optimizer's state, schedule.
+
+    Not `Network.copy`, which lets a pending change of the optimizer's rule count now.
+    """
+    twin = rebuild(network, [described(layer) for layer in network.layers])
+    engine, other = network._engine, twin._engine
+    twin.theta[...], other.running[...] = network.theta, engine.running
+    if other.rule == engine.rule:
+        other.state[...], other.n_updates = engine.state, engine.n_updates
+        twin._epochs, twin._course = network._epochs, copy.deepcopy(network._course)
+    return twin
+
+
+def numbers(network, found, slopes, gradients, updates):
+    """Return the `LayerNumbers` of each leaf."""
+    dense = [g for g, leaf in zip(gradients, found, strict=True) if isinstance(leaf.layer, Dense)]
+    last = dense[-1] if dense else 0.0
+    return [
+        LayerNumbers(
+            leaf.name, type(leaf.layer).__name__,
+            str(leaf.layer.function) if isinstance(leaf.layer, Dense) else "",
+            leaf.layer.n_outputs(leaf.layer._n_in), *slopes.get(id(leaf.layer), NO_SLOPES),
+            norm(network.theta[leaf.place]), gradient, gradient / last if last else math.nan,
+            update,
+        )
+        for leaf, gradient, update in zip(found, gradients, updates, strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,89 @@
+"""How a `Diagnosis` is shown: as text, and as HTML in a notebook."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from html import escape
+
+_HEAD = (
+    "layer", "activation", "units", "mean |f'|", "saturated", "dead", "|weights|", "|gradient|",
+    "of the last", "update/weights",
+)  # fmt: skip
+_LEFT = 2  # so many columns of words
+
+
+def _number(value, form):
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _cells(n):
+    return (
+        f"{n.name} {n.kind}", n.activation, f"{n.units:,}", _number(n.slope, ".2g"),
+        _number(n.saturated, ".0%"), _number(n.dead, ",.0f"), _number(n.weight_norm, ".3g"),
+        _number(n.gradient_norm, ".2g"), _number(n.gradient_ratio, ".2g"),
+        _number(n.update_ratio, ".1g"),
+    )  # fmt: skip
+
+
+def _summary(diagnosis):
+    count = len(diagnosis)
+    found = "nothing found" if not count else f"{count} finding{'s' if count > 1 else ''}"
+    return (
+        f"Diagnosis of {diagnosis.title}: {found}; {diagnosis.rows:,} of {diagnosis.n_rows:,} rows "
+        f"looked at, loss {_number(diagnosis.loss, '.4g')}"
+    )
+
+
+def as_text(diagnosis):
+    """The report in 100 columns, one line for each layer and some for each finding."""
+    lines = [_summary(diagnosis)]
+    if diagnosis.layers:
+        lines += ["", *_table([_HEAD, *map(_cells, diagnosis.layers)])]
+    for i, finding in enumerate(diagnosis, 1):
+        where = f" in {finding.layer}" if finding.layer else ""
+        lines += ["", f"{i}. {finding.severity}: {finding.code}{where}"]
+        for text in (finding.message, "-> " + finding.advice):
+            lines += textwrap.wrap(
+                text, 97, initial_indent="   ", subsequent_indent="   ", break_long_words=False,
+                break_on_hyphens=False,
+            )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _table(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(
+            cell.ljust(width) if i < _LEFT else cell.rjust(width)
+            for i, (cell, width) in enumerate(cells)
+        ).rstrip()
+
+
+def as_html(diagnosis):
+    """The report as HTML that follows the colours of its page."""
+    parts = [f"<p><b>{escape(_summary(diagnosis))}</b></p>"]
+    if diagnosis.layers:
+        rows = [_row(_HEAD, "th"), *(_row(_cells(n), "td") for n in diagnosis.layers)]
+        parts.append(f"<table>{''.join(rows)}</table>")
+    if len(diagnosis):
+        items = "".join(map(_item, diagnosis))
+        parts.append(f"<ol>{items}</ol>")
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def _row(cells, tag):
+    inner = "".join(
+        f'<{tag} style="text-align: {"left" if i < _LEFT else "right"}">{escape(cell)}</{tag}>'
+        for i, cell in enumerate(cells)
+    )
+    return f"<tr>{inner}</tr>"
+
+
+def _item(finding):
+    where = f" in {escape(finding.layer)}" if finding.layer else ""
+    return (
+        f"<li>{finding.severity}: <b>{escape(finding.code)}</b>{where}<br>"
+        f"{escape(finding.message)}<br>&rarr; {escape(finding.advice)}</li>"
+    )

@@ -1,0 +1,563 @@
+"""Network.diagnose: each finding on a network made sick on purpose, and that its advice helps."""
+
+import copy
+import math
+import re
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import nncore
+from nncore import SGD, Adam, Dense, Initializer, Network, names, views
+
+X, Y = nncore.datasets.load_digits()
+X, Y = X[:600] / 16, Y[:600]
+ROWS = len(X)
+R = np.random.default_rng(0)
+U = R.uniform(-1, 1, (400, 2))
+V = np.sin(3 * U[:, :1]) * U[:, 1:]  # a regression
+XOR_X = np.sign(R.uniform(-1, 1, (200, 2)))
+XOR_Y = (XOR_X[:, :1] * XOR_X[:, 1:] > 0).astype(float)
+
+
+def hidden(activation="tanh", n=32, **options):
+    return Dense(n, activation, **options)
+
+
+def digits(*layers, n_in=64, **options):
+    return Network(n_in, *layers, Dense(10, "softmax"), seed=0, **options)
+
+
+def curve(output="identity", loss="mse"):
+    net = Network(2, Dense(16, "tanh"), Dense(1, output), loss=loss, optimizer=Adam(0.01), seed=0)
+    return net
+
+
+def changed(network, change):
+    change(network)
+    return network
+
+
+class Case:
+    """A network and data, the same when the advice was followed, and how to judge both."""
+
+    def __init__(self, sick, healed, loss=None, epochs=15, layer=None, **options):
+        self.sick, self.healed, self.epochs, self.layer = sick, healed, epochs, layer
+        self.loss = loss or (lambda net, X, y: net.evaluate(X, y)["loss"])
+        self.options = options  # of fit and diagnose, when healed
+
+
+def by_lsuv(network, X=X):
+    """As the advice says."""
+    return changed(network, lambda net: net.lsuv(X))
+
+
+def nan_inputs():
+    bad = X.copy()
+    bad[[5, 17], 3] = np.nan, np.inf
+    good = np.isfinite(bad).all(axis=1)
+    return Case((digits(hidden()), bad, Y), (digits(hidden()), bad[good], Y[good]))
+
+
+def nan_targets():
+    bad = V.copy()
+    bad[7] = np.nan
+    good = np.isfinite(bad).all(axis=1)
+    return Case((curve(), U, bad), (curve(), U[good], bad[good]))
+
+
+def nan_parameters():
+    sick = changed(digits(hidden()), lambda net: net.layers[0].W.__setitem__((3, 4), np.nan))
+    return Case((sick, X, Y), (digits(hidden()), X, Y))
+
+
+def loss_not_finite():
+    return Case((curve(), U, 1e25 * V), (curve(), U, V))
+
+
+def unscaled_inputs():
+    wild = X * np.where(np.arange(64) % 2, 1000, 1)
+    scaled = (wild - wild.mean(0)) / np.maximum(wild.std(0), 1e-9)
+    return Case((digits(hidden()), wild, Y), (digits(hidden()), scaled, Y))
+
+
+def small_inputs():
+    tiny = X * 1e-4
+    scaled = (tiny - tiny.mean(0)) / np.maximum(tiny.std(0), 1e-9)
+    return Case((digits(hidden()), tiny, Y), (digits(hidden()), scaled, Y))
+
+
+def uneven_inputs():
+    wild = np.column_stack([X[:, 20] * 9, X / 500])
+    scaled = (wild - wild.mean(0)) / np.maximum(wild.std(0), 1e-9)
+    return Case((digits(hidden(), n_in=65), wild, Y), (digits(hidden(), n_in=65), scaled, Y))
+
+
+def constant_columns():
+    more = np.column_stack([X, np.full(ROWS, 8.0)])
+    left = more[:, np.ptp(more, axis=0) > 0]
+    return Case(
+        (digits(hidden(), n_in=65, optimizer=SGD(0.5)), more, Y),
+        (digits(hidden(), n_in=left.shape[1], optimizer=SGD(0.5)), left, Y),
+    )
+
+
+def duplicate_columns():
+    more = np.column_stack([X] + [X[:, 20:21]] * 100)
+    left = more[:, np.sort(np.unique(more, axis=1, return_index=True)[1])]
+    return Case(
+        (digits(hidden(), n_in=164, optimizer=SGD(0.5)), more, Y),
+        (digits(hidden(), n_in=left.shape[1], optimizer=SGD(0.5)), left, Y),
+    )
+
+
+def unscaled_targets():
+    wild = 1000 * V + 5000
+    mean, std = wild.mean(0), wild.std(0)
+
+    def loss(net, X, y):  # of all that varies, what is left
+        p = net.predict(X)
+        p = p if y is wild else p * std + mean
+        return float(np.mean((p - wild) ** 2) / wild.var())
+
+    return Case((curve(), U, wild), (curve(), U, (wild - mean) / std), loss, epochs=60)
+
+
+def targets_out_of_range():
+    return Case((curve("sigmoid"), U, 3 * V), (curve(), U, 3 * V), epochs=40)
+
+
+def imbalanced_labels():
+    rare = np.flatnonzero((Y < 5) | (np.arange(ROWS) % 20 == 3))
+    data = X[rare], Y[rare]
+
+    def loss(net, X, y):
+        return net.evaluate(X, y, class_weight="balanced")["loss"]
+
+    def make():
+        return digits(hidden(n=8))
+
+    return Case((make(), *data), (make(), *data), loss, epochs=40, class_weight="balanced")
+
+
+def imbalanced_two_classes():
+    y = (U[:, :1] + 0.1 * R.standard_normal((400, 1)) > 0.95).astype(float)
+
+    def loss(net, X, y):
+        return net.evaluate(X, y, class_weight="balanced")["loss"]
+
+    def make():
+        return curve("sigmoid", None)
+
+    return Case((make(), U, y), (make(), U, y), loss, class_weight="balanced")
+
+
+def linear():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nncore.LinearNetworkWarning)
+        sick = Network(2, Dense(8), Dense(8), Dense(1, "sigmoid"), seed=0)
+    healed = Network(2, Dense(8, "tanh"), Dense(8, "tanh"), Dense(1, "sigmoid"), seed=0)
+    return Case((sick, XOR_X, XOR_Y), (healed, XOR_X, XOR_Y), epochs=100)
+
+
+def constant_derivative():
+    def make():
+        init = Initializer("normal", std=1e-4)
+        return digits(hidden(init=init), hidden(init=init), optimizer=SGD(0.05))
+
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
+
+
+def saturated():
+    def make():
+        return digits(hidden("relu"), hidden(init=Initializer("normal", std=20)))
+
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[1]")
+
+
+def dead_units():
+    def make():
+        return digits(hidden("relu", bias_init=-5.0))
+
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
+
+
+def vanishing_gradient():
+    sick, healed = (digits(*[hidden(f, 24) for _ in range(6)]) for f in ("sigmoid", "tanh"))
+    return Case((sick, X, Y), (by_lsuv(healed), X, Y), layer="layers[0]")
+
+
+def exploding_gradient():
+    def make():
+        init = Initializer("orthogonal", gain=6)
+        return digits(*[hidden("tanh", 32, init=init) for _ in range(12)])
+
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
+
+
+def _rate(network, code):
+    """The learning rate that the advice names."""
+    [finding] = [f for f in network.diagnose(X, Y) if f.code == code]
+    return float(re.search(r"about ([\d.e+-]+) in place", finding.advice)[1])
+
+
+def large_updates():
+    sick = digits(hidden(), optimizer=Adam(2.0))
+    healed = digits(hidden(), optimizer=Adam(_rate(sick, "large_updates")))
+    return Case((sick, X, Y), (healed, X, Y), layer="layers[0]")
+
+
+def small_updates():
+    sick = digits(hidden(), optimizer=SGD(1e-6))
+    healed = digits(hidden(), optimizer=SGD(_rate(sick, "small_updates")))
+    return Case((sick, X, Y), (healed, X, Y))
+
+
+CASES = [
+    nan_inputs, nan_targets, nan_parameters, loss_not_finite, unscaled_inputs, small_inputs,
+    uneven_inputs, constant_columns, duplicate_columns, unscaled_targets, targets_out_of_range,
+    imbalanced_labels, imbalanced_two_classes, linear, constant_derivative, saturated, dead_units,
+    vanishing_gradient, exploding_gradient, large_updates, small_updates,
+]  # fmt: skip
+CODE = {
+    "small_inputs": "unscaled_inputs", "uneven_inputs": "unscaled_inputs",
+    "imbalanced_two_classes": "imbalanced_labels",
+}  # fmt: skip
+
+
+def reached(case, data, **options):
+    """The loss after training; infinite where it fails."""
+    network, X, y = data
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Targets span")
+            network.fit(X, y, epochs=case.epochs, verbose=False, **options)
+            return case.loss(network, X, y)
+    except (ValueError, FloatingPointError):
+        return math.inf
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
+def test_it_is_found_and_the_advice_helps(make):
+    case, code = make(), CODE.get(make.__name__, make.__name__)
+    found = [finding for finding in case.sick[0].diagnose(*case.sick[1:]) if finding.code == code]
+    assert found, "the sickness is not found"
+    assert case.layer is None or case.layer in [finding.layer for finding in found]
+    for finding in found:
+        assert finding.advice and finding.message and finding.evidence
+    healed = case.healed[0].diagnose(*case.healed[1:], **case.options)
+    assert code not in healed, str(healed)
+    before, after = reached(case, case.sick), reached(case, case.healed, **case.options)
+    print(f"{make.__name__}: loss {before:.3g} before, {after:.3g} after")
+    assert after < 0.8 * before
+
+
+def test_all_codes_have_a_case_and_are_in_the_docstring():
+    with open(sys.modules["nncore.views.findings"].__file__, encoding="utf-8") as file:
+        source = file.read()
+    codes = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | {"nan_inputs", "nan_targets"}
+    assert codes == {CODE.get(make.__name__, make.__name__) for make in CASES}
+    listed = re.findall(r"^ {8}([a-z_]+) {2,}\w", views.Views.diagnose.__doc__, re.MULTILINE)
+    assert codes == set(listed) - {"code"}
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "elu", "leaky_relu"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_nothing_is_found_where_all_is_well(activation, depth):
+    for epochs in (0, 20):
+        network = digits(*[hidden(activation) for _ in range(depth)])
+        if epochs:
+            network.fit(X, Y, epochs=epochs, verbose=False)
+        diagnosis = network.diagnose(X, Y)
+        assert len(diagnosis) == 0, str(diagnosis)
+
+
+def test_a_regression_at_its_minimum_is_well():
+    """Nothing is left to learn: updates are small, and that is right."""
+    network = Network(2, Dense(1), optimizer="lbfgs", seed=0, dtype="float64")
+    y = U @ [[1.0], [-2.0]] + 0.1 * R.standard_normal((400, 1))
+    network.fit(U, y, epochs=50, verbose=False)
+    assert len(network.diagnose(U, y)) == 0
+    network.optimizer = SGD(1e-3)
+    assert len(network.diagnose(U, y)) == 0
+
+
+# ---- the numbers ----
+
+
+def test_numbers_by_hand():
+    """3-2-1: every number of the layers from its definition."""
+    rng = np.random.default_rng(1)
+    network = Network(
+        3, Dense(4, "sigmoid"), Dense(2, "tanh"), Dense(1), loss="half_mse", optimizer=SGD(0.3),
+        seed=0, dtype="float64",
+    )  # fmt: skip
+    x, y = rng.standard_normal((50, 3)), rng.standard_normal((50, 1))
+    first, second, last = network.layers
+    z = x @ first.W + first.b
+    a = 1 / (1 + np.exp(-z))
+    b = np.tanh(a @ second.W + second.b)
+    out = b @ last.W + last.b
+    d3 = (out - y) / len(x)
+    d2 = d3 @ last.W.T * (1 - b**2)
+    d1 = d2 @ second.W.T * a * (1 - a)
+    gradients = [(x.T @ d1, d1.sum(0)), (a.T @ d2, d2.sum(0)), (b.T @ d3, d3.sum(0))]
+    norms = [math.hypot(*np.concatenate([g.ravel() for g in pair])) for pair in gradients]
+    diagnosis = network.diagnose(x, y, batch_size=50)
+    assert [n.name for n in diagnosis.layers] == ["layers[0]", "layers[1]", "layers[2]"]
+    assert [n.activation for n in diagnosis.layers] == ["sigmoid", "tanh", "identity"]
+    assert diagnosis.loss == pytest.approx(float(np.mean((out - y) ** 2) / 2))
+    slopes = [np.mean(a * (1 - a)), np.mean(1 - b**2), 1.0]
+    for number, layer, slope, norm in zip(
+        diagnosis.layers, network.layers, slopes, norms, strict=True
+    ):
+        size = math.hypot(*layer.W.ravel(), *layer.b)
+        assert number.slope == pytest.approx(slope)
+        assert number.weight_norm == pytest.approx(size)
+        assert number.gradient_norm == pytest.approx(norm)
+        assert number.gradient_ratio == pytest.approx(norm / norms[-1])
+        assert number.update_ratio == pytest.approx(0.3 * norm / size)
+        assert (number.saturated, number.dead) == (0, 0)
+    assert diagnosis.layers[2].constant == 1.0
+
+
+def test_units_are_counted():
+    """Of 8 tanh units, 2 are dead, 3 more saturated and 1 linear."""
+    network = Network(1, Dense(8, "tanh"), Dense(1), seed=0, dtype="float64")
+    network.layers[0].W = [[1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1.0, 2.0]]
+    network.layers[0].b = [30.0, -30.0, 5.0, 5.0, -5.0, 0.0, 0.0, 0.5]
+    x = np.linspace(-1, 1, 101)[:, None]
+    first = network.diagnose(x, x).layers[0]
+    assert (first.dead, first.saturated) == (2, 3 / 8)
+    assert first.constant == 1 / 2  # four that hardly move
+    network = Network(1, Dense(4, "relu"), Dense(1), seed=0)
+    network.layers[0].W = [[1.0, 1.0, -1.0, 1.0]]
+    network.layers[0].b = [0.0, 2.0, -2.0, -0.97]
+    first = network.diagnose(x, x).layers[0]
+    assert (first.dead, first.saturated, first.constant) == (1, 1 / 4, 1 / 4)
+
+
+def test_units_within_residual_blocks_and_other_layers():
+    network = Network(
+        64, nncore.BatchNorm(), nncore.Residual(hidden("tanh"), nncore.PReLU(), Dense(64)),
+        nncore.Dropout(0.5), Dense(10, "softmax"), seed=0,
+    )  # fmt: skip
+    diagnosis = network.diagnose(X, Y)
+    assert [(n.name, n.kind) for n in diagnosis.layers] == [
+        ("layers[0]", "BatchNorm"), ("layers[1].layers[0]", "Dense"),
+        ("layers[1].layers[1]", "PReLU"), ("layers[1].layers[2]", "Dense"), ("layers[3]", "Dense"),
+    ]  # fmt: skip
+    gradient = network.loss_and_gradient(X, Y)[1]
+    size = math.sqrt(sum(n.gradient_norm**2 for n in diagnosis.layers))
+    assert size == pytest.approx(np.linalg.norm(gradient.astype(float)), rel=1e-4)
+    assert math.isnan(diagnosis.layers[0].slope) and 0.2 < diagnosis.layers[1].slope < 0.9
+    assert all(0 < n.update_ratio < 0.2 for n in diagnosis.layers)
+
+
+def test_tokens_are_no_numbers():
+    network = Network(3, nncore.Embedding(columns={0: (900, 2)}), hidden(), Dense(1), seed=0)
+    x = np.column_stack([R.integers(0, 900, 400), U])
+    assert len(network.diagnose(x, V)) == 0
+
+
+def test_reference_and_engine_agree():
+    for dtype, tolerance in (("float32", 1e-4), ("float64", 1e-10)):
+        found = [
+            digits(hidden("relu"), hidden("sigmoid"), dtype=dtype, backend=backend).diagnose(X, Y)
+            for backend in ("auto", "reference")
+        ]
+        for a, b in zip(*(d.layers for d in found), strict=True):
+            assert a[:4] == b[:4]
+            np.testing.assert_allclose(a[4:], b[4:], rtol=tolerance)
+
+
+# ---- what it leaves alone ----
+
+
+def everything(network):
+    engine = network._engine
+    return (
+        network.theta.tobytes(), engine.state.tobytes(), engine.running.tobytes(),
+        engine.n_updates, engine.draws, engine.rule, engine.hyper, network._epochs,
+        copy.deepcopy(network._course and network._course[1]),
+        None if engine.average is None else engine.average.tobytes(), engine.averaged,
+        str(network._rng.bit_generator.state), repr(network.config()), network._memory is None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", [
+    Adam(0.01, ema=0.9), SGD(nncore.schedules.OnPlateau(0.1), momentum=0.9), "lbfgs", "rprop",
+])  # fmt: skip
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_nothing_of_the_network_changes(optimizer, backend):
+    layers = [hidden(), Dense(10, "softmax", l2=1e-3)]
+    if isinstance(optimizer, nncore.Optimizer):
+        layers[1:1] = [nncore.BatchNorm(), nncore.Dropout(0.2)]
+    network = Network(64, *layers, optimizer=optimizer, seed=3, backend=backend)
+    network.fit(X[:100], Y[:100], epochs=2, verbose=False)
+    twin, before, given = network.copy(), everything(network), (X.copy(), Y.copy())
+    diagnosis = network.diagnose(X, Y)
+    assert everything(network) == before
+    assert (X == given[0]).all() and (Y == given[1]).all()
+    again = network.diagnose(X, Y)
+    assert str(again) == str(diagnosis)
+    network.fit(X[:100], Y[:100], epochs=2, verbose=False)
+    twin.fit(X[:100], Y[:100], epochs=2, verbose=False)
+    assert network.theta.tobytes() == twin.theta.tobytes()
+
+
+def test_a_pending_change_of_the_rule_stays_pending():
+    network = digits(hidden(), optimizer=SGD(0.1, momentum=0.9))
+    network.fit(X, Y, verbose=False)
+    network.optimizer.momentum = 0.0
+    before = everything(network)
+    assert network.diagnose(X, Y).layers[0].update_ratio > 0
+    assert everything(network) == before
+
+
+def test_functions_of_the_user_are_not_asked_for_weights():
+    calls = []
+
+    def start(rng, n_in, n_out):
+        calls.append(n_in)
+        return rng.standard_normal((n_in, n_out)) / 8
+
+    network = digits(hidden(init=start))
+    assert len(network.diagnose(X, Y)) == 0 and calls == [64]
+
+
+# ---- rows ----
+
+
+def test_rows_are_bounded_and_said():
+    network = digits(hidden())
+    diagnosis = network.diagnose(X, Y, rows=100)
+    assert (diagnosis.rows, diagnosis.n_rows) == (100, 600)
+    assert "100 of 600 rows" in str(diagnosis)
+    assert str(network.diagnose(X, Y, rows=100)) == str(diagnosis)
+    assert network.diagnose(X, Y, rows=100, seed=1).loss != diagnosis.loss
+    chosen = np.random.default_rng(0).permutation(600)[:100]
+    assert diagnosis.loss == pytest.approx(network.evaluate(X[chosen], Y[chosen])["loss"])
+
+
+def test_rows_that_do_not_count_are_not_looked_at():
+    network, w = digits(hidden()), (Y < 5).astype(float)
+    diagnosis = network.diagnose(X, Y, sample_weight=w)
+    assert diagnosis.rows == (Y < 5).sum()
+    assert diagnosis.loss == pytest.approx(network.evaluate(X[Y < 5], Y[Y < 5])["loss"])
+
+
+def test_bad_rows_anywhere_are_counted():
+    bad = X.copy()
+    bad[[3, 599], 0] = np.nan
+    diagnosis = digits(hidden()).diagnose(bad, Y, rows=50)
+    [finding] = diagnosis
+    assert finding.evidence == {"rows": 2, "first": 3, "share": 2 / 600}
+    assert finding.severity == "error" and diagnosis.rows == 50
+    nothing = digits(hidden()).diagnose(np.full((4, 64), np.nan), Y[:4])
+    assert "nan_inputs" in nothing and nothing.layers == () and nothing.rows == 0
+    assert "nan_inputs" in str(nothing)
+
+
+def test_labels_of_other_forms():
+    rare = np.flatnonzero((Y != 3) | (np.arange(ROWS) % 20 == 3))
+    one_hot = np.eye(10)[Y[rare]]
+    network = digits(hidden())
+    for y in (Y[rare], one_hot):
+        [finding] = network.diagnose(X[rare], y)
+        assert finding.code == "imbalanced_labels" and finding.evidence["least"] == 3
+
+
+# ---- severity, form, errors ----
+
+
+def test_a_layer_that_is_dead_as_a_whole_is_an_error():
+    network = digits(hidden("relu", bias_init=-99.0))
+    assert [(f.code, f.severity) for f in network.diagnose(X, Y)][0] == ("dead_units", "error")
+
+
+def test_small_constants_and_single_copies_are_notes():
+    more = np.column_stack([X, np.ones(ROWS), X[:, 20]])
+    diagnosis = digits(hidden(), n_in=66).diagnose(more, Y)
+    assert [(f.code, f.severity) for f in diagnosis] == [
+        ("constant_columns", "note"), ("duplicate_columns", "note")
+    ]  # fmt: skip
+    assert diagnosis.findings[1].evidence["columns"] == [65]
+
+
+def test_what_is_as_it_should_be_is_not_found():
+    # sigmoid under its own loss: the slope at the output is not needed
+    network = curve("sigmoid", None)
+    network.layers[-1].W *= 1000
+    assert "saturated" not in network.diagnose(U, (V > 0).astype(float))
+    # a narrow linear layer between others is a choice
+    network = digits(hidden(), Dense(5), hidden())
+    assert len(network.diagnose(X, Y)) == 0
+    # inputs that the network scales itself
+    network = digits(nncore.BatchNorm(), hidden())
+    network.fit(X * 100, Y, epochs=3, verbose=False)
+    assert "unscaled_inputs" not in network.diagnose(X * 100, Y)
+    # a layer that is not trained does not move
+    network = digits(hidden(trainable=False), optimizer=SGD(0.1))
+    assert "small_updates" not in network.diagnose(X, Y)
+
+
+def test_how_it_is_shown():
+    network = changed(digits(hidden(), optimizer=Adam(1.0)), lambda n: n.theta.__imul__(100))
+    diagnosis = network.diagnose(X, Y)
+    text = str(diagnosis)
+    assert max(map(len, text.splitlines())) <= 120
+    for part in ("layers[0] Dense", "mean |f'|", "warning: saturated in layers[0]", "net.lsuv(X)"):
+        assert part in text
+    assert [f for f in diagnosis] == list(diagnosis.findings) and "saturated" in diagnosis
+    assert "dead" not in diagnosis and len(diagnosis) == len(diagnosis.findings) > 0
+    assert repr(diagnosis).startswith("<Diagnosis of 64-32-10: saturated")
+    assert "layers[0]" in repr(diagnosis.findings[0]) and "lsuv" in str(diagnosis.findings[0])
+    html = diagnosis._repr_html_()
+    assert html.count("<tr>") == 3 and html.count("<li>") == len(diagnosis)
+    assert "&lt;" not in html or "<script" not in html
+    with pytest.raises(TypeError, match="len\\(diagnosis\\) > 0"):
+        bool(diagnosis)
+
+
+def test_an_activation_of_ones_own(monkeypatch):
+    monkeypatch.setattr(names, "own_activations", {})
+    nncore.register_activation("bent", np.tanh, lambda x: 1 - np.tanh(x) ** 2)
+    diagnosis = digits(hidden("bent")).diagnose(X, Y)
+    assert len(diagnosis) == 0 and diagnosis.layers[0].activation == "bent"
+    np.testing.assert_allclose(
+        diagnosis.layers[0].slope, digits(hidden("tanh")).diagnose(X, Y).layers[0].slope, rtol=1e-5
+    )
+
+
+def test_text_is_escaped_in_html():
+    diagnosis = digits(hidden()).diagnose(X, Y)
+    diagnosis.title = "<script>"
+    assert "<script>" not in diagnosis._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rows": 0}, "rows must be an integer of at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size must be an integer of at least 1, got -1"),
+        ({"sample_weight": np.zeros(600)}, "sample_weight is 0 for every row"),
+        ({"sample_weight": [1, 2]}, "sample_weight has shape"),
+        ({"class_weight": "even"}, 'class_weight must be a dict, an array or "balanced"'),
+    ],
+)
+def test_arguments_that_have_no_meaning(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        digits(hidden()).diagnose(X, Y, **arguments)
+
+
+def test_data_that_do_not_fit():
+    network = digits(hidden())
+    for x, y, message in [
+        (X[:, :3], Y, "expects 64 input features"), (X, Y[:5], "X has 600 rows but y has 5"),
+        (X[:0], Y[:0], "X has no rows"), (X, Y + 1, "got label 10"), (X, None, "y is None"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            network.diagnose(x, y)
