@@ -17,12 +17,13 @@ from .optimizers import as_optimizer
 from .threads import as_count, use_default
 from .training import History, Training
 from .validation import as_inputs, as_out, as_parameters, check_linear
+from .views import Views
 from .weights import class_table
 
 __all__ = ["History", "Network", "load"]
 
 
-class Network(Training, Derivatives, _core.Predictor):
+class Network(Training, Derivatives, Views, _core.Predictor):
     """A feed-forward network that trains in C.
 
     Parameters

@@ -42,7 +42,7 @@ PYTHON_LAYERS = [
     ["layers", "schedules", "trainers"],
     ["optimizers"],
     ["persistence", "gradients", "lsuv", "training"],
-    ["checking"],
+    ["checking", "views"],
     ["network"],
     ["__init__"],
     ["demo", "bench"],
