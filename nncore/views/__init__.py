@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Views:
-    """The methods of `Network` that show what it does and how it learns; none of them changes it."""
+    """The methods of `Network` that show what it does and how it learns; none changes it."""
 
     def trace(self, x, y, *, weights=()):
         """Take one gradient step apart: every z, a, f'(z), delta and gradient, with their formulas.

@@ -15,7 +15,7 @@ CHUNK = 1 << 16  # elements worked on at a time: what is in between stays in cac
 
 
 class Arithmetic:
-    """Of one dtype; fused: with multiply-adds that round once, as all instruction sets but baseline.
+    """Of one dtype; fused: multiply-adds round once, as on all instruction sets but baseline.
 
     Arrays are of that dtype. Nothing warns: who calls looks at what is not finite.
     """

@@ -1,7 +1,7 @@
 """Each kind of layer, up for its outputs and down for the gradient, in canonical arithmetic.
 
-Up keeps what the chain rule needs: x, what came in; a, what goes out; and in `Dense` z = x W + b and
-the slope f'(z). Down takes dJ/da and gives dJ/dx; `kept` gets (dJ/da, delta), delta = dJ/dz.
+Up keeps what the chain rule needs: x, what came in; a, what goes out; and in `Dense` z = x W + b
+and the slope f'(z). Down takes dJ/da and gives dJ/dx; `kept` gets (dJ/da, delta), delta = dJ/dz.
 """
 
 from __future__ import annotations
@@ -212,7 +212,8 @@ class TracedEmbedding(Traced):
         return a
 
     def _down(self, da):
-        dx = [0 if entry is not None else d[0] for d, _, entry in self._places(da, self.layer._theta)]
+        places = self._places(da, self.layer._theta)
+        dx = [d[0] if entry is None else 0 for d, _, entry in places]  # tokens have no derivative
         return np.array(dx, da.dtype).reshape(self.x.shape)
 
     def parameter_gradients(self, d, rows=slice(None)):

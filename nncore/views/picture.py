@@ -97,11 +97,11 @@ def _edges(numbered, at):
     largest = max((abs(g) for g, _, _ in found), default=0.0)
     by_end = {}
     for g, (x0, y0), (x1, y1) in sorted(found, key=lambda edge: abs(edge[0])):
-        share = abs(g) / largest if largest else 0.0
+        root = (abs(g) / largest) ** 0.5 if largest else 0.0
         color = PALE if g == 0 else DOWN if g > 0 else UP
         yield (
             f'<line x1="{x0}" y1="{y0:.1f}" x2="{x1}" y2="{y1:.1f}" stroke="{color}" '
-            f'stroke-width="{0.6 + 5 * share**0.5:.2f}" stroke-opacity="{0.3 + 0.5 * share**0.5:.2f}"/>'
+            f'stroke-width="{0.6 + 5 * root:.2f}" stroke-opacity="{0.3 + 0.5 * root:.2f}"/>'
         )
         by_end.setdefault((x1, y1), []).append((y0, x0, g))
     if len(found) > LABELLED:
@@ -179,7 +179,8 @@ def _legend(trace, y, steepest):
     for i, (color, said) in enumerate(((DOWN, "positive: the step lowers w"),
                                        (UP, "negative: the step raises w"))):  # fmt: skip
         at = y + 6 + 18 * i
-        yield f'<line x1="{x}" y1="{at}" x2="{x + 26}" y2="{at}" stroke="{color}" stroke-width="4"/>'
+        ends = f'x1="{x}" y1="{at}" x2="{x + 26}" y2="{at}"'
+        yield f'<line {ends} stroke="{color}" stroke-width="4"/>'
         yield _text(x + 34, at + 4, said)
     said = "in the circle: the unit's output a" if one else "in the circle: the unit's number"
     yield _text(LEFT, y + 42, said, "start", f'fill="{PALE}"')

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .chain import name_of, unit_name
+from .chain import Factor, name_of, unit_name
 from .document import Document, apart, latex_number, number
 
 MOST_UNITS, MOST_PARAMETERS, MOST_ROWS = 40, 100, 4  # of a trace that is shown number by number
 MOST_LAYERS = 60
+MOST_FACTORS = 12  # of a product
 
 
 # ---- a trace -------------------------------------------------------------------------------------
@@ -62,7 +63,8 @@ def _units(document, trace, row):
     document.title(f"Units{of}")
     lines = []
     for i, x in enumerate(trace.x[row], 1):
-        lines.append([str(i), "input", "", number(x), "", number(trace.layers[0].dx[row, i - 1]), ""])
+        dx = trace.layers[0].dx[row, i - 1]
+        lines.append([str(i), "input", "", number(x), "", number(dx), ""])
     for traced in trace.layers:
         for j, unit in enumerate(traced.outputs):
             z, slope, da = (
@@ -104,8 +106,9 @@ def _parameters(document, trace):
 def _summary(document, trace):
     """A line for each layer."""
     document.paragraph(
-        f"{trace.units:,} units and {trace.network.n_params:,} parameters: here a summary, all numbers "
-        "are in trace.layers. flat: the share of units with |f'(z)| < 0.01. Norms are of the mean "
+        f"{trace.units:,} units and {trace.network.n_params:,} parameters: here a summary, all "
+        "numbers are in trace.layers. flat: the share of units with |f'(z)| < 0.01. |delta| is the "
+        "norm of dJ/dz, the root of the mean square over patterns, and |dJ/dw| that of the mean "
         "gradient."
     )
     lines = []
@@ -150,8 +153,8 @@ def _update(trace):
     if trace.new_theta is None:
         return f"No update is shown ({why}): BatchNorm cannot train with a single pattern."
     return (
-        f"The update is more than new = old - rate * dJ/dw ({why}); it was done by the engine, on a "
-        "copy."
+        f"The update is more than new = old - rate * dJ/dw ({why}); it was done by the engine, on "
+        "a copy."
     )
 
 
@@ -170,7 +173,7 @@ def describe_weight(weight):
         _derivative(document, weight, [_product(factors), _numbers(factors)])
         document.table(
             ["factor", "number", "what it is"],
-            [[f.text, number(f.value), f.meaning] for f in factors],
+            [[f.text, number(f.value), f.meaning] if f else ["..."] * 3 for f in _few(factors)],
         )
     else:
         _derivative(document, weight, [_sum(weight, first), _sum_numbers(first)])
@@ -198,19 +201,28 @@ def _own(chain):
     return [factor for factor in (chain.slope, chain.input) if factor is not None]
 
 
+def _few(factors):
+    """The factors at both ends, where there are very many."""
+    if len(factors) <= MOST_FACTORS:
+        return factors
+    half = MOST_FACTORS // 2
+    return [*factors[:half], None, *factors[-half:]]
+
+
 def _product(factors):
+    factors = [f or Factor("...", r"\cdots", 1.0, "") for f in _few(factors)]
     return " ".join(f.text for f in factors), r" \, ".join(f.latex for f in factors)
 
 
 def _numbers(factors):
-    return _times([f.value for f in factors])
+    return _times([f and f.value for f in _few(factors)])
 
 
 def _times(values):
-    first, *others = values
-    latex = [number(first) if "e" not in number(first) else latex_number(first)]
-    latex += [latex_number(v) for v in others]
-    return " * ".join(number(v) for v in values), r" \cdot ".join(latex)
+    """A product of numbers; None stands for those that are left out."""
+    latex = [r"\cdots" if v is None else latex_number(v) for v in values]
+    text = " * ".join("..." if v is None else number(v) for v in values)
+    return text, r" \cdot ".join(latex)
 
 
 def _of_weight(weight):

@@ -8,8 +8,10 @@ from .. import persistence
 from ..activation import _kernels
 from ..layers.base import views
 from .arithmetic import Arithmetic
-from .chain import WeightTrace, name_of
+from .chain import WeightTrace
 from .layers import make
+from .places import find
+from .verification import Verification
 
 MOST_PATTERNS = 32
 MOST_WORK = 25_000_000  # patterns times parameters: some three seconds
@@ -20,7 +22,7 @@ def trace(network, x, y, weights=()):
     x, y = _patterns(network, x, y)
     found = Trace(network.copy(), x, y)
     asked = [weights] if isinstance(weights, (str, tuple)) and weights else weights
-    found.shown = [found.weight(*([w] if isinstance(w, str) else w)) for w in asked]
+    found.shown = [found.weight(weight) for weight in asked]
     return found
 
 
@@ -310,67 +312,10 @@ class Trace:
         >>> trace.weight("w13").gradient == trace.weight(0, 0, 0).gradient
         True
         """
-        if isinstance(weight, tuple):
-            weight, i, j = weight
-        if j is None and isinstance(weight, str):
-            traced, i, j = self._by_name(weight)
-        else:
-            traced, i, j = self._by_place(weight, i, j)
-        return WeightTrace(self, traced, i, j, most)
+        return WeightTrace(self, *find(self, weight, i, j), most)
 
     def _dense(self):
         return [traced for traced in self.layers if traced.kind == "Dense"]
-
-    def _by_name(self, name):
-        digits = name[1:].replace("_", "")
-        found = []
-        if name[:1] == "b" and digits.isdecimal():
-            found = [
-                (t, None, t.outputs.index(int(digits)))
-                for t in self._dense()
-                if t.layer.bias and int(digits) in t.outputs
-            ]
-        elif name[:1] == "w" and digits.isdecimal() and len(digits) < 20:
-            pairs = [name[1:].split("_")]
-            if "_" not in name:
-                pairs = [(digits[:n], digits[n:]) for n in range(1, len(digits))]
-            found = [
-                (t, t.inputs.index(int(i)), t.outputs.index(int(j)))
-                for i, j in (pair for pair in pairs if len(pair) == 2 and all(pair))
-                for t in self._dense()
-                if int(i) in t.inputs and int(j) in t.outputs and f"{int(i)}{int(j)}" == digits
-            ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = " or ".join(name_of(self, *place) for place in found)
-            raise ValueError(f"{name!r} may be {names}: write that")
-        raise ValueError(
-            f"there is no weight {name!r}; weights are named as \"w14\", from unit 1 to unit 4, and "
-            f'biases as "b4". The {self.units} units are numbered through: 1 to {self.network.n_in} '
-            f"are the inputs; "
-            + "; ".join(
-                f"{t.outputs[0]} to {t.outputs[-1]} layer {t.name}" for t in self._dense()[:5]
-            )
-        )
-
-    def _by_place(self, layer, i, j):
-        traced = next((t for t in self.layers if t.name == str(layer)), None)
-        if traced is None:
-            names = ", ".join(t.name for t in self.layers)
-            raise ValueError(f"there is no layer {layer!r}; layers are: {names}")
-        if traced.kind != "Dense":
-            raise ValueError(
-                f"layer {layer} is {traced.layer!r}: only weights and biases of Dense are shown "
-                f"factor by factor. Its gradients are in trace.layers[...].gradients."
-            )
-        if i is None and not traced.layer.bias:
-            raise ValueError(f"layer {layer} has no biases")
-        for what, value, n in (("i", i, traced.n_in), ("j", j, traced.n_out)):
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not (what == "i" and value is None) and not (whole and 0 <= value < n):
-                raise ValueError(f"{what} must be a number from 0 to {n - 1}, got {value!r}")
-        return traced, i, j
 
     # ---- against the engine ----
 
@@ -443,7 +388,7 @@ class Trace:
         return draw(self)
 
     def _repr_html_(self):
-        return f'<div>{self.to_svg()}{self._document().html()}</div>'
+        return f"<div>{self.to_svg()}{self._document().html()}</div>"
 
     def _document(self):
         from .show import describe
@@ -453,51 +398,3 @@ class Trace:
 
 _AROUND = ("weight_decay", "clip_norm", "clip_value")
 _DIFFERENT = ("BatchNorm", "Dropout", "GaussianNoise")
-
-
-class Verification:
-    """What `Trace.verify` found. True if nothing that was compared differs.
-
-    Attributes
-    ----------
-    gradient : bool
-        Whether the gradient of the trace equals the engine's in every bit.
-    update : bool or None
-        Whether the updated parameters do; None if there is nothing to compare.
-    difference : float
-        The largest difference of any two numbers, 0.0 if all are equal.
-    """
-
-    def __init__(self, trace, gradient, theta):
-        self.difference = 0.0
-        self.gradient, said = self._compare("gradient", trace.gradient, gradient)
-        self._lines = [said]
-        self.update = None
-        if theta is not None:
-            self.update, said = self._compare("update", trace.new_theta, theta)
-        else:
-            said = "update: done by the engine itself, so there is nothing to compare: "
-            said += "; ".join(trace.beyond)
-        self._lines.append(said)
-
-    def _compare(self, what, ours, engines):
-        kind = f"i{ours.dtype.itemsize}"
-        differ = np.count_nonzero(ours.view(kind) != engines.view(kind))
-        if not differ:
-            n = f"all {ours.size:,} numbers equal those" if ours.size > 1 else "the number equals that"
-            return True, f"{what}: {n} of the C engine, bit for bit"
-        most = float(np.abs(ours - engines).max())
-        self.difference = max(self.difference, most)
-        return False, (
-            f"{what}: {differ:,} of {ours.size:,} numbers differ from those of the C engine, by at "
-            f"most {most:.2g}"
-        )
-
-    def __bool__(self):
-        return self.gradient and self.update is not False
-
-    def __str__(self):
-        return "\n".join(self._lines)
-
-    def __repr__(self):
-        return f"<Verification: gradient={self.gradient}, update={self.update}>"
