@@ -395,6 +395,8 @@ def test_the_trace_stays_as_it_was():
         (X3, [0.0, 1.0], ValueError, "expected \\(1, 1\\)"),
         (X3, None, ValueError, "y"),
         ("abc", 0.0, ValueError, "X"),
+        ([1.0] * 50, 0.0, ValueError, r"X with shape \(50,\)"),
+        ([[1.0], [1.0, 2.0]], 0.0, ValueError, "X is not a rectangular array"),
     ],
 )
 def test_bad_patterns(x, y, error, said):
@@ -405,10 +407,22 @@ def test_bad_patterns(x, y, error, said):
     assert stacks.bits(network) == before
 
 
+def test_one_warning_names_the_caller():
+    with pytest.warns(UserWarning, match="Targets span") as caught:
+        trace = net321().trace(X3, 7.0)
+    assert [w.filename for w in caught] == [__file__]
+    str(trace), trace.verify(), trace._repr_html_()  # and no other, which would be an error
+
+
 def test_too_much_work():
     network = Network(1000, Dense(1000, "relu"), Dense(1), seed=0)
     with pytest.raises(ValueError, match="25,000,000"):
         network.trace(np.ones((32, 1000)), np.ones(32))
+
+
+def test_an_update_that_is_not_finite():
+    trace = net321(optimizer=SGD(1e308, weight_decay=1e3)).trace(X3, Y3)
+    assert "inf" in str(trace) and not np.isfinite(trace.new_theta).all()
 
 
 def test_numbers_that_are_not_finite():

@@ -243,6 +243,10 @@ def test_the_trace_of_a_small_network_has_every_number():
     assert str(trace.weight("w14")) in text and "b6 = 1: bias of unit 6" in text
     assert "0.67918" in text and "0.21789" in text
     assert max(map(len, text.splitlines())) <= 100
+    for asked in ((0, 0, 0), [(0, 0, 0)], ("w14",), ["w14"], "w14"):
+        assert [w.name for w in net321().trace(X3, Y3, weights=asked).shown] == ["w14"]
+    three = net321().trace(X3, Y3, weights=("w14", "b6", (0, 1, 1)))
+    assert [w.name for w in three.shown] == ["w14", "b6", "w25"]
     several = str(net321().trace([X3, [1, 2, 3]], [0.0, 1.0], weights="w14"))
     assert "Units of pattern 1" in several
     assert "mean of (h - y) f'(z6) w46 f'(z4) x1" in several

@@ -67,6 +67,7 @@ class Views:
         gradient: all 3 numbers equal those of the C engine, bit for bit
         update: all 3 numbers equal those of the C engine, bit for bit
         """
-        from .trace import trace
+        from .trace import as_patterns, trace
 
+        x, y, _ = self._samples(*as_patterns(self, x, y))  # here: warnings name who called this
         return trace(self, x, y, weights)

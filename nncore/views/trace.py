@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from numbers import Integral
+
 import numpy as np
 
 from .. import persistence
@@ -19,21 +23,25 @@ MOST_WORK = 25_000_000  # patterns times parameters: some three seconds
 
 def trace(network, x, y, weights=()):
     """What `Network.trace` does."""
-    x, y = _patterns(network, x, y)
-    found = Trace(network.copy(), x, y)
-    asked = [weights] if isinstance(weights, (str, tuple)) and weights else weights
+    found = Trace(network.copy(), np.array(x), np.array(y))
+    one = isinstance(weights, str) or (len(weights) == 3 and isinstance(weights[2], Integral))
+    asked = [weights] if one else weights
     found.shown = [found.weight(weight) for weight in asked]
     return found
 
 
-def _patterns(network, x, y):
-    """x and y as the engine takes them, of one pattern or a few."""
-    single = np.ndim(x) == 1 and len(x) == network.n_in
-    if single:
+def as_patterns(network, x, y):
+    """Return x and y with one pattern alone as a row of it; raise if there are too many."""
+    try:
+        shape = np.shape(x)
+    except ValueError:  # not rectangular, which is said below
+        shape = ()
+    if shape == (network.n_in,):
         x, y = np.asarray(x).reshape(1, -1), np.asarray(y)[None]
         if y.ndim == 1 and network.loss.name != "cross_entropy":
             y = y.reshape(1, -1)
-    rows = len(np.atleast_1d(x))
+        shape = x.shape
+    rows = shape[0] if len(shape) == 2 else 1
     if rows > MOST_PATTERNS:
         raise ValueError(
             f"trace shows one pattern or a few, at most {MOST_PATTERNS}; got {rows} rows. "
@@ -44,8 +52,7 @@ def _patterns(network, x, y):
             f"{rows} patterns of {network.n_params:,} parameters are too many to trace: at most "
             f"{MOST_WORK:,} products of the two. Take fewer patterns, or see loss_and_gradient."
         )
-    x, y, _ = network._samples(x, y)
-    return np.array(x), np.array(y)
+    return x, y
 
 
 class Trace:
@@ -274,7 +281,11 @@ class Trace:
         if len(self.x) == 1 and any(t.kind == "BatchNorm" for t in self.layers):
             return False
         network = network.copy()
-        network.partial_fit(self.x, self.y)
+        try:
+            with _quiet():
+                network.partial_fit(self.x, self.y)
+        except FloatingPointError:  # parameters became infinite: that is what there is to show
+            pass
         return network.theta
 
     # ---- one weight ----
@@ -355,7 +366,8 @@ class Trace:
             _, (data, _, kind), state = engine.__reduce__()
             engine = persistence.from_bytes(data, "auto", kind)
             engine.__setstate__(state)
-        _, gradient = engine.loss_and_gradient(self.x, self.y)
+        with _quiet():
+            _, gradient = engine.loss_and_gradient(self.x, self.y)
         update = None if self.beyond else self._by_engine(engine)
         return Verification(self, gradient, update)
 
@@ -394,6 +406,14 @@ class Trace:
         from .show import describe
 
         return describe(self)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without the warnings of targets, which were given when the trace was made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 _AROUND = ("weight_decay", "clip_norm", "clip_value")
