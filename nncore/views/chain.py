@@ -1,0 +1,306 @@
+"""The chain rule of one weight: each path from it to the loss, each factor with its number."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Factor(NamedTuple):
+    """A factor of the chain rule: how it is written, its number, and what it is in words."""
+
+    text: str
+    latex: str
+    value: float
+    meaning: str
+
+
+class Path(NamedTuple):
+    """One way from a unit to the loss: its factors, from the loss down, and their product."""
+
+    factors: tuple[Factor, ...]
+    value: float
+
+
+class Chain(NamedTuple):
+    """The chain rule of a weight for one pattern: ``gradient = above * slope * input``.
+
+    above is dJ/da of the unit, the sum over all paths: those in `paths`, and `rest`, the sum of
+    the others. slope is None where the loss starts from z; then above is dJ/dz. input is None for a
+    bias.
+    """
+
+    paths: list[Path]
+    rest: float
+    above: float
+    slope: Factor | None
+    input: Factor | None
+    gradient: float
+
+
+class Routes:
+    """The largest products of paths from each unit of a layer to the loss, of one pattern.
+
+    values: (n_units, n), from the largest absolute value down, of `count` paths of each unit.
+    of_z: they start at the z of these units, not at their outputs.
+    explain(unit, rank): the factors of a path.
+    """
+
+    def __init__(self, values, count, explain, of_z=False):
+        self.values, self.count, self.explain, self.of_z = values, count, explain, of_z
+
+
+def routes_to(trace, target, row, most):
+    """Return the `Routes` from the outputs of a layer."""
+    routes, last = _from_loss(trace, row), trace._top[-1]
+    return _down(trace, trace._top, target, routes, row, most, last)[0]
+
+
+def _down(trace, layers, target, routes, row, most, last=None):
+    """The routes from the outputs of `target`, and whether it is one of these layers."""
+    for traced in reversed(layers):
+        if traced is target:
+            return routes, True
+        below = routes
+        if traced.kind == "Dense":
+            below = _through_matrix(trace, traced, routes, row, most)
+        elif traced.kind == "LayerNorm":
+            below = _through_matrix(trace, traced, routes, row, most)
+        elif traced.kind in ("PReLU", "BatchNorm"):
+            below = _through_slopes(traced, routes, row)
+        elif traced.kind == "Residual":
+            below, found = _down(trace, traced.inner, target, routes, row, most)
+            if found:
+                return below, True
+            below = _either(traced, below, routes, most)
+        routes = below
+    return routes, False
+
+
+def _from_loss(trace, row):
+    last = trace._top[-1]
+    of_z = last.da is None or getattr(last, "whole_row", False)
+    d = (last.delta if of_z else last.da)[row].astype(np.float64)
+
+    def explain(unit, rank):
+        return [_of_loss(trace, last.outputs[unit], float(d[unit]), of_z)]
+
+    return Routes(d[:, None], 1, explain, of_z)
+
+
+def _of_loss(trace, unit, value, of_z):
+    """The slope of the loss at an output."""
+    network = trace.network
+    loss, n = network.loss, network.n_out
+    number = "" if n == 1 else str(unit)
+    h, y, at = f"h{number}", f"y{number}", _subscript(number)
+    plain = all(v in (1, 0) for v in loss.values) and network.layers[-1].activation != "log_softmax"
+    before = {"half_mse": "", "mse": "2" if n == 1 else f"2/{n}", "cross_entropy": "",
+              "kl_divergence": "", "binary_cross_entropy": "" if n == 1 else f"1/{n}"}  # fmt: skip
+    what = f"slope of {loss.name} at the output"
+    if of_z:
+        what = f"slope of {loss.name} and of {network.layers[-1].activation} in one, dJ/dz{unit}"
+    if not plain or loss.name not in before or (of_z and loss.output is None):
+        of = f"z{unit}" if of_z else h
+        under = f"z_{{{unit}}}" if of_z else f"h{at}"
+        return Factor(f"dJ/d{of}", rf"\frac{{\partial J}}{{\partial {under}}}", value, what)
+    factor = before[loss.name]
+    latex = rf"\tfrac{{{factor[0]}}}{{{n}}} " if "/" in factor else factor
+    text = f"{factor} ({h} - {y})".strip()
+    return Factor(text, f"{latex}(h{at} - y{at})", value, what)
+
+
+def _largest(candidates, most):
+    """Places of the largest absolute values, from the largest down; the first of equals first."""
+    size = -np.abs(candidates)
+    if len(size) > 8 * most:
+        some = np.sort(np.argpartition(size, most)[:most])
+        return some[np.argsort(size[some], kind="stable")]
+    return np.argsort(size, kind="stable")[:most]
+
+
+def _through_matrix(trace, traced, routes, row, most):
+    """Each input goes to all outputs: through W and f' of a Dense, or the Jacobian of LayerNorm."""
+    dense = traced.kind == "Dense"
+    matrix = traced.layer.W.astype(np.float64) if dense else traced.jacobian(row)
+    if dense and not routes.of_z:
+        matrix = matrix * traced.slope[row]
+    n = routes.values.shape[1]
+    kept = min(most, traced.n_out * n)
+    places = np.empty((traced.n_in, kept), np.intp)
+    values = np.empty((traced.n_in, kept))
+    for i, line in enumerate(matrix):
+        candidates = (line[:, None] * routes.values).ravel()
+        places[i] = _largest(candidates, kept)
+        values[i] = candidates[places[i]]
+
+    def explain(unit, rank):
+        o, above = divmod(int(places[unit, rank]), n)
+        factors = routes.explain(o, above)
+        if not dense:
+            a, b = traced.inputs[unit], traced.outputs[o]
+            text = f"LayerNorm'({b},{a})"
+            latex = rf"\mathrm{{LayerNorm}}'_{{{b},{a}}}"
+            what = f"derivative of output {b} of layer {traced.name} by its input {a}"
+            return [*factors, Factor(text, latex, float(matrix[unit, o]), what)]
+        if not routes.of_z:
+            factors = [*factors, slope_factor(traced, o, row)]
+        return [*factors, _weight_factor(trace, traced, unit, o)]
+
+    return Routes(values, routes.count * traced.n_out, explain)
+
+
+def _through_slopes(traced, routes, row):
+    slopes = traced.slope[row].astype(np.float64)
+
+    def explain(unit, rank):
+        a, kind = traced.outputs[unit], traced.kind
+        what = f"slope of layer {traced.name} for unit {a}"
+        factor = Factor(
+            f"{kind}'({a})", rf"\mathrm{{{kind}}}'_{{{a}}}", float(slopes[unit]), what
+        )
+        return [*routes.explain(unit, rank), factor]
+
+    return Routes(routes.values * slopes[:, None], routes.count, explain)
+
+
+def _either(traced, block, skip, most):
+    """Through the block of a Residual, or past it."""
+    both = np.concatenate([block.values, skip.values], axis=1)
+    places = np.array([_largest(line, min(most, both.shape[1])) for line in both])
+    n = block.values.shape[1]
+
+    def explain(unit, rank):
+        at = int(places[unit, rank])
+        if at < n:
+            return block.explain(unit, at)
+        what = f"past the block of layer {traced.name}"
+        return [*skip.explain(unit, at - n), Factor("skip", r"\mathrm{skip}", 1.0, what)]
+
+    return Routes(np.take_along_axis(both, places, 1), block.count + skip.count, explain)
+
+
+def slope_factor(traced, j, row):
+    """f'(z) of unit j of a `Dense`."""
+    unit = traced.outputs[j]
+    f = traced.layer.function
+    what = f"slope of {f} at z{unit} = {traced.z[row, j]:.5g}"
+    formula = re.sub(r"\by\b", "a", re.sub(r"\bx\b", "z", f.df_formula))  # y is the target here
+    if len(formula) < 30:
+        what += f": {formula}" + (f", a = {traced.a[row, j]:.5g}" * (formula != f.df_formula))
+    return Factor(f"f'(z{unit})", f"f'(z_{{{unit}}})", float(traced.slope[row, j]), what)
+
+
+def _weight_factor(trace, traced, i, j):
+    name = name_of(trace, traced, i, j)
+    what = f"weight from {unit_name(trace, traced.inputs[i])} to unit {traced.outputs[j]}"
+    return Factor(name, latex_of(name), float(traced.layer.W[i, j]), what)
+
+
+def _subscript(text):
+    return f"_{{{text}}}" if text else ""
+
+
+def name_of(trace, traced, i, j):
+    """The name of a weight, or of a bias if i is None: "w14", "w4_12", "b4"."""
+    to = traced.outputs[j]
+    if i is None:
+        return f"b{to}"
+    return f"w{traced.inputs[i]}{'_' if trace.units > 9 else ''}{to}"
+
+
+def latex_of(name):
+    return f"{name[0]}_{{{name[1:].replace('_', ',')}}}"
+
+
+def unit_name(trace, unit):
+    return f"x{unit}" if unit <= trace.network.n_in else f"a{unit}"
+
+
+class WeightTrace:
+    """The chain rule of one weight or bias. `Trace.weight` makes it.
+
+    Attributes
+    ----------
+    name : str
+        Such as "w14" or "b4".
+    layer : str
+        Name of the layer.
+    i, j : int
+        Row and column of W; i is None for a bias.
+    gradient : float
+        dJ/dw of the mean loss, with the penalties: an element of `Trace.gradient`.
+    penalty : float
+        The penalties' part of it: l1 sign(w) + l2 w.
+    chains : list of Chain
+        For each pattern the factors with their numbers and formulas.
+    n_paths : int
+        How many paths there are from the unit to the loss.
+    old, new : float
+        The weight before and after the update; new is None where training could not do it.
+    rate : float or None
+        The learning rate of its layer; 0.0 if it is not trained.
+    """
+
+    def __init__(self, trace, traced, i, j, most=8):
+        if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
+            raise ValueError(f"most must be an integer of at least 1, got {most!r}")
+        self.trace, self._traced = trace, traced
+        self.name, self.layer, self.i, self.j = name_of(trace, traced, i, j), traced.name, i, j
+        n_in, n_out, layer = traced.n_in, traced.n_out, traced.layer
+        at = traced.offset + (n_in * n_out + j if i is None else i * n_out + j)
+        self.gradient, self.old = float(trace.gradient[at]), float(trace.theta[at])
+        self.new = None if trace.new_theta is None else float(trace.new_theta[at])
+        self.rate = trace.rate_of(traced)
+        self.penalty = 0.0 if i is None else layer.l1 * np.sign(self.old) + layer.l2 * self.old
+        self.penalty = float(self.penalty)
+        self.chains = [self._chain(row, int(most)) for row in range(len(trace.x))]
+
+    def _chain(self, row, most):
+        traced, i, j = self._traced, self.i, self.j
+        routes = routes_to(self.trace, traced, row, most)
+        self.n_paths = routes.count
+        values = routes.values[j]
+        paths = [Path(tuple(routes.explain(j, r)), float(v)) for r, v in enumerate(values[:most])]
+        above = float((traced.delta if routes.of_z else traced.da)[row, j])
+        rest = above - sum(path.value for path in paths) if len(paths) < routes.count else 0.0
+        slope = None if routes.of_z else slope_factor(traced, j, row)
+        delta = traced.delta[row, j]
+        source, gradient = None, float(delta)
+        if i is not None:
+            unit = traced.inputs[i]
+            name = unit_name(self.trace, unit)
+            what = f"input {unit}" if name[0] == "x" else f"output of unit {unit}"
+            value = float(traced.x[row, i])
+            source = Factor(name, f"{name[0]}_{{{unit}}}", value, what)
+            gradient = float(traced.x[row, i] * delta)
+        return Chain(paths, rest, above, slope, source, gradient)
+
+    @property
+    def unit(self):
+        """Number of the unit that the weight leads to."""
+        return self._traced.outputs[self.j]
+
+    def __repr__(self):
+        return f"<{self.name} = {self.old:.5g}, dJ/d{self.name} = {self.gradient:.5g}>"
+
+    def __str__(self):
+        return self._document().text()
+
+    def to_markdown(self):
+        """Return what `print` shows as Markdown, with formulas in LaTeX between dollars."""
+        return self._document().markdown()
+
+    def to_latex(self):
+        """Return what `print` shows as LaTeX, to be put into a document that uses amsmath."""
+        return self._document().latex()
+
+    def _repr_html_(self):
+        return self._document().html()
+
+    def _document(self):
+        from .show import describe_weight
+
+        return describe_weight(self)
