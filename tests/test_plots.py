@@ -274,6 +274,9 @@ def test_flow_over_time():
     ax = plots.gradient_flow(history)
     assert ax.get_yscale() == "log" and ax.get_ylabel() == "gradient norm"
     assert ax.lines[2].get_xydata().tolist() == [[1, 1e-6], [3, 5e-7]]
+    rare = {"layers[0].dead": [0.0, *[np.nan] * 99]}
+    ax_of_rare = plots.gradient_flow(rare, what="dead")
+    assert ax_of_rare.get_xlim() == (-1, 102) and ax_of_rare.get_ylim() == (-0.2, 1.2)
     assert legend(ax) == ["0", "1", "2", "3.1"]
     slope = plots.gradient_flow(history, what="slope")
     assert title(slope) == "Mean |f'| of each layer" and len(slope.lines) == 1

@@ -278,7 +278,8 @@ def gradient_flow(source, X=None, y=None, *, what="gradient_norm", ax=None):
         As in `Network.fit`.
     what : str, default "gradient_norm"
         What of a history to draw: also "slope", the mean of |f'|, "saturated", the share of units
-        with next to no slope, "dead", their number without any, or "update_ratio".
+        with next to no slope, "dead", their number without any, or "update_ratio". Epochs that the
+        monitor did not look at have no point; with ``every=1`` it looks at all.
     ax : matplotlib.axes.Axes, optional
         Where; by default a new figure.
 
@@ -337,12 +338,16 @@ def _flow_over_time(history, what, ax):
             *_points(values), color=colors[i], label=name if i in named else None, markersize=4,
             marker="o" if np.isfinite(values).sum() <= 20 else None,
         )  # fmt: skip
-    ax.margins(x=0.02)
     if what == "saturated":
         ax.yaxis.set_major_formatter(drawing.percent)
         ax.set_ylim(-0.02, 1.02)
+    elif what == "dead":
+        ax.set_ylim(-0.2, max(1, np.nan_to_num(np.concatenate([*layers.values()])).max()) + 0.2)
+        drawing.whole_numbers(ax.yaxis)
     else:
         drawing.log_if_wide(ax, layers.values())
+    last = max(map(len, layers.values()))  # the axis has all epochs, looked at or not
+    ax.set_xlim(1 - max(0.02 * last, 0.1), last + max(0.02 * last, 0.1))
     words = _WORDS.get(what, what.replace("_", " "))
     drawing.finish(ax, f"{words[0].upper()}{words[1:]} of each layer", xlabel="epoch", ylabel=words)
     drawing.whole_numbers(ax.xaxis)
