@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-# cython: initializedcheck=False
+# cython: initializedcheck=False, binding=False, auto_pickle=False
 """The only Cython of nncore: checks, takes pointers, releases the GIL, calls the C engine.
 
 No arithmetic and no loop over elements happens here, and no branch on a dtype: a kernel table is

@@ -6,7 +6,7 @@
 #include "portable.h"
 
 #if defined(__x86_64__) && !defined(__clang__) && !defined(HOT_CODE)
-#pragma GCC optimize("O2") /* the tables that most machines take are compiled for speed */
+#pragma GCC optimize("Os") /* the tables that most machines take are compiled for speed */
 #endif
 #define ISA_NAME "baseline"
 #define NNC_HAS_FMA 0
