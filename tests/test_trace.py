@@ -170,6 +170,23 @@ def test_fma_of_float32_rounds_once():
                                    if o == min(off)]  # fmt: skip
 
 
+@pytest.mark.parametrize(("dtype", "digits"), [("float32", 24), ("float64", 53)])
+def test_fma_beside_ties(dtype, digits):
+    """A product in the middle of two numbers: what is added, however little, decides."""
+    real, half = np.dtype(dtype).type, digits // 2
+    x = real(1 + 2.0**-half)
+    y = real(1 + 2.0 ** (half - digits))
+    low = Fraction(float(x)) * Fraction(float(y)) - Fraction(1, 2**digits)
+    assert float(real(float(low))) == low  # and the number above it is 2^(1 - digits) away
+    for scale, sign in ((1, 1), (2.0**20, 1), (2.0**-30, -1)):
+        a, b = np.array([x * real(scale * sign)]), np.array([y])
+        for c, up in ((2.0 ** (-3 * digits), 1), (-(2.0 ** (-3 * digits)), 0)):
+            found = Arithmetic(dtype).fma(a, b, np.array([real(c * scale * sign)]))
+            assert Fraction(float(found[0])) == sign * Fraction(scale) * (
+                low + up * Fraction(2, 2**digits)
+            )
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_are_those_of_the_engine(dtype):
     """Sums of more than a block, and more than a chunk of elements at a time."""
