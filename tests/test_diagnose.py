@@ -325,7 +325,8 @@ def test_numbers_by_hand():
 
 
 @pytest.mark.parametrize("optimizer", [
-    SGD(nncore.schedules.Cosine(0.1, steps=60), momentum=0.9), Adam(0.01, clip_norm=0.1),
+    SGD(nncore.schedules.Cosine(0.1, steps=5, per="epoch"), momentum=0.9),
+    Adam(nncore.schedules.Cosine(0.01, steps=60), clip_norm=0.1),
 ])  # fmt: skip
 def test_the_update_is_the_next_one(optimizer):
     """From the optimizer's state and the schedule as they are."""
