@@ -281,7 +281,8 @@ def test_a_regression_at_its_minimum_is_well():
     network.fit(U, y, epochs=50, verbose=False)
     assert len(network.diagnose(U, y)) == 0
     network.optimizer = SGD(1e-3)
-    assert len(network.diagnose(U, y)) == 0
+    diagnosis = network.diagnose(U, y, batch_size=400)
+    assert len(diagnosis) == 0 and diagnosis.layers[0].update_ratio < 1e-9
 
 
 # ---- the numbers ----
@@ -321,6 +322,23 @@ def test_numbers_by_hand():
         assert number.update_ratio == pytest.approx(0.3 * norm / size)
         assert (number.saturated, number.dead) == (0, 0)
     assert diagnosis.layers[2].constant == 1.0
+
+
+@pytest.mark.parametrize("optimizer", [
+    SGD(nncore.schedules.Cosine(0.1, steps=5, per="epoch"), momentum=0.9),
+    Adam(nncore.schedules.Cosine(0.01, steps=60), clip_norm=0.1),
+])  # fmt: skip
+def test_the_update_is_the_next_one(optimizer):
+    """From the optimizer's state and the schedule as they are."""
+    network = digits(hidden(l2=0.01), optimizer=optimizer)
+    network.fit(X, Y, epochs=2, verbose=False)
+    ratios = [n.update_ratio for n in network.diagnose(X, Y, batch_size=50).layers]
+    chosen = np.random.default_rng(0).permutation(ROWS)[:50]
+    before = network.theta.copy()
+    network.partial_fit(X[chosen], Y[chosen])
+    for ratio, place in zip(ratios, (slice(0, 65 * 32), slice(65 * 32, None)), strict=True):
+        change = np.linalg.norm(network.theta[place] - before[place])
+        assert ratio == pytest.approx(change / np.linalg.norm(before[place]), rel=1e-5)
 
 
 def test_units_are_counted():
@@ -475,7 +493,7 @@ def test_labels_of_other_forms():
 
 def test_a_layer_that_is_dead_as_a_whole_is_an_error():
     network = digits(hidden("relu", bias_init=-99.0))
-    assert [(f.code, f.severity) for f in network.diagnose(X, Y)][0] == ("dead_units", "error")
+    assert [(f.code, f.severity) for f in network.diagnose(X, Y)] == [("dead_units", "error")]
 
 
 def test_small_constants_and_single_copies_are_notes():

@@ -149,6 +149,15 @@ def test_too_large_a_rate_is_seen():
     assert "large_updates" in [f.code for f in monitor.findings]
 
 
+def test_many_small_updates_are_not_too_small():
+    """Online: each moves the weights by a millionth, all of them move them well."""
+    net, monitor = digits(optimizer=SGD(1e-5)), Monitor(every=1)
+    history = fit(net, monitor, epochs=1, batch_size=1)
+    assert max(history["layers[0].update_ratio"]) < 1e-5 and monitor.findings == []
+    fit(digits(optimizer=SGD(1e-9)), monitor, epochs=1, batch_size=1)
+    assert [finding.code for finding in monitor.findings] == ["small_updates"]
+
+
 def test_with_full_batch_trainers():
     history = fit(digits(optimizer="lbfgs"), Monitor(every=1), epochs=6)
     assert all(ratio > 0 for ratio in history["layers[0].update_ratio"])

@@ -267,14 +267,16 @@ def of_structure(network):
 _START_AGAIN = "start the weights again by net.lsuv(X)"
 
 
-def of_layers(network, numbers, leaves, loss, gradient):
+def of_layers(network, numbers, leaves, loss, gradient, updates=1):
     """Findings of the `LayerNumbers` of the leaves of a network.
 
-    gradient: the norm of the whole gradient of the loss.
+    gradient: the norm of the whole gradient of the loss. updates: of how many the ratios of
+    updates are the mean.
     """
     for number, leaf in zip(numbers, leaves, strict=True):
         yield from of_units(network, number, leaf.layer)
-    yield from of_gradients(numbers)
+    if not any(number.dead == number.units for number in numbers):  # which says it all
+        yield from of_gradients(numbers)
     # Of Dense: other layers' parameters start at 1 or 0, and their sizes mean little.
     trained = [
         number
@@ -283,7 +285,8 @@ def of_layers(network, numbers, leaves, loss, gradient):
     ]
     rate = getattr(network._optimizer, "lr", None)
     slope_left = gradient * norm(network.theta) / max(abs(loss), 1e-30)
-    yield from of_updates(trained, rate if isinstance(rate, float) else None, slope_left)
+    rate = rate if isinstance(rate, float) else None
+    yield from of_updates(trained, rate, slope_left, updates)
 
 
 def of_units(network, number, layer):
@@ -350,8 +353,12 @@ def of_gradients(numbers):
         )  # fmt: skip
 
 
-def of_updates(numbers, rate, slope_left):
-    """Findings of the size of updates; rate: the learning rate, or None."""
+def of_updates(numbers, rate, slope_left, updates=1):
+    """Findings of the size of updates; rate: the learning rate, or None.
+
+    Of a mean of many it is not known how large each was, so only what all of them did can be
+    called small: an epoch of a million updates may learn with a change of 1e-6 in each.
+    """
     ratios = [(n.update_ratio, n.name) for n in numbers if math.isfinite(n.update_ratio)]
     if not ratios:
         return
@@ -362,7 +369,7 @@ def of_updates(numbers, rate, slope_left):
             f"One update moves {name} by {largest:.2g} times its norm.",
             f"Use a smaller learning rate{_about(rate, largest)}.", {"ratio": largest}, name,
         )  # fmt: skip
-    elif largest < SMALL_UPDATE and slope_left > SLOPE_LEFT:
+    elif largest * updates < SMALL_UPDATE and slope_left > SLOPE_LEFT:
         yield Finding(
             "small_updates",
             f"One update moves no layer by more than {largest:.2g} times its norm, although the "

@@ -143,7 +143,7 @@ class Monitor(Callback):
         slopes = measures.slopes_of_layers(network, self._samples[0])
         self._loss, norms, self._whole = measures.gradient_norms(network, *self._samples, leaves)
         theta, steps = self._before
-        updates = max(1, self.history.n_steps - steps)
+        self._updates = updates = max(1, self.history.n_steps - steps)
         changes = [
             measures.relative_change(theta[leaf.place], network.theta[leaf.place]) / updates
             for leaf in leaves
@@ -163,7 +163,7 @@ class Monitor(Callback):
         if not math.isfinite(self._loss):
             return
         for finding in findings.of_layers(
-            self.network, numbers, self._leaves, self._loss, self._whole
+            self.network, numbers, self._leaves, self._loss, self._whole, self._updates
         ):
             if (finding.code, finding.layer) not in self._seen:
                 self._seen.add((finding.code, finding.layer))

@@ -8,7 +8,7 @@ from html import escape
 
 _HEAD = (
     "layer", "activation", "units", "mean |f'|", "saturated", "dead", "|weights|", "|gradient|",
-    "of the last", "update/weights",
+    "by the last", "update/weights",
 )  # fmt: skip
 _LEFT = 2  # so many columns of words
 
