@@ -335,18 +335,24 @@ def test_a_path_thins_itself_and_keeps_both_ends():
 
 
 def test_a_path_as_a_callback():
-    """The hooks of nncore.Callback, called as `fit` does."""
     network, path = xor(), nncore.Path()
-    path.network = network
-    for call in range(2):
-        path.on_train_begin({})
-        for epoch in range(5):
-            network.fit(*XOR, verbose=False)
-            path.on_epoch_end(epoch, {})
-        if call:
-            network.theta += 1  # as a Stop restores parameters
-        path.on_train_end({})
+    for _ in range(2):
+        network.fit(*XOR, epochs=5, callbacks=[path], verbose=False)
     assert path.epochs == list(range(11))
+    assert (np.asarray(path)[-1] == network.theta).all()
+
+
+def test_a_path_ends_where_stop_restores_parameters():
+    class Spoil(nncore.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 3:
+                self.network.theta += 10
+
+    network, path = xor(), nncore.Path()
+    stop = nncore.Stop(max_fail=2)
+    history = network.fit(*XOR, epochs=9, validation_data=XOR, stop=stop,
+                          callbacks=[path, Spoil()], verbose=False)  # fmt: skip
+    assert history.stop_reason == "max_fail"
     assert (np.asarray(path)[-1] == network.theta).all()
 
 
