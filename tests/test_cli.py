@@ -109,6 +109,23 @@ def test_warnings_are_one_line(run, place):
     assert err.startswith("nncore trace: warning: Targets span [7, 7] but the output activation is")
 
 
+def test_targets_are_as_the_loss_wants_them(run, place):
+    """Labels or shares of classes, and n means with n variances for n targets."""
+    one_hot = np.eye(3)[Y]
+    rows = [",".join(map(str, [*x, *t])) for x, t in zip(X, one_hot, strict=True)]
+    (place / "shares.csv").write_text("\n".join(rows))
+    pair = Network(3, Dense(2), loss="gaussian_nll", seed=0)
+    pair.save("pair.safetensors")
+    for network, data, trace in (
+        ("classes", "data.csv", classifier().trace(X[[0]], Y[[0]])),
+        ("classes", "shares.csv", classifier().trace(X[[0]], one_hot[[0]])),
+        ("pair", "data.csv", pair.trace(X[[0]], Y[[0]])),
+    ):
+        assert run("trace", f"{network}.safetensors", data) == (0, f"{trace}\n", "")
+    status, _, err = run("trace", "pair.safetensors", "shares.csv")
+    assert status == 2 and "6 columns; expected 3 for the inputs and 1 for the target" in err
+
+
 # --- diagnose -------------------------------------------------------------------------------------
 
 
@@ -303,7 +320,8 @@ def test_csv_dialects(csv, separator, end, start):
 
 
 def test_csv_header(csv):
-    assert len(csv("1,2\n3,4\n")[0]) == 2  # found to have none
+    for mark in ("", "\ufeff"):  # found to have none, with Windows' byte order mark or without
+        assert len(csv(f"{mark}1,2\n3,4\n")[0]) == 2
     assert len(csv("1,2\n3,4\n", header=True)[0]) == 1  # names that are numbers
     inputs, targets = csv("9,8,7\n1,2,3\n", header=True, target=["9"])
     assert (inputs.tolist(), targets.tolist()) == ([[2, 3]], [1])  # the name comes first
