@@ -25,7 +25,7 @@ the data file:
   --target names it where it stands elsewhere. Class labels are integers from 0.
   NPZ: arrays X, (rows, inputs), and y, or as --x and --y say. No pickle is read.
   Rows and columns are counted from 0. At most 134,217,728 numbers are read, all of them into
-  memory, at 16 bytes each or less. Scale inputs as the network was trained with.
+  memory, at some 18 bytes each. Scale inputs as the network was trained with.
 """
 
 _TRACE = """

@@ -1,7 +1,7 @@
 """Data files that a command is given: CSV with the standard library, NPZ with NumPy.
 
 Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes and a file
-`MOST_NUMBERS` numbers; reading takes some 16 bytes of memory for each of them, and one line.
+`MOST_NUMBERS` numbers; reading takes some 18 bytes of memory for each of them, and one line.
 """
 
 from __future__ import annotations
