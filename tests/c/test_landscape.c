@@ -55,7 +55,7 @@ static void check_grid(net *n, const nnc_grid *g, const nnc_samples *s, const do
     check(!memcmp(losses, want, POINTS * sizeof *want), "%d threads, %g points at once: other bits",
           threads, points);
     check(points == 0 || points > 3 || c.calls > 0, "never polled");
-    for (int stop_at = 1; stop_at <= c.calls && stop_at < 20; stop_at++) {
+    for (int stop_at = 1; stop_at <= c.calls && stop_at < 100; stop_at += 1 + stop_at / 2) {
         countdown stop = {0, stop_at};
         memset(losses, 0xFF, POINTS * sizeof *losses);
         const nnc_status status =
