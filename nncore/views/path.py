@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..callbacks import Callback
 from ..layers.dense import positive_int
 
 
-class Path:
+class Path(Callback):
     """Records the parameters of a network while it learns, for `nncore.landscape`.
+
+    Give it to ``fit(..., callbacks=[path])``, or call `record` yourself.
 
     Parameters
     ----------
@@ -33,15 +36,11 @@ class Path:
     >>> import nncore
     >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1), seed=0)
     >>> path = nncore.Path()
-    >>> path.record(net)
-    >>> for _ in range(20):
-    ...     history = net.fit([[1.0], [2.0]], [3.0, 5.0], verbose=False)
-    ...     path.record(net)
+    >>> history = net.fit(
+    ...     [[1.0], [2.0]], [3.0, 5.0], epochs=20, callbacks=[path], verbose=False)
     >>> len(path), path.epochs[-1]
     (21, 20)
     """
-
-    network = None
 
     def __init__(self, *, every=1, most=200):
         self.every = positive_int(every, "every")
