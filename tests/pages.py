@@ -6,7 +6,9 @@ import io
 import re
 from typing import NamedTuple
 
-_BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n?^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\n?^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 
 
 class Block(NamedTuple):

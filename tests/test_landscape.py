@@ -335,18 +335,25 @@ def test_a_path_thins_itself_and_keeps_both_ends():
 
 
 def test_a_path_as_a_callback():
-    """The hooks of nncore.Callback, called as `fit` does."""
+    network, path = xor(), nncore.Path()
+    seen = [network.theta.copy()]
+    for _ in range(2):
+        network.fit(*XOR, epochs=5, callbacks=[path], verbose=False)
+        seen.append(network.theta.copy())
+    assert path.epochs == list(range(11)) and path.network is None
+    assert [path.thetas()[epoch].tolist() for epoch in (0, 5, 10)] == [t.tolist() for t in seen]
+
+
+def test_a_path_ends_where_training_does():
+    """A Stop restores the best parameters after the last epoch."""
     network, path = xor(), nncore.Path()
     path.network = network
-    for call in range(2):
-        path.on_train_begin({})
-        for epoch in range(5):
-            network.fit(*XOR, verbose=False)
-            path.on_epoch_end(epoch, {})
-        if call:
-            network.theta += 1  # as a Stop restores parameters
-        path.on_train_end({})
-    assert path.epochs == list(range(11))
+    path.on_train_begin({})
+    network.fit(*XOR, verbose=False)
+    path.on_epoch_end(0, {})
+    network.theta += 1
+    path.on_train_end({})
+    assert path.epochs == [0, 1]
     assert (np.asarray(path)[-1] == network.theta).all()
 
 
