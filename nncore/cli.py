@@ -8,6 +8,7 @@ import argparse
 def main(arguments=None):
     """Run the command line; return the exit status."""
     from . import __version__, bench
+    from .commands import add_parsers, run
 
     parser = argparse.ArgumentParser(
         prog="nncore", description="A neural-network core for the CPU."
@@ -22,16 +23,19 @@ def main(arguments=None):
         "bench", help="training and prediction, timed beside NumPy and other libraries"
     )
     bench.add_arguments(command)
+    add_parsers(commands)
     commands.add_parser("info", help="show versions, compiler, and instruction sets")
     options = parser.parse_args(arguments)
     if options.command == "demo":
         if options.epochs < 1:
             parser.error("--epochs must be at least 1")
-        from .demo import run
+        from .demo import run as run_demo
 
-        run(options.epochs)
+        run_demo(options.epochs)
     elif options.command == "bench":
         return bench.run(options, command)
+    elif options.command != "info":
+        return run(options)
     else:
         from .info import show_config
 

@@ -30,11 +30,7 @@ class FileFormatError(ValueError):
 
 
 def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Write arrays and text to a file, completely or not at all.
-
-    The bytes go to a temporary file beside `path`, are synced to the disk and then renamed, so a
-    crash or a full disk leaves the previous file as it was. A symbolic link is followed. An
-    existing file keeps its permissions, a new one gets those of ``open(path, "wb")``.
+    """Write arrays and text to a file, completely or not at all: see `write_bytes`.
 
     Parameters
     ----------
@@ -52,7 +48,16 @@ def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -
     ...     read(f"{folder}/m.safetensors")
     ({'w': array([0., 1., 2.])}, {'made by': 'me'})
     """
-    parts = _parts(tensors, metadata)
+    write_bytes(path, _parts(tensors, metadata))
+
+
+def write_bytes(path: str | os.PathLike, parts: list) -> None:
+    """Write buffers to a file, one behind the other, completely or not at all.
+
+    The bytes go to a temporary file beside `path`, are synced to the disk and then renamed, so a
+    crash or a full disk leaves the previous file as it was. A symbolic link is followed. An
+    existing file keeps its permissions, a new one gets those of ``open(path, "wb")``.
+    """
     if not os.path.basename(os.fsdecode(path)):  # realpath would drop the slash at the end
         raise IsADirectoryError(errno.EISDIR, "expected the path of a file, got a folder's", path)
     target = os.path.realpath(os.fsdecode(path))

@@ -162,6 +162,11 @@ def linear():
     return Case((sick, XOR_X, XOR_Y), (healed, XOR_X, XOR_Y), epochs=100)
 
 
+def test_of_one_pattern_nothing_is_constant():
+    network = Network(3, Dense(2, "sigmoid"), Dense(1, "sigmoid"), loss="half_mse", seed=0)
+    assert "constant_derivative" not in network.diagnose([[0.6, 0.1, 0.7]] * 2, [[1.0]] * 2)
+
+
 def constant_derivative():
     def make():
         init = Initializer("normal", std=1e-4)

@@ -19,13 +19,19 @@ def layering(root):
     return done.returncode, done.stdout
 
 
-@pytest.fixture
-def tree(tmp_path):
+def copy_tree(to):
     """A copy of the sources, to be spoiled."""
     for folder in ("csrc", "nncore"):
         ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.npz", "_core.c")
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
-    return tmp_path
+        shutil.copytree(ROOT / folder, to / folder, ignore=ignored)
+    return to
+
+
+def append(root, file, line):
+    """Add to a file; the number of the last line that was added."""
+    before = (root / file).read_text()
+    (root / file).write_text(f"{before}\n{line}\n")
+    return len(before.splitlines()) + 1 + len(line.splitlines())
 
 
 def test_this_tree_is_in_order():
@@ -33,70 +39,75 @@ def test_this_tree_is_in_order():
     assert status == 0, output
 
 
-def test_a_copy_is_in_order(tree):
-    status, output = layering(tree)
-    assert status == 0, output
-
-
-@pytest.mark.parametrize(
-    ("file", "line", "expected"),
-    [
-        ("csrc/nnc.h", '#include "plan.c"', "contract may not include plan"),
-        ("csrc/vmath.h", "#include <math.h>", "contract may not include <math.h>"),
-        ("csrc/kernels/real.h", '#include "../cpu.h"', "kernels may not include dispatch"),
-        ("csrc/kernels/real.h", '#  include "../isa/portable.h"', "kernels may not include isa"),
-        ("csrc/isa/avx2_f32.c", "#include <stdio.h>", "isa may not include <stdio.h>"),
-        ("csrc/cpu.c", "#include <stdlib.h>", "dispatch may not include <stdlib.h>"),
-        ("csrc/plan.c", "#include <Python.h>", "plan may not include <Python.h>"),
-        ("csrc/plan.c", '#include "nowhere.h"', "cannot find what this includes"),
-        ("csrc/plan.c", "#include SOMETHING", "cannot find what this includes"),
-        ("nncore/reference/steps.py", "from nncore import _core", "reference may not import _core"),
-        ("nncore/reference/steps.py", "from .._core import ISA", "reference may not import _core"),
-        ("nncore/reference/steps.py", "import nncore.names", "reference may not import names"),
-        ("nncore/reference/steps.py", "import scipy.special", "NumPy, not scipy.special"),
-        ("nncore/files.py", "from . import persistence", "files may not import persistence"),
-        ("nncore/names.py", "from .layers.dense import Dense", "names may not import layers"),
-        ("nncore/names.py", "def f():\n    from . import network", "names may not import network"),
-        ("nncore/optimizers.py", "from . import Network", "optimizers may not import __init__"),
-        ("nncore/layers/base.py", "from ..network import load", "layers may not import network"),
-        ("nncore/layers/dense.py", "from .. import load", "layers may not import __init__"),
-        ("nncore/persistence.py", "from . import network", "persistence may not import network"),
-        ("nncore/network.py", "from .demo import run", "network may not import demo"),
-        ("nncore/network.py", "class A:\n    import nncore.cli", "network may not import cli"),
-        ("nncore/bench/peers.py", "import torch", "NumPy, not torch"),
-        ("nncore/bench/peers.py", "def f():\n    import tensorflow", "NumPy, not tensorflow"),
-        ("nncore/bench/runner.py", "def f():\n    import torch", "NumPy, not torch"),
-        ("nncore/bench/cases.py", "from ..demo import run", "bench may not import demo"),
-        ("nncore/network.py", "from .bench import cases", "network may not import bench"),
-        ("nncore/_core.pyx", "from . import names", "_core may not import names"),
-        ("nncore/_core.pyx", "import torch", "NumPy, not torch"),
-        ("nncore/_kernels.pxi", "import nncore.reference", "_kernels may not import reference"),
-    ],
+FLAGGED = (
+    ("csrc/nnc.h", '#include "plan.c"', "contract may not include plan"),
+    ("csrc/vmath.h", "#include <math.h>", "contract may not include <math.h>"),
+    ("csrc/kernels/real.h", '#include "../cpu.h"', "kernels may not include dispatch"),
+    ("csrc/kernels/real.h", '#  include "../isa/portable.h"', "kernels may not include isa"),
+    ("csrc/isa/avx2_f32.c", "#include <stdio.h>", "isa may not include <stdio.h>"),
+    ("csrc/cpu.c", "#include <stdlib.h>", "dispatch may not include <stdlib.h>"),
+    ("csrc/plan.c", "#include <Python.h>", "plan may not include <Python.h>"),
+    ("csrc/plan.c", '#include "nowhere.h"', "cannot find what this includes"),
+    ("csrc/plan.c", "#include SOMETHING", "cannot find what this includes"),
+    ("nncore/reference/steps.py", "from nncore import _core", "reference may not import _core"),
+    ("nncore/reference/steps.py", "from .._core import ISA", "reference may not import _core"),
+    ("nncore/reference/steps.py", "import nncore.names", "reference may not import names"),
+    ("nncore/reference/steps.py", "import scipy.special", "NumPy, not scipy.special"),
+    ("nncore/files.py", "from . import persistence", "files may not import persistence"),
+    ("nncore/names.py", "from .layers.dense import Dense", "names may not import layers"),
+    ("nncore/names.py", "def f():\n    from . import network", "names may not import network"),
+    ("nncore/optimizers.py", "from . import Network", "optimizers may not import __init__"),
+    ("nncore/layers/base.py", "from ..network import load", "layers may not import network"),
+    ("nncore/layers/dense.py", "from .. import load", "layers may not import __init__"),
+    ("nncore/persistence.py", "from . import network", "persistence may not import network"),
+    ("nncore/network.py", "from .demo import run", "network may not import demo"),
+    ("nncore/network.py", "class A:\n    import nncore.cli", "network may not import cli"),
+    ("nncore/bench/peers.py", "import torch", "NumPy, not torch"),
+    ("nncore/bench/peers.py", "def f():\n    import tensorflow", "NumPy, not tensorflow"),
+    ("nncore/bench/runner.py", "def f():\n    import torch", "NumPy, not torch"),
+    ("nncore/bench/cases.py", "from ..demo import run", "bench may not import demo"),
+    ("nncore/network.py", "from .bench import cases", "network may not import bench"),
+    ("nncore/_core.pyx", "from . import names", "_core may not import names"),
+    ("nncore/_core.pyx", "import torch", "NumPy, not torch"),
+    ("nncore/_kernels.pxi", "import nncore.reference", "_kernels may not import reference"),
 )  # fmt: skip
-def test_layering_flags(tree, file, line, expected):
-    path = tree / file
-    before = path.read_text()
-    path.write_text(f"{before}\n{line}\n")
+
+
+@pytest.fixture(scope="module")
+def flagged(tmp_path_factory):
+    """What is said of a tree with all these lines, by case."""
+    tree = copy_tree(tmp_path_factory.mktemp("flagged"))
+    places = {case: f"{case[0]}:{append(tree, *case[:2])}: " for case in FLAGGED}
     status, output = layering(tree)
-    problem, summary = output.splitlines()
-    number = len(before.splitlines()) + 1 + len(line.splitlines())
+    *problems, summary = output.splitlines()
     assert status == 1
-    assert problem.startswith(f"{file}:{number}: ")
-    assert expected in problem
-    assert summary == "layering: 1 problems"
+    assert summary == f"layering: {len(FLAGGED)} problems", output
+    return {
+        case: [problem for problem in problems if problem.startswith(place)]
+        for case, place in places.items()
+    }
 
 
-@pytest.mark.parametrize("file", ["csrc/extra.c", "csrc/kernels.c", "nncore/extra.py"])
-def test_layering_flags_what_stands_nowhere(tree, file):
-    (tree / file).write_text("")
+@pytest.mark.parametrize("case", FLAGGED)
+def test_layering_flags(flagged, case):
+    (problem,) = flagged[case]
+    assert case[2] in problem
+
+
+def test_layering_flags_what_stands_nowhere(tmp_path):
+    tree, files = copy_tree(tmp_path), ("csrc/extra.c", "csrc/kernels.c", "nncore/extra.py")
+    for file in files:
+        (tree / file).write_text("")
     status, output = layering(tree)
     assert status == 1
-    assert f"{file}:1: " in output and "stands in no layer" in output
+    for file in files:
+        (problem,) = (line for line in output.splitlines() if line.startswith(f"{file}:1: "))
+        assert "stands in no layer" in problem
 
 
-@pytest.mark.parametrize(
-    ("file", "line"),
-    [
+def test_layering_allows(tmp_path):
+    tree = copy_tree(tmp_path)
+    for file, line in (
         ("nncore/persistence.py", "def again():\n    from .network import load"),
         ("nncore/layers/dense.py", "from .base import Layer"),
         ("nncore/network.py", "from nncore.layers import Dense"),
@@ -105,11 +116,8 @@ def test_layering_flags_what_stands_nowhere(tree, file):
         ("nncore/bench/peers.py", "def f():\n    import jax.numpy, onnx"),
         ("nncore/bench/chart.py", "def f():\n    from matplotlib import pyplot"),
         ("csrc/plan.c", '// #include <stdio.h>\n#include "kernels/real.h"'),
-    ],
-)
-def test_layering_allows(tree, file, line):
-    path = tree / file
-    path.write_text(f"{path.read_text()}\n{line}\n")
+    ):
+        append(tree, file, line)
     assert layering(tree) == (0, "layering: in order\n")
 
 

@@ -38,7 +38,7 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads", "stopping", "callbacks"],
+    ["names", "info", "threads", "stopping", "callbacks", "tables"],
     ["activation", "initializer"],
     ["loss", "weights", "own_activation"],
     ["validation"],
@@ -49,7 +49,7 @@ PYTHON_LAYERS = [
     ["views"],
     ["network"],
     ["__init__"],
-    ["demo", "bench"],
+    ["demo", "bench", "commands"],
     ["cli"],
     ["__main__"],
 ]

@@ -48,7 +48,8 @@ class LayerNumbers(NamedTuple):
     dead : float
         Number of units whose f' is 0 for all rows.
     constant : float
-        Share of the units whose f' is not 0 and varies by less than 1 % over the rows.
+        Share of the units whose f' is not 0 and varies by less than 1 % over the rows, where their
+        input varies.
     weight_norm : float
         2-norm of the parameters.
     gradient_norm : float
@@ -138,7 +139,8 @@ def _slopes(function, z, y):
     means, largest, least = df.mean(axis=0, dtype=np.float64), df.max(axis=0), df.min(axis=0)
     dead = largest == 0
     flat = (means < FLAT * _steepest(function)) & ~dead
-    constant = (largest - least < STEADY * largest) & ~dead
+    moved = (z != z[:1]).any(axis=0)  # of rows that are all the same nothing can be told
+    constant = (largest - least < STEADY * largest) & ~dead & moved
     n = len(means)
     n_flat, n_dead, n_constant = map(np.count_nonzero, (flat, dead, constant))
     return Slopes(float(means.sum()) / n, n_flat / n, float(n_dead), n_constant / n)

@@ -11,7 +11,7 @@ from ..layers.dense import positive_int
 class Path(Callback):
     """Records the parameters of a network while it learns, for `nncore.landscape`.
 
-    Give it to ``fit(..., callbacks=[path])``, or call `record` yourself.
+    A callback of `Network.fit`: ``net.fit(X, y, callbacks=[path])``; or call `record` yourself.
 
     Parameters
     ----------
@@ -36,8 +36,7 @@ class Path(Callback):
     >>> import nncore
     >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1), seed=0)
     >>> path = nncore.Path()
-    >>> history = net.fit(
-    ...     [[1.0], [2.0]], [3.0, 5.0], epochs=20, callbacks=[path], verbose=False)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], epochs=20, callbacks=[path], verbose=False)
     >>> len(path), path.epochs[-1]
     (21, 20)
     """

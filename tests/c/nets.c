@@ -51,7 +51,7 @@ int net_shapes(net_shape list[MAX_NETS]) {
          0,
          0});
     if (n > MAX_NETS) abort();
-    if (EMULATED) {
+    if (EMULATED || UNDER_ASAN) { /* a third; all of them run on guarded pages */
         const int all = n;
         n = 0;
         for (int i = 0; i < all; i += 3) list[n++] = list[i];

@@ -1,0 +1,244 @@
+"""Data files that a command is given: CSV with the standard library, NPZ with NumPy.
+
+Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes and a file
+`MOST_NUMBERS` numbers; reading takes some 18 bytes of memory for each of them, and one line.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import os
+import zipfile
+from array import array
+from reprlib import repr as short
+
+import numpy as np
+
+from .files import FileFormatError
+
+MOST_NUMBERS = 1 << 27  # a gigabyte
+MOST_LINE = 1 << 22
+_EXACT = 1 << 53  # the largest label that a float64 holds exactly
+
+
+def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, header=None):
+    """Read inputs and targets from a CSV file of numbers in UTF-8.
+
+    Cells are separated by commas, semicolons or tabs, whichever the first line has most of; quotes
+    are as usual, but a cell has no line break. Empty lines are left out.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    target : sequence of str, optional
+        The target columns, by name or number: 0 is the first column, -1 the last one. By default
+        the last ones: those behind the first `n_inputs`.
+    n_inputs : int, optional
+        How many columns must be left for X.
+    n_targets : tuple of int, default (1,)
+        How many target columns there may be.
+    labels : bool, default False
+        Whether one target column alone holds class labels, which must be integers.
+    header : bool, optional
+        Whether the first line has names. By default it has where no cell of it is a number.
+
+    Returns
+    -------
+    X : ndarray of float64, (n_rows, n_inputs)
+    y : ndarray, (n_rows,) or (n_rows, n_targets)
+        float64; labels are int64.
+
+    Raises
+    ------
+    FileFormatError
+        With the file, line and column of what is wrong.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/d.csv", "w") as file:
+    ...         print("height,weight,kind\\n1.5,2,0\\n1.25,3,1", file=file)
+    ...     read_csv(f"{folder}/d.csv", target=["kind"], labels=True)
+    (array([[1.5 , 2.  ],
+           [1.25, 3.  ]]), array([0, 1]))
+    """
+    name = os.fsdecode(path)
+    with open(path, "rb") as file:
+        rows = _rows(file, name)
+        first = next(rows, None)
+        if first is None:
+            raise FileFormatError(f"{name} is empty; expected a line of numbers for each sample")
+        names = _header(first, name, header)
+        columns = len(first[1])
+        chosen = _targets(target, names, columns, n_inputs, n_targets, name)
+        label = chosen[0] if labels and len(chosen) == 1 else None
+        rows = rows if names else itertools.chain([first], rows)
+        table = _numbers(rows, names, columns, label, name)
+    X = table[:, [j for j in range(columns) if j not in chosen]]
+    y = table[:, chosen] if len(chosen) > 1 else table[:, chosen[0]].copy()
+    return X, y if label is None else y.astype(np.int64)
+
+
+def _rows(file, name):
+    """Yield the number and the cells of each line that is not empty."""
+    delimiter = None
+    for number in itertools.count(1):
+        raw = file.readline(MOST_LINE + 1)
+        if not raw:
+            return
+        where = f"{name}, line {number}"
+        if len(raw) > MOST_LINE:
+            raise FileFormatError(f"{where} has more than {MOST_LINE:,} bytes; is this a CSV file?")
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise FileFormatError(
+                f"{where} is not text in UTF-8 (byte 0x{byte:02x}); save the file as CSV in UTF-8"
+            ) from None
+        if not line.strip():
+            continue
+        delimiter = delimiter or max(",;\t", key=line.count)
+        try:
+            yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            raise FileFormatError(f"{where} is not CSV: {error}") from None
+
+
+def _as_number(cell):
+    """The number in a cell, or None."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def _header(first, name, header):
+    """The names of the columns, or None."""
+    number, cells = first
+    if header is None:
+        words = [cell for cell in cells if cell.strip() and _as_number(cell) is None]
+        if words and any(_as_number(cell) is not None for cell in cells):
+            raise FileFormatError(
+                f"{name}, line {number} has numbers and {short(words[0])}: say --header if these "
+                "are names of columns, --no-header if it is data"
+            )
+        header = bool(words)
+    return [cell.strip() for cell in cells] if header else None
+
+
+def _targets(target, names, columns, n_inputs, n_targets, name):
+    """The numbers of the target columns."""
+    counts = " or ".join(map(str, n_targets))
+    if target is None:
+        n = n_targets[0] if n_inputs is None else columns - n_inputs
+        chosen = list(range(columns - n, columns))
+    else:
+        chosen = [_column(t, names, columns, name) for t in target]
+        if len(set(chosen)) < len(chosen):
+            raise ValueError("a target column is given twice")
+        n = len(chosen)
+    if n not in n_targets or columns <= n or n_inputs not in (None, columns - n):
+        inputs = "at least one column" if n_inputs is None else f"{n_inputs}"
+        given = "" if target is None else f", {n} given as target"
+        raise FileFormatError(
+            f"{name} has {columns} column{'s' * (columns != 1)}{given}; expected {inputs} for the "
+            f"inputs and {counts} for the target"
+        )
+    return chosen
+
+
+def _column(target, names, columns, name):
+    found = names.count(target) if names else 0
+    if found == 1:
+        return names.index(target)
+    if found:
+        raise ValueError(f"{name} has {found} columns {short(target)}; give the target's number")
+    try:
+        return range(columns)[int(target)]
+    except (ValueError, IndexError):
+        have = f": {', '.join(map(short, names[:10]))}{', ...' * (columns > 10)}" if names else ""
+        raise ValueError(
+            f"{name} has no column {short(target)} for the target; its {columns} columns are "
+            f"numbered 0 to {columns - 1}{have}"
+        ) from None
+
+
+def _numbers(rows, names, columns, label, name):
+    """All cells as (n_rows, columns); those of the column `label` must be integers."""
+    values, row = array("d"), -1
+    for row, (number, cells) in enumerate(rows):
+        where = f"{name}, line {number} (row {row})"
+        if len(cells) != columns:
+            raise FileFormatError(f"{where} has {len(cells)} columns, those before have {columns}")
+        if len(values) + columns > MOST_NUMBERS:
+            raise FileFormatError(f"{where}: at most {MOST_NUMBERS:,} numbers are read; split it")
+        numbers = list(map(_as_number, cells))
+        bad, wanted = None, "a number"
+        if None in numbers:
+            bad = numbers.index(None)
+        elif label is not None:
+            value = numbers[label]
+            if not (value.is_integer() and abs(value) <= _EXACT):
+                bad, wanted = label, "an integer class label"
+        if bad is not None:
+            got = short(cells[bad]) if cells[bad].strip() else "an empty cell"
+            called = f" ({short(names[bad])})" if names else ""
+            raise FileFormatError(f"{where}, column {bad}{called}: expected {wanted}, got {got}")
+        values.extend(numbers)
+    if row < 0:
+        raise FileFormatError(f"{name} has a header and no rows")
+    return np.frombuffer(values).reshape(-1, columns)
+
+
+def read_npz(path, *, x="X", y="y", labels=False):
+    """Read two arrays of real numbers from an NPZ file, without pickle.
+
+    labels: whether a `y` of one column holds class labels: integers, which may be stored as floats.
+    """
+    name = os.fsdecode(path)
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                X, targets = (_array(archive, key, name) for key in (x, y))
+        except (FileFormatError, MemoryError):
+            raise
+        except Exception as error:  # of a dozen kinds: zipfile and NumPy do not promise any
+            what = str(error)[:300]
+            raise FileFormatError(f"{name} is damaged, or no NPZ file of numbers: {what}") from None
+    if labels and targets.dtype.kind == "f" and targets.size == len(targets):
+        if not ((targets == np.rint(targets)) & (abs(targets) <= _EXACT)).all():  # neither NaN
+            raise FileFormatError(f"{name}: {y} must be integer class labels")
+        targets = targets.astype(np.int64)
+    return X, targets
+
+
+def _array(archive, key, name):
+    """One array, whose size is checked before memory is taken for it."""
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if key not in members:
+        have = ", ".join(map(short, list(members)[:10])) or "none"
+        raise FileFormatError(f"{name} has no array {short(key)}; it has: {have}. See --x and --y")
+    info, where = members[key], f"{name}, array {short(key)}"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FileFormatError(f"{where} is compressed as NumPy never does")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise FileFormatError(f"{where} has format {version}, which is not of real numbers")
+        read = f"read_array_header_{version[0]}_0"
+        shape, _, dtype = getattr(np.lib.format, read)(file)
+    if dtype.kind not in "fiub" or not shape:
+        raise FileFormatError(f"{where}: expected rows of real numbers, got {dtype}, shape {shape}")
+    size = math.prod(shape)
+    if size > MOST_NUMBERS or size * dtype.itemsize > info.file_size:
+        raise FileFormatError(
+            f"{where}: shape {shape} is more than the file holds, or than {MOST_NUMBERS:,} numbers"
+        )
+    with archive.open(info) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
