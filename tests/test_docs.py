@@ -13,6 +13,8 @@ import pytest
 import nncore
 from nncore import names
 
+from . import pages
+
 ROOT = Path(__file__).parents[1]
 MODULES = [
     "nncore",
@@ -52,32 +54,54 @@ def test_the_examples_were_found():
         assert ">>> " in public.__doc__
 
 
-def blocks(text):
-    """Return (line, code) of the ```python blocks."""
-    found = re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [(text.count("\n", 0, match.start()) + 2, match[1]) for match in found]
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "name", ["README.md", "HACKING.md", "docs/trainers.md", "docs/why_the_derivative.md"]
+)
+def test_code_blocks(name, tmp_path, monkeypatch):
+    """All blocks of a file in order, in one namespace; what they print is checked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(names, "own_activations", {})
+    path = page(name)
+    pages.run(path, draw=False)
+    if name == "README.md":
+        assert pages.blocks(path.read_text(encoding="utf-8")), "README.md shows no code"
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", ["README.md", "HACKING.md", "docs/trainers.md"])
-def test_code_blocks(name, tmp_path, monkeypatch):
-    """All blocks of a file in order, in one namespace; what >>> sessions print is checked."""
+def test_pictures(tmp_path, monkeypatch):
+    """The blocks that draw make the pictures that the page shows."""
+    pytest.importorskip("matplotlib", reason='plots need pip install ".[plot]"')
+    path = page("docs/why_the_derivative.md")
+    monkeypatch.chdir(tmp_path)
+    pages.run(path)
+    shown = re.findall(r"!\[.+\]\(why_the_derivative/(.+)\)", path.read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(file.name for file in tmp_path.iterdir())
+    assert sorted(shown) == sorted(file.name for file in path.with_suffix("").iterdir())
+    assert sum(file.stat().st_size for file in path.with_suffix("").iterdir()) < 500_000
+
+
+def page(name):
     path = ROOT / name
     if not path.exists() and name != "README.md":
         pytest.skip(f"{name} is not here: these are the sources of a release")
-    text = path.read_text(encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    space = {"__name__": "__main__"}
-    for line, code in blocks(text):
-        if code.lstrip().startswith(">>>"):
-            example = doctest.DocTestParser().get_doctest(code, space, name, str(path), line - 1)
-            report = io.StringIO()
-            runner = doctest.DocTestRunner()
-            runner.run(example, out=report.write, clear_globs=False)
-            assert runner.failures == 0, report.getvalue()
-            space = example.globs
-        else:
-            # Empty lines before it, so that errors name the line of the file.
-            exec(compile("\n" * (line - 1) + code, str(path), "exec"), space)
-    if name == "README.md":
-        assert blocks(text), "README.md shows no code"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "right"),
+    [("print(1 + 1)", "2\n", True), ("print(1 + 1)", "3\n", False), (">>> 1 + 1\n2", None, True),
+     (">>> 1 + 1\n3", None, False), ("assert a == 1", None, True), ("print()", "", False)],
+)  # fmt: skip
+def test_what_a_page_prints_is_checked(code, printed, right, tmp_path, capsys):
+    text = f"Text.\n\n```python\na = 1\n```\n\nMore:\n\n```python\n{code}\n```\n"
+    if printed is not None:
+        text += f"\n```text\n{printed}```\n"
+    path = tmp_path / "page.md"
+    path.write_text(text, encoding="utf-8")
+    assert [block.line for block in pages.blocks(text)] == [4, 10]
+    if right:
+        pages.run(path)
+    else:
+        with pytest.raises(AssertionError):
+            pages.run(path)

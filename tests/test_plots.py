@@ -544,6 +544,15 @@ def test_regions_of_hinge_scores_have_margins():
     assert legend(ax) == ["-1", "1"]
 
 
+def test_a_score_that_is_the_same_everywhere_has_no_line():
+    X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
+    tiny = 1e-9  # as rounding leaves it
+    net = Network(2, Dense(1, init=[[tiny], [-tiny]], bias_init=0.5), loss="mse", dtype="float64")
+    drawn = len(plots.decision_regions(net, X, y, resolution=20).collections)
+    net.layers[0].W *= 1e8
+    assert len(plots.decision_regions(net, X, y, resolution=20).collections) == drawn + 1
+
+
 def test_regions_of_several_classes():
     X, y = spirals(3)
     net = Network(2, Dense(9, "tanh"), Dense(3, "softmax"), optimizer="lbfgs", seed=0)

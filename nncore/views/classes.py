@@ -308,7 +308,8 @@ def _draw_score(ax, x1, x2, score, pair, loss):
     )  # fmt: skip
     label = f"probability of class {high:g}" if loss.output else "output"
     ax.figure.colorbar(image, ax=ax, label=label, extend="both" if margin else "neither")
-    ax.contour(x1, x2, score, levels=[middle], colors="0.15", linewidths=1.5)
+    if np.ptp(score) > 1e-6 * half:  # otherwise the line would be one of rounding
+        ax.contour(x1, x2, score, levels=[middle], colors="0.15", linewidths=1.5)
     if loss.name.endswith("hinge"):
         ax.contour(x1, x2, score, levels=pair, colors="0.15", linewidths=0.9, linestyles="dashed")
 
