@@ -72,13 +72,13 @@ if TYPE_CHECKING:
     )
     from .trainers import line_search as line_searches
     from .validation import LinearNetworkWarning
-    from .views import plots  # noqa: F401
-    from .views.diagnosis import Diagnosis, Finding
-    from .views.landscape import Landscape, landscape
+    from .views.diagnosing.diagnosis import Diagnosis, Finding
+    from .views.diagnosing.monitor import Monitor
+    from .views.landscapes.landscape import Landscape, landscape
+    from .views.landscapes.path import Path
+    from .views.landscapes.stationary import StationaryPoint, stationary_point
     from .views.lr_find import lr_find
-    from .views.monitor import Monitor
-    from .views.path import Path
-    from .views.stationary import StationaryPoint, stationary_point
+    from .views.plotting import plots  # noqa: F401
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -96,18 +96,18 @@ _LATER = (
         ),
         "trainers",
     )
-    | dict.fromkeys(("Diagnosis", "Finding"), "views.diagnosis")
-    | dict.fromkeys(("Landscape", "landscape"), "views.landscape")
-    | dict.fromkeys(("StationaryPoint", "stationary_point"), "views.stationary")
+    | dict.fromkeys(("Diagnosis", "Finding"), "views.diagnosing.diagnosis")
+    | dict.fromkeys(("Landscape", "landscape"), "views.landscapes.landscape")
+    | dict.fromkeys(("StationaryPoint", "stationary_point"), "views.landscapes.stationary")
     | {
-        "Callback": "callbacks", "LinearNetworkWarning": "validation", "Monitor": "views.monitor",
-        "Path": "views.path", "Stop": "stopping", "lr_find": "views.lr_find",
-        "register_activation": "own_activation",
+        "Callback": "callbacks", "LinearNetworkWarning": "validation",
+        "Monitor": "views.diagnosing.monitor", "Path": "views.landscapes.path", "Stop": "stopping",
+        "lr_find": "views.lr_find", "register_activation": "own_activation",
     }
 )  # fmt: skip
 _MODULES = {
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
-    "line_searches": "trainers.line_search", "plots": "views.plots",
+    "line_searches": "trainers.line_search", "plots": "views.plotting.plots",
 }  # fmt: skip
 
 

@@ -195,7 +195,7 @@ def _diagnose(options):
     diagnosis = network.diagnose(X, y, batch_size=options.batch_size, rows=options.rows)
     print(diagnosis)
     if options.plot:
-        from .views import plots
+        from .views.plotting import plots
 
         _write_picture(options.plot, plots.gradient_flow(network, X, y))
     return int(len(diagnosis) > 0)
@@ -268,7 +268,7 @@ def _check_outputs(*paths, picture=None):
         if path.is_dir():
             raise ValueError(f"cannot write {path}: it is a folder")
     if picture:
-        from .views import drawing
+        from .views.plotting import drawing
 
         drawing.axes(None)  # says how to install what is missing
 

@@ -260,7 +260,7 @@ def test_it_is_found_and_the_advice_helps(make):
 
 
 def test_all_codes_have_a_case_and_are_in_the_docstring():
-    with open(sys.modules["nncore.views.findings"].__file__, encoding="utf-8") as file:
+    with open(sys.modules["nncore.views.diagnosing.findings"].__file__, encoding="utf-8") as file:
         source = file.read()
     codes = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | {"nan_inputs", "nan_targets"}
     assert codes == {CODE.get(make.__name__, make.__name__) for make in CASES}

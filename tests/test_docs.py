@@ -24,7 +24,8 @@ MODULES = [
         if not any(part.startswith("_") for part in module.name.split("."))
     ),
 ]
-DRAWING = ("nncore.views.plots", "nncore.views.classes")  # their examples make pictures
+# their examples make pictures
+DRAWING = ("nncore.views.plotting.plots", "nncore.views.plotting.classes")
 
 
 @pytest.mark.parametrize("name", MODULES)

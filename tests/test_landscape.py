@@ -9,8 +9,8 @@ import pytest
 
 import nncore
 from nncore import Dense, Network
-from nncore.views import directions
-from nncore.views.landscape import Landscape
+from nncore.views.landscapes import directions
+from nncore.views.landscapes.landscape import Landscape
 
 from .networks import BACKENDS, classifier, labelled, regressor, state, valued
 from .stacks import EVERY, make, samples

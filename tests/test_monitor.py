@@ -224,7 +224,7 @@ def test_it_keeps_to_its_share(look, epochs):
 
 def test_a_look_is_one_gradient_and_one_forward_pass(monkeypatch):
     """Its cost in rows, whatever the size of the data: `rows` forward and `rows` of a gradient."""
-    from nncore.views import measures
+    from nncore.views.diagnosing import measures
 
     forward, gradient = [], []
     run = measures._forward

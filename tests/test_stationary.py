@@ -5,8 +5,8 @@ import pytest
 
 import nncore
 from nncore import Dense, Network
-from nncore.views import stationary
-from nncore.views.stationary import StationaryPoint, stationary_point
+from nncore.views.landscapes import stationary
+from nncore.views.landscapes.stationary import StationaryPoint, stationary_point
 
 from .networks import BACKENDS, state, valued
 

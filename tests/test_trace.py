@@ -8,7 +8,7 @@ import pytest
 
 import nncore
 from nncore import SGD, Dense, Network, PReLU, Residual, _core
-from nncore.views.arithmetic import Arithmetic
+from nncore.views.tracing.arithmetic import Arithmetic
 
 from . import stacks
 

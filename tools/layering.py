@@ -63,10 +63,10 @@ LAZY = {
 OTHERS = {
     "bench/peers.py": {"jax", "jaxlib", "onnx", "onnxruntime", "sklearn", "torch"},
     "bench/chart.py": {"matplotlib"},
-    "views/classes.py": {"matplotlib"},
-    "views/drawing.py": {"matplotlib"},
-    "views/plots.py": {"matplotlib"},
-    "views/relief.py": {"matplotlib"},
+    "views/plotting/classes.py": {"matplotlib"},
+    "views/plotting/drawing.py": {"matplotlib"},
+    "views/plotting/plots.py": {"matplotlib"},
+    "views/landscapes/relief.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)
 

@@ -25,7 +25,7 @@ class Views:
 
         Returns
         -------
-        nncore.views.trace.Trace
+        nncore.views.tracing.trace.Trace
             Print it, or look at it in a notebook, where the network is drawn.
 
         Raises
@@ -67,7 +67,7 @@ class Views:
         gradient: all 3 numbers equal those of the C engine, bit for bit
         update: all 3 numbers equal those of the C engine, bit for bit
         """
-        from .trace import as_patterns, trace
+        from .tracing.trace import as_patterns, trace
 
         x, y, _ = self._samples(*as_patterns(self, x, y))  # here: warnings name who called this
         return trace(self, x, y, weights)
@@ -153,7 +153,7 @@ class Views:
         >>> len(net.diagnose(X / 16, y))
         0
         """
-        from .diagnosis import diagnose
+        from .diagnosing.diagnosis import diagnose
 
         return diagnose(self, X, y, sample_weight, class_weight, batch_size, rows, seed)
 

@@ -12,7 +12,7 @@ from ..layers.dense import positive_int
 from ..progress import Progress
 from ..threads import as_count
 from ..training import History
-from .drawing import axes, finish
+from .plotting.drawing import axes, finish
 
 ROWS = 1000  # at most so many are looked at after each step
 EXPLODED = 4.0  # the test ends where the loss is so many times the one that it began with

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..callbacks import Callback
-from ..layers.dense import positive_int
+from ...callbacks import Callback
+from ...layers.dense import positive_int
 
 
 class Path(Callback):

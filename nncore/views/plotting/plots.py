@@ -14,10 +14,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..activation import INF, as_activation
-from ..layers import Dense, Layer
-from ..names import WHOLE_ROW
-from ..trainers.problem import norm
+from ...activation import INF, as_activation
+from ...layers import Dense, Layer
+from ...names import WHOLE_ROW
+from ...trainers.problem import norm
 from . import drawing
 from .classes import confusion_matrix, decision_regions
 from .drawing import BLUE, COLORS, DIVERGING, GREEN, ORANGE, RED, SKY, numbered, shape_of

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from ..layers import Dense
-from ..trainers.problem import norm
-from ..validation import targets_beyond
+from ...layers import Dense
+from ...trainers.problem import norm
+from ...validation import targets_beyond
 
 # Limits, each far from what digits and the like show where all is well.
 LARGE_SIZE, SMALL_SIZE = 10.0, 0.01  # root mean square of a column of X or y; 1 is meant

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .. import _core
+from ... import _core
 
 BLOCK = _core.BLOCK  # sums are chains over so many terms, which are added in order
 ALIGN = 64  # bytes of the partial sums of a row

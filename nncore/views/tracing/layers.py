@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..layers.base import views
+from ...layers.base import views
 
 NUMBERED = ("Dense", "Embedding", "Residual")  # whose outputs are units with numbers of their own
 

@@ -8,9 +8,9 @@ from numbers import Integral
 
 import numpy as np
 
-from .. import persistence
-from ..activation import _kernels
-from ..layers.base import views
+from ... import persistence
+from ...activation import _kernels
+from ...layers.base import views
 from .arithmetic import Arithmetic
 from .chain import WeightTrace
 from .layers import make
@@ -64,8 +64,8 @@ class Trace:
         The patterns and their targets.
     layers : list of Traced
         One for each layer, from the first: z, a, slope, delta, gradients and more, as arrays with a
-        row for each pattern; see `nncore.views.layers.Traced`. Those within a `Residual` are behind
-        it.
+        row for each pattern; see `nncore.views.tracing.layers.Traced`. Those within a `Residual`
+        are behind it.
     outputs : ndarray, (n_rows, n_out)
         What the network gives.
     losses : ndarray of float64, (n_rows,)
@@ -308,7 +308,7 @@ class Trace:
 
         Returns
         -------
-        nncore.views.chain.WeightTrace
+        nncore.views.tracing.chain.WeightTrace
 
         Raises
         ------

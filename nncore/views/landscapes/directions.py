@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 
-from ..layers import Dense
-from ..trainers.problem import _place, fixed_parameters, leaves
-from ..validation import as_parameters
+from ...layers import Dense
+from ...trainers.problem import _place, fixed_parameters, leaves
+from ...validation import as_parameters
 from .path import Path
 
 _NAMED = re.compile(r"layers\[(\d+)\]\.([\w.]+)\[(\d+)(?:,\s*(\d+))?\]")

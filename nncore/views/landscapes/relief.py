@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..plotting.drawing import axes
 from .directions import percent
-from .drawing import axes
 
 _WIDE = 30  # a loss that spans more than this factor is drawn on a logarithmic scale
 _DECADES = 8  # but what is so far below the highest is drawn as if it were no lower

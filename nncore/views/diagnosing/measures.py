@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..layers import Dense
-from ..lsuv import outputs
-from ..names import WHOLE_ROW
-from ..trainers.problem import norm
-from ..training import History
-from .rebuilt import described, rebuild
+from ...layers import Dense
+from ...lsuv import outputs
+from ...names import WHOLE_ROW
+from ...trainers.problem import norm
+from ...training import History
+from ..rebuilt import described, rebuild
 
 FLAT = 0.05
 """A unit is saturated if its mean abs(f') is below this part of the steepest slope."""

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from ..callbacks import Callback
-from ..layers.base import real
-from ..layers.dense import positive_int
-from ..names import WHOLE_ROW
+from ...callbacks import Callback
+from ...layers.base import real
+from ...layers.dense import positive_int
+from ...names import WHOLE_ROW
 from . import findings, measures
 
 _OF_UNITS = ("slope", "saturated", "dead")

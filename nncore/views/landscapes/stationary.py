@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking import _in_float64
-from ..gradients import Derivatives
-from ..layers.dense import positive_int
-from ..threads import as_count
-from ..trainers.problem import fixed_parameters, norm
+from ...checking import _in_float64
+from ...gradients import Derivatives
+from ...layers.dense import positive_int
+from ...threads import as_count
+from ...trainers.problem import fixed_parameters, norm
 
 # Curvatures below so many times the largest count as none: the exact Hessian is right to some
 # 1e-13 of it, and what is smaller than this is not seen by any training.

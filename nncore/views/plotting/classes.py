@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from ..validation import as_inputs, as_targets
+from ...validation import as_inputs, as_targets
 from . import drawing
 from .drawing import BLUE, COLORS, DIVERGING, RED
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from ..layers.dense import positive_int
-from ..validation import as_inputs, as_targets
-from ..weights import as_weights, check_weights, class_table
+from ...layers.dense import positive_int
+from ...validation import as_inputs, as_targets
+from ...weights import as_weights, check_weights, class_table
 from . import findings, measures
 from .findings import Finding
 from .measures import LayerNumbers

@@ -1,0 +1,1 @@
+"""What keeps a network from learning: `Network.diagnose` and `nncore.Monitor`."""

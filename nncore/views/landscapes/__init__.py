@@ -1,0 +1,1 @@
+"""The loss over two directions, the path down it, and where it ended."""

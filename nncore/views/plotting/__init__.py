@@ -1,0 +1,1 @@
+"""`nncore.plots`, and what all pictures share."""

@@ -1,0 +1,1 @@
+"""One gradient step taken apart: `Network.trace`."""
