@@ -167,7 +167,7 @@ def run(options):
 
 
 def _trace(options):
-    _check_outputs(options.output)
+    _check_outputs(options, options.output)
     network, X, y = _read(options)
     rows = options.row or [0]
     for row in rows:
@@ -190,7 +190,7 @@ def _trace(options):
 
 
 def _diagnose(options):
-    _check_outputs(options.plot, picture=options.plot)
+    _check_outputs(options, options.plot, picture=options.plot)
     network, X, y = _read(options)
     diagnosis = network.diagnose(X, y, batch_size=options.batch_size, rows=options.rows)
     print(diagnosis)
@@ -204,7 +204,7 @@ def _diagnose(options):
 def _landscape(options):
     from . import landscape
 
-    _check_outputs(options.plot, options.npz, picture=options.plot)
+    _check_outputs(options, options.plot, options.npz, picture=options.plot)
     if options.surface and not options.plot:
         raise ValueError("--surface is a kind of picture: say --plot FILE.png")
     network, X, y = _read(options)
@@ -260,9 +260,12 @@ def _read(options):
     return network, X, y
 
 
-def _check_outputs(*paths, picture=None):
-    """What cannot be written is told before the work."""
+def _check_outputs(options, *paths, picture=None):
+    """What cannot be written, or would overwrite what is read, is told before the work."""
     for path in filter(None, paths):
+        for read in (options.model, options.data):
+            if path.exists() and read.exists() and path.samefile(read):
+                raise ValueError(f"cannot write {path}: it is read here; give another name")
         if not path.absolute().parent.is_dir():
             raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
         if path.is_dir():

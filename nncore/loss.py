@@ -515,7 +515,7 @@ def register_loss(name, value, gradient, *, points=None):
     Traceback (most recent call last):
         ...
     ValueError: gradient of 'wrong' disagrees with value: at y = 0.126, t = 1.37 \
-(row 0, column 0) gradient gives -1.24, the central difference is -2.48
+(row 0, column 0) gradient gives -1.24073325, the central difference is -2.4814665
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"the name of a loss must be an identifier, got {name!r}")
@@ -575,6 +575,6 @@ def _check_gradient(own, y, t):
             i = int(wrong.argmax())
             raise ValueError(
                 f"gradient of {own.name!r} disagrees with value: at y = {y[i, j]:.3g}, "
-                f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.3g}, "
-                f"the central difference is {difference[i]:.3g}"
+                f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.9g}, "
+                f"the central difference is {difference[i]:.9g}"
             )

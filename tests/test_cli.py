@@ -246,6 +246,19 @@ def test_errors(run, place, arguments, message):
     assert last.startswith(f"nncore {arguments.split()[0]}: error: ") and message in last
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["trace net.safetensors data.csv -o data.csv",
+     "trace net.safetensors data.csv -o net.safetensors",
+     "landscape net.safetensors data.npz --points 3 --npz data.npz"],
+)  # fmt: skip
+def test_what_is_read_is_not_overwritten(run, place, command):
+    before = {name: (place / name).read_bytes() for name in os.listdir(place)}
+    status, _, err = run(*command.split())
+    assert status == 2 and "it is read here" in err
+    assert before == {name: (place / name).read_bytes() for name in os.listdir(place)}
+
+
 def test_a_failed_write_leaves_the_file(run, place, monkeypatch):
     (place / "step.md").write_text("before")
 

@@ -84,6 +84,7 @@ def test_arguments_come_in_the_documented_order():
         (lambda: Rprop(step_start=(0.2, 0.1)), r"step_start of Rprop must be .* got \(0.2, 0.1\)"),
         (lambda: Rprop(step_start=(1, 2, 3)), "step_start of Rprop must be a number, or a tuple"),
         (lambda: Rprop(step_start="x"), "step_start of Rprop must be a number, or a tuple of two"),
+        (lambda: LevenbergMarquardt(mu=1, mu_max=0.1), "mu of LevenbergMarquardt is above mu_max"),
         (lambda: Rprop(step_min=2, step_max=1), "step_min of Rprop is above step_max: 2.0 and 1.0"),
         (lambda: Rprop(eta_minus=1), r"eta_minus of Rprop must be in \(0, 1\)"),
         (lambda: Rprop(eta_plus=0.9), "eta_plus of Rprop must be at least 1"),

@@ -227,3 +227,18 @@ def test_minimize_refuses(arguments, error, message):
 
 def test_public_names():
     assert nncore.minimize is minimize and nncore.Rprop is Rprop
+
+
+def test_squares_that_overflow_are_no_minimum():
+    def steep(x):
+        return 1e200 * float(x @ x), 2e200 * x
+
+    for name in ("lbfgs", "bfgs", "cg", "steepest_descent", "one_step_secant"):
+        with pytest.raises(FloatingPointError, match="scale the inputs"):
+            minimize(steep, [1.0, 2.0], name)
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x @ x, lambda x: (x, x), lambda x: [1.0, x]])
+def test_a_function_must_return_its_value_and_its_gradient(wrong):
+    with pytest.raises(TypeError, match="its value, a number, and its gradient"):
+        minimize(wrong, [1.0, 2.0])

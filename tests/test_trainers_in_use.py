@@ -341,3 +341,20 @@ def test_theta_to_loss_in_minimize_is_fit():
     found = nncore.minimize(net.theta_to_loss(X, Y), net.theta, "lbfgs", iterations=12)
     fit(net, 12)
     np.testing.assert_allclose(found.x, net.theta, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["cg", "scg"])
+def test_frozen_parameters_count_for_no_restart(name):
+    """A network behind a frozen layer is trained as the same one on that layer's outputs."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
+    whole = nncore.Network(3, nncore.Dense(5, "tanh", trainable=False), nncore.Dense(1),
+                           optimizer=name, dtype="float64", seed=0)  # fmt: skip
+    first, last = whole.layers
+    alone = nncore.Network(5, nncore.Dense(1), optimizer=name, dtype="float64", seed=0)
+    alone.layers[0].W = last.W
+    Z = np.tanh(X @ first.W + first.b)
+    losses = [net.fit(data, y, epochs=12, verbose=False)["loss"]
+              for net, data in ((whole, X), (alone, Z))]  # fmt: skip
+    np.testing.assert_allclose(*losses, rtol=1e-9)

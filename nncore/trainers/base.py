@@ -6,7 +6,7 @@ import abc
 import math
 
 from ..described import Described
-from .problem import Point, Problem
+from .problem import Point, Problem, dot
 
 
 class Stuck(Exception):
@@ -14,6 +14,16 @@ class Stuck(Exception):
 
     "minimum": no step reduces the loss, but for rounding; "mu_max": that of Levenberg-Marquardt.
     """
+
+
+def no_lower(point: Point):
+    """Return the end of a trainer that finds no lower loss, unless it could not look for one."""
+    if math.isfinite(dot(point.gradient, point.gradient)):
+        return Stuck("minimum")
+    raise FloatingPointError(
+        "the square of the gradient's norm is beyond the largest number; scale the inputs and "
+        "targets"
+    )
 
 
 class Trainer(Described, abc.ABC):

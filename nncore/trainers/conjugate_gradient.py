@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .base import Stuck, Trainer
+from .base import Trainer, no_lower
 from .line_search import Line, as_line_search
 from .problem import Point, dot, norm
 
@@ -61,7 +61,7 @@ class ConjugateGradient(Trainer):
     * "hager_zhang" (2005), (1.3) and (1.6):
       ``(y - 2 d y.y / d.y).g' / d.y``, at least ``-1 / (|d| min(0.01, |g|))``
 
-    It starts again with ``d = -g'`` after as many steps as there are parameters, where d does not
+    It starts again with ``d = -g'`` after as many steps as parameters are trained, where d does not
     go down, and as `restart` says.
 
     Parameters
@@ -109,7 +109,7 @@ class ConjugateGradient(Trainer):
             memory = _fresh(point)
             trial = self._search(problem, point, memory)
         if trial is None:
-            raise Stuck("minimum")
+            raise no_lower(point)
         return trial.point, self._next(problem, point, trial, memory)
 
     def _search(self, problem, point, memory):
@@ -128,7 +128,7 @@ class ConjugateGradient(Trainer):
         y, square = new - g, dot(new, new)
         kept = {"fall": trial.value - point.loss, "step": trial.step, "age": memory["age"] + 1}
         far = self.restart and abs(dot(g, new)) >= 0.2 * square
-        again = far or kept["age"] >= problem.n
+        again = far or kept["age"] >= problem.n_free
         direction = BETAS[self.beta](g, new, y, d) * d - new
         if self.restart == "powell_beale":
             longer = None if again else _with_third_term(direction, new, square, memory)
@@ -203,7 +203,7 @@ class ScaledConjugateGradient(Trainer):
             p, age = -point.gradient, 0
         square, mu = dot(p, p), -dot(p, point.gradient)
         if square == 0:
-            raise Stuck("minimum")
+            raise no_lower(point)
         bent = dot(p, self._bent(problem, point, p))  # 2.
         for _ in range(60):
             delta = bent + raised * square  # 3.
@@ -225,10 +225,10 @@ class ScaledConjugateGradient(Trainer):
                 raised += delta * (1 - comparison) / square
             if comparison >= 0:
                 return new, self._next(problem, point, new, p, mu, raised, age + 1)
-        raise Stuck("minimum")
+        raise no_lower(point)
 
     def _next(self, problem, point, new, p, mu, raised, age):
-        if age >= problem.n:
+        if age >= problem.n_free:
             return {"direction": -new.gradient, "lambda": raised, "age": 0}
         r = new.gradient
         beta = (dot(r, r) - dot(r, point.gradient)) / mu

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Stuck, Trainer
+from .base import Trainer, no_lower
 from .line_search import Line, as_line_search
 from .problem import dot, norm
 
@@ -29,12 +29,12 @@ class SteepestDescent(Trainer):
         g = point.gradient
         square = dot(g, g)
         if not square > 0:
-            raise Stuck("minimum")
+            raise no_lower(point)
         # the same first-order change as before: Nocedal and Wright 2006, (3.60)
         first = memory["change"] / square if memory else min(1.0, 1 / norm(g))
         trial = self.line_search(Line(problem, point, -g), min(first, 1e10) or 1.0)
         if trial is None:
-            raise Stuck("minimum")
+            raise no_lower(point)
         return trial.point, {"change": trial.step * square}
 
 
@@ -92,6 +92,6 @@ class GradientDescent(Trainer):
         most = point.loss + (self.max_increase - 1) * abs(point.loss)
         if not new.is_finite() or new.loss > most:
             if lr < 1e-30:
-                raise Stuck("minimum")
+                raise no_lower(point)
             return point, {"change": np.zeros_like(change), "lr": lr * self.decrease}
         return new, {"change": change, "lr": lr * self.increase if new.loss < point.loss else lr}

@@ -65,6 +65,10 @@ class LevenbergMarquardt(Trainer):
         self._to_floats("mu", "increase", "decrease", "mu_max", "max_bytes")
         self._check_choice("damping", ("matlab", "nielsen", "marquardt"))
         self._check_positive("mu", "mu_max", "max_bytes")
+        if self.mu > self.mu_max:
+            raise ValueError(
+                f"mu of {type(self).__name__} is above mu_max: {self.mu} and {self.mu_max}"
+            )
         if not 1 < self.increase < math.inf:
             raise self._refusal("increase", "above 1")
         if not 0 < self.decrease < 1:

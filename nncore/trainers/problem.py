@@ -53,12 +53,14 @@ class Problem(abc.ABC):
         How often the loss was computed, with its gradient or without.
     gradients : int
         How often the gradient was computed; a product with the Hessian or a Jacobian counts as one.
+    n_free : int
+        How many of the n parameters are trained.
     eps : float
         Relative rounding error that a loss is expected to have.
     """
 
     def __init__(self, n, dtype):
-        self.n = n
+        self.n = self.n_free = n
         self.dtype = np.dtype(dtype)
         self.eps = 4 * float(np.finfo(self.dtype).eps)
         self.evaluations = self.gradients = 0
@@ -109,7 +111,13 @@ class Function(Problem):
     def at(self, theta):
         self.evaluations += 1
         self.gradients += 1
-        loss, gradient = self._function(theta)
+        found = self._function(theta)
+        if not (isinstance(found, tuple) and len(found) == 2 and np.ndim(found[0]) == 0):
+            raise TypeError(
+                "the function must return two things, its value, a number, and its gradient, got "
+                f"{type(found).__name__} {found!r:.60}"
+            )
+        loss, gradient = found
         gradient = np.array(gradient, self.dtype)  # a copy: the function may use its array again
         if gradient.shape != (self.n,):
             raise ValueError(
@@ -167,6 +175,8 @@ class NetworkLoss(Problem):
         self._theta = _core.aligned_zeros(self.n, self.dtype)  # as the engine's tiles need it
         self._along = None
         self.fixed = fixed_parameters(network)
+        if self.fixed is not None:
+            self.n_free -= int(np.count_nonzero(self.fixed))
 
     def value(self, theta):
         self.evaluations += 1

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from .. import _core
-from .base import Stuck, Trainer
+from .base import Trainer, no_lower
 from .line_search import Line, as_line_search
 from .problem import dot, norm
 
@@ -41,7 +41,7 @@ class _QuasiNewton(Trainer):
             memory = {}
             trial = self._search(problem, point, -point.gradient, first)
         if trial is None:
-            raise Stuck("minimum")
+            raise no_lower(point)
         s, y = trial.point.theta - point.theta, trial.point.gradient - point.gradient
         real = np.finfo(problem.dtype)
         # else H would not be positive; squares may be too small for a number

@@ -77,7 +77,8 @@ def of_not_finite(bad_inputs, bad_targets, rows):
             yield Finding(
                 code, f"{count} have NaN or infinity, the first is row {bad[0]}.",
                 f"Leave these rows out, as np.isfinite({name}) tells, or put in what is missing; "
-                "fit refuses them.",
+                "fit refuses them. A number beyond the network's dtype is infinite there: scale "
+                f"{name}.",
                 {"rows": len(bad), "first": int(bad[0]), "share": len(bad) / rows},
                 severity="error",
             )  # fmt: skip

@@ -303,6 +303,11 @@ def gradient_flow(source, X=None, y=None, *, what="gradient_norm", ax=None):
         return _flow_over_time(source, what, ax)
     if X is None or y is None:
         raise TypeError("gradient_flow needs a history alone, or a network with X and y")
+    if what != "gradient_norm":
+        raise ValueError(
+            f"of a network only its gradient_norm is drawn, not {what!r}; that is for a history of "
+            "nncore.Monitor"
+        )
     loss, gradient = drawing.network(source).loss_and_gradient(X, y)
     labels, norms, at = [], [], 0
     for number, layer in numbered(source.layers):
