@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from .views.landscapes.path import Path
     from .views.landscapes.stationary import StationaryPoint, stationary_point
     from .views.lr_find import lr_find
-    from .views.plotting import plots  # noqa: F401
+    from .views.plotting import plots  # noqa: F401  a module, so not in __all__
 del TYPE_CHECKING
 
 __version__ = "0.1.0"

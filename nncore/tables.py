@@ -208,7 +208,7 @@ def read_npz(path, *, x="X", y="y", labels=False):
                 X, targets = (_array(archive, key, name) for key in (x, y))
         except (FileFormatError, MemoryError):
             raise
-        except Exception as error:  # of a dozen kinds: zipfile and NumPy do not promise any
+        except Exception as error:  # damaged files: zipfile and NumPy promise no kinds
             what = str(error)[:300]
             raise FileFormatError(f"{name} is damaged, or no NPZ file of numbers: {what}") from None
     if labels and targets.dtype.kind == "f" and targets.size == len(targets):

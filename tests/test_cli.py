@@ -16,7 +16,7 @@ from nncore.cli import main
 from nncore.files import FileFormatError
 
 has_matplotlib = importlib.util.find_spec("matplotlib") is not None
-drawn = pytest.mark.skipif(not has_matplotlib, reason="matplotlib is not installed")
+drawn = pytest.mark.skipif(not has_matplotlib, reason='plots need pip install ".[plot]"')
 
 ROWS = "x1,x2,x3,y\n1,0,1,1\n0,1,1,0\n1,1,0,1\n0,0,1,0\n"
 X = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]], float)

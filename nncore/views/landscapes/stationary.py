@@ -203,7 +203,7 @@ def stationary_point(
     minimum: the loss rises in every direction that bends
       loss 0, gradient norm 0
       eigenvalues of the Hessian from 0.382 to 2.62: 2 positive, 0 negative, 0 flat (within 1e-06 of the largest)
-    """  # noqa: E501
+    """  # noqa: E501  a printed line
     if not isinstance(network, Derivatives):
         raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
     most = positive_int(exact, "exact")
