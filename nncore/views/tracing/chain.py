@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .document import Shown
+
 
 class Factor(NamedTuple):
     """A factor of the chain rule: how it is written, its number, and what it is in words."""
@@ -219,7 +221,7 @@ def unit_name(trace, unit):
     return f"x{unit}" if unit <= trace.network.n_in else f"a{unit}"
 
 
-class WeightTrace:
+class WeightTrace(Shown):
     """The chain rule of one weight or bias. `Trace.weight` makes it.
 
     Attributes
@@ -285,20 +287,6 @@ class WeightTrace:
 
     def __repr__(self):
         return f"<{self.name} = {self.old:.5g}, dJ/d{self.name} = {self.gradient:.5g}>"
-
-    def __str__(self):
-        return self._document().text()
-
-    def to_markdown(self):
-        """Return what `print` shows as Markdown, with formulas in LaTeX between dollars."""
-        return self._document().markdown()
-
-    def to_latex(self):
-        """Return what `print` shows as LaTeX, to be put into a document that uses amsmath."""
-        return self._document().latex()
-
-    def _repr_html_(self):
-        return self._document().html()
 
     def _document(self):
         from .show import describe_weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import html
 import re
 import textwrap
@@ -163,3 +164,25 @@ def _html_table(rows):
     of_numbers = _columns(rows)
     lines = [line(rows[0], "th"), *(line(row, "td") for row in rows[1:])]
     return f"<table>{''.join(lines)}</table>"
+
+
+class Shown(abc.ABC):
+    """What is shown as a document."""
+
+    @abc.abstractmethod
+    def _document(self):
+        """The `Document`."""
+
+    def __str__(self):
+        return self._document().text()
+
+    def to_markdown(self):
+        """Return what `print` shows as Markdown, with formulas in LaTeX between dollars."""
+        return self._document().markdown()
+
+    def to_latex(self):
+        """Return what `print` shows as LaTeX, to be put into a document that uses amsmath."""
+        return self._document().latex()
+
+    def _repr_html_(self):
+        return self._document().html()

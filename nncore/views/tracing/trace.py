@@ -13,6 +13,7 @@ from ...activation import _kernels
 from ...layers.base import views
 from .arithmetic import Arithmetic
 from .chain import WeightTrace
+from .document import Shown
 from .layers import make
 from .places import find
 from .verification import Verification
@@ -55,7 +56,7 @@ def as_patterns(network, x, y):
     return x, y
 
 
-class Trace:
+class Trace(Shown):
     """One gradient step of a network, taken apart. `Network.trace` makes it.
 
     Attributes
@@ -377,17 +378,6 @@ class Trace:
         rows = len(self.x)
         patterns = "one pattern" if rows == 1 else f"{rows} patterns"
         return f"<trace of {patterns}: loss {self.loss:.5g}, {self.network.n_params:,} parameters>"
-
-    def __str__(self):
-        return self._document().text()
-
-    def to_markdown(self):
-        """Return what `print` shows as Markdown, with formulas in LaTeX between dollars."""
-        return self._document().markdown()
-
-    def to_latex(self):
-        """Return what `print` shows as LaTeX, to be put into a document that uses amsmath."""
-        return self._document().latex()
 
     def to_svg(self):
         """Return a drawing of the network as SVG: units coloured by f', edges by the gradient.
