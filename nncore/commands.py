@@ -195,7 +195,7 @@ def _diagnose(options):
     diagnosis = network.diagnose(X, y, batch_size=options.batch_size, rows=options.rows)
     print(diagnosis)
     if options.plot:
-        from .views.plotting import plots
+        from . import plots
 
         _write_picture(options.plot, plots.gradient_flow(network, X, y))
     return int(len(diagnosis) > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,22 +21,13 @@ class Plane:
     """The parameters ``origin + a u + b v``, with a name for each axis.
 
     ``center`` are a and b of the point round which one looks, ``reach`` how far by default;
-    ``explained`` which shares of the path's variance the directions of a path have.
+    ``explained`` which shares of the variance of a path's points the directions have.
     """
 
     def __init__(self, kind, origin, u, v, labels, center=(0.0, 0.0), reach=(1.0, 1.0)):
         self.kind, self.labels = kind, labels
         self.origin, self.u, self.v = (np.ascontiguousarray(x, np.float64) for x in (origin, u, v))
         self.center, self.reach = center, reach
-
-    def project(self, rows):
-        """Return (k, 2): a and b of the points of the plane that are nearest to these."""
-        # the normal equations of u and v scaled to length 1, so that neither drowns the other
-        lengths = np.array([np.linalg.norm(self.u), np.linalg.norm(self.v)])
-        u, v = self.u / lengths[0], self.v / lengths[1]
-        cosine = float(u @ v)
-        right = np.array([[(row - self.origin) @ u, (row - self.origin) @ v] for row in rows])
-        return np.linalg.solve([[1, cosine], [cosine, 1]], right.T).T / lengths
 
     def explained(self, rows):
         """Return which share of the points' variance lies along u, and along what v adds to it."""
@@ -49,23 +41,48 @@ class Plane:
         return np.array([sum(((row - mean) @ d) ** 2 for row in rows) / total for d in (u, v)])
 
 
-def as_rows(path, network):
+def project(rows, origin, u, v):
+    """Return (k, 2): a and b of the points of the plane ``origin + a u + b v`` nearest to these."""
+    # the normal equations of u and v scaled to length 1, so that neither drowns the other
+    lengths = np.array([np.linalg.norm(u), np.linalg.norm(v)])
+    u, v = u / lengths[0], v / lengths[1]
+    cosine = float(u @ v)
+    right = np.array([[(row - origin) @ u, (row - origin) @ v] for row in rows])
+    return np.linalg.solve([[1, cosine], [cosine, 1]], right.T).T / lengths
+
+
+def as_paths(path, n_params):
+    """Return a dict of the points of each path by its name; the name of one alone is ""."""
+    if path is None:
+        return {}
+    if isinstance(path, Mapping):
+        if not path or not all(isinstance(name, str) and name for name in path):
+            raise ValueError(f"several paths are a dict by name, got names {list(path)!r}")
+    elif isinstance(path, (list, tuple)) and any(isinstance(p, Path) for p in path):
+        path = {f"path {i}": p for i, p in enumerate(path, 1)}
+    else:
+        path = {"": path}
+    return {name: as_rows(points, n_params, name) for name, points in path.items()}
+
+
+def as_rows(path, n_params, name=""):
     """Return the points of a path as a list of vectors, which are not copied."""
+    called = f"path {name!r}" if name else "path"
     if isinstance(path, Path):
         rows = path.thetas()
     else:
-        rows = as_parameters(path, "path", None)
+        rows = as_parameters(path, called, None)
         if rows.ndim != 2:
             raise ValueError(
-                "path must be a nncore.Path, or an array of shape (n_points, n_params); got shape "
-                f"{rows.shape}"
+                f"{called} must be a nncore.Path, or an array of shape (n_points, n_params); got "
+                f"shape {rows.shape}"
             )
         rows = list(rows)
-    if not rows or len(rows[0]) != network.n_params:
+    if not rows or len(rows[0]) != n_params:
         got = f"points of {len(rows[0])}" if rows else "no points"
-        raise ValueError(f"path must have points of {network.n_params} parameters, got {got}")
+        raise ValueError(f"{called} must have points of {n_params} parameters, got {got}")
     if not all(np.isfinite(row).all() for row in rows):
-        raise ValueError("path contains NaN or infinity")
+        raise ValueError(f"{called} contains NaN or infinity")
     return rows
 
 
@@ -122,7 +139,7 @@ def _by_filters(network, center, drawn):
 
 
 def _principal(center, rows):
-    if rows is None:
+    if not rows:
         raise ValueError('directions="path" needs path=: a nncore.Path, or an array of thetas')
     mean = _mean(rows)
     values, vectors = np.linalg.eigh(_inner_products(rows, mean))
@@ -143,7 +160,7 @@ def _principal(center, rows):
     u, v = (d if shift @ d >= 0 else -d for d in (u, v))
     share = values[:2] / values[values > 0].sum()
     labels = [
-        f"{name} principal direction of the path, {percent(x)} of its variance"
+        f"{name} principal direction of the points, {percent(x)} of their variance"
         for name, x in zip(("first", "second"), share, strict=True)
     ]
     return Plane("path", center, u, v, labels)
