@@ -9,6 +9,7 @@ import pytest
 
 import nncore
 from nncore import Dense, Network
+from nncore.views import places
 from nncore.views.landscapes import directions
 from nncore.views.landscapes.landscape import Landscape
 
@@ -217,11 +218,11 @@ def test_two_weights(names):
 
 def test_named_units():
     network = Network(12, Dense(3, "tanh"), Dense(2), seed=0)
-    assert directions.find(network, "w12_13")[0] == 11 * 3
-    assert directions.find(network, "w15_17")[0] == 12 * 3 + 3 + 2 * 2 + 1
-    assert directions.find(network, "b15")[0] == 12 * 3 + 2
+    assert places.find(network, "w12_13").at == 11 * 3
+    assert places.find(network, "w15_17").at == 12 * 3 + 3 + 2 * 2 + 1
+    assert places.find(network, "b15").at == 12 * 3 + 2
     inner = Network(2, nncore.Residual(Dense(3, "tanh"), Dense(2)), Dense(1), seed=0)
-    assert directions.find(inner, "layers[0].1.W[2, 1]")[0] == 6 + 3 + 5
+    assert places.find(inner, "layers[0].1.W[2, 1]").at == 6 + 3 + 5
 
 
 BAD = {

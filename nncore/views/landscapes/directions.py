@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,10 +9,8 @@ import numpy as np
 from ...layers import Dense
 from ...trainers.problem import _place, fixed_parameters, leaves
 from ...validation import as_parameters
+from ..places import find
 from .path import Path
-
-_NAMED = re.compile(r"layers\[(\d+)\]\.([\w.]+)\[(\d+)(?:,\s*(\d+))?\]")
-_OF_UNITS = re.compile(r"w(?:(\d)(\d)|(\d+)[_,](\d+))|b(\d+)")
 
 
 class Plane:
@@ -187,82 +183,17 @@ def percent(share):
 
 def _of_weights(network, center, names):
     places = [find(network, name) for name in names]
-    if places[0][0] == places[1][0]:
+    if places[0].at == places[1].at:
         raise ValueError(f"the two weights must be two, got {names[0]!r} and {names[1]!r}")
     origin, directions = center.copy(), np.zeros((2, len(center)))
     values = []
-    for direction, (i, _) in zip(directions, places, strict=True):
-        values.append(float(center[i]))
-        direction[i], origin[i] = 1, 0
+    for direction, place in zip(directions, places, strict=True):
+        values.append(float(center[place.at]))
+        direction[place.at], origin[place.at] = 1, 0
     reach = tuple(max(2.0, 1.5 * abs(value)) for value in values)
-    labels = [label for _, label in places]
+    labels = [name if isinstance(name, str) else str(place)
+              for name, place in zip(names, places, strict=True)]  # fmt: skip
     return Plane("weights", origin, *directions, labels, tuple(values), reach)
-
-
-def find(network, name):
-    """Return where in theta a weight is, and its name.
-
-    A name is as ``"layers[0].W[2, 1]"``, a tuple (layer, i, j) the same, and in a network of
-    `Dense` layers alone there are "w14", from unit 1 to unit 4, and "b4": units are numbered
-    through, the inputs first; "w3_12" where a number has two digits.
-    """
-    layer, key, index, label = _parse(network, name)
-    parameters = network.layers[layer].parameters() if 0 <= layer < len(network.layers) else {}
-    values = parameters.get(key)
-    if (
-        values is None
-        or len(index) != values.ndim
-        or any(not 0 <= i < n for i, n in zip(index, values.shape, strict=True))
-    ):
-        known = "; ".join(
-            f"layers[{i}].{k} of shape {v.shape}"
-            for i, one in enumerate(network.layers) for k, v in one.parameters().items()
-        )  # fmt: skip
-        raise ValueError(f"there is no weight {name!r} in this network, which has {known}")
-    start = _place(network, values).start
-    return start + int(np.ravel_multi_index(index, values.shape)), label
-
-
-def _parse(network, name):
-    if isinstance(name, tuple):
-        if len(name) not in (2, 3) or not all(isinstance(i, (int, np.integer)) for i in name):
-            raise ValueError(
-                f"expected (layer, i, j) for a weight, (layer, j) for a bias; got {name!r}"
-            )
-        layer, *index = (int(i) for i in name)
-        key = "W" if len(index) == 2 else "b"
-        shown = ", ".join(map(str, index))
-        return layer, key, tuple(index), f"layers[{layer}].{key}[{shown}]"
-    match = _NAMED.fullmatch(name)
-    if match:
-        layer, key, *index = match.groups()
-        return int(layer), key, tuple(int(i) for i in index if i is not None), name
-    match = _OF_UNITS.fullmatch(name)
-    if match and all(isinstance(layer, Dense) for layer in network.layers):
-        *pair, bias = match.groups()
-        if bias is not None:
-            layer, j = _unit(network, int(bias))
-            return layer, "b", (j,), name
-        source, target = (int(i) for i in pair if i is not None)
-        layer, j = _unit(network, target)
-        below, i = _unit(network, source)
-        if layer == below + 1 and layer >= 0:
-            return layer, "W", (i, j), name
-    raise ValueError(
-        f'expected the name of a weight such as "layers[0].W[2, 1]", got {name!r}; in a network of '
-        'Dense layers "w14" is the weight from unit 1 to unit 4 of the next layer, the inputs '
-        "counted first"
-    )
-
-
-def _unit(network, number):
-    """The layer of a unit, -1 for inputs, and its place there."""
-    at = number - 1
-    for layer, width in enumerate((network.n_in, *(one.n_out for one in network.layers)), -1):
-        if 0 <= at < width:
-            return layer, at
-        at -= width
-    return math.inf, 0
 
 
 def _of_vectors(network, center, directions):

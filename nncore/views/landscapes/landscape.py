@@ -139,9 +139,9 @@ def landscape(
           filter, so is a token's row of `Embedding`. Along biases, other vectors, and parameters
           that are not trained, the direction is 0.
         - "path": the two principal directions of `path`, or of all points of several.
-        - two weights, by name, such as ``("layers[0].W[0, 1]", "layers[1].b[0]")``, as tuples
-          (layer, i, j) or (layer, j), or in a network of `Dense` alone as ``("w14", "b6")``, units
-          numbered through, the inputs first. The coordinates are then the values of the weights.
+        - two weights, by name, such as ``("layers[0].W[0, 1]", "layers[1].b[0]")``, or
+          ``("w14", "b6")`` with units numbered through, the inputs first, or as tuples (layer, i,
+          j) or (layer, j): as `Trace.weight` takes them. The coordinates are then their values.
         - two vectors like ``theta``.
 
         By default "path" if there is a path, else "random".
