@@ -106,7 +106,10 @@ def choose(network, directions, center, rows, seed):
 
 
 def _random(network, center, seed):
-    rng = np.random.default_rng(seed)
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}") from None
     fixed = fixed_parameters(network)
     found = [_by_filters(network, center, rng.standard_normal(network.n_params)) for _ in range(2)]
     for direction in found:

@@ -12,6 +12,8 @@ from ...training import History
 from . import directions as of_plane
 from .stationary import stationary_point
 
+_MOST_POINTS = 1 << 24  # 4096 x 4096
+
 
 class Landscape:
     """What `landscape` computed: the loss at the points of a grid.
@@ -153,7 +155,7 @@ def landscape(
         n_params). Several as a dict of them by name, such as ``{"online": path1, "batch": path2}``,
         or as a list of Path.
     shape : int or pair of int, default 51
-        How many points along each direction, at least 2.
+        How many points along each direction, at least 2; at most 16,777,216 in all.
     span : float or pair, optional
         How far to go from the center to both sides, in units of the directions; one for both or one
         for each. By default 1; for weights 1.5 times their value, but at least 2; and in any case
@@ -209,6 +211,9 @@ def landscape(
     if not isinstance(end, (bool, np.bool_)):
         raise ValueError(f"end must be True or False, got {end!r}")
     sizes = _pair(shape, "shape", _at_least_2)
+    n_points = sizes[0] * sizes[1]
+    if n_points > _MOST_POINTS:
+        raise ValueError(f"shape {sizes} has {n_points:,} points; the most are {_MOST_POINTS:,}")
     paths = of_plane.as_paths(path, network.n_params)
     rows = [row for points in paths.values() for row in points]
     if center is not None:
@@ -224,7 +229,7 @@ def landscape(
         for (low, high), n in zip(_ranges(plane, coordinates, span), sizes, strict=True)
     ]
     network._tune_if_idle()
-    progress = Progress(sizes[0] * sizes[1], verbose, "point")
+    progress = Progress(n_points, verbose, "point")
     nothing = History()
 
     def report(done):
@@ -271,8 +276,8 @@ def _positive(value, name):
         number = float(value)
     except (TypeError, ValueError):
         number = 0.0
-    if not 0 < number < np.inf or isinstance(value, (bool, np.bool_, str)):
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    if not 0 < number < 1e150 or isinstance(value, (bool, np.bool_, str)):
+        raise ValueError(f"{name} must be a positive number below 1e150, got {value!r}")
     return number
 
 
