@@ -285,14 +285,9 @@ def _check_outputs(options, *paths, picture=None):
 
 
 def _write_picture(path, ax):
-    """The same bytes for the same picture: without the date, and names drawn at random."""
-    from matplotlib import rc_context
+    from .views.plotting import drawing
 
-    buffer, kind = io.BytesIO(), path.suffix[1:].lower()
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with rc_context({"svg.hashsalt": "nncore"}):
-        ax.figure.savefig(buffer, format=kind, dpi=150, metadata=undated)
-    files.write_bytes(path, [buffer.getbuffer()])
+    files.write_bytes(path, [drawing.as_bytes(ax, path.suffix[1:].lower())])
 
 
 def _picture(text):

@@ -102,8 +102,8 @@ def landscape(landscape, *, paths=None, kind="2d", ax=None):
     >>> found = nncore.landscape(net, X, y, directions=("w12", "b2"), path=paths)
     >>> ax = nncore.plots.landscape(found)
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['slow: to loss 0.206', 'fast: to loss 0.0102', 'start', \
-'network: still on a slope, loss 0.0102']
+    ['slow: to loss 0.00492', 'fast: to loss 0.000498', 'start', \
+'network: still on a slope, loss 0.000498']
     """
     if kind not in ("2d", "3d"):
         raise ValueError(f'kind must be "2d" or "3d", got {kind!r}')

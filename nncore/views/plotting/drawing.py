@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 
 # Okabe and Ito 2008, "Color universal design": distinct with any kind of colour blindness.
@@ -32,6 +34,17 @@ def axes(ax, size=None):
         hint = " Of several axes give one, such as axes[0]." if np.ndim(ax) else ""
         raise TypeError(f"ax must be a matplotlib Axes or None, got a {type(ax).__name__}.{hint}")
     return ax
+
+
+def as_bytes(ax, kind):
+    """A picture as a file: the same picture has the same bytes, since there is no date."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with rc_context({"svg.hashsalt": "nncore"}):
+        ax.figure.savefig(buffer, format=kind, dpi=150, metadata=undated)
+    return buffer.getbuffer()
 
 
 def finish(ax, title, *, grid=True, **labels):
