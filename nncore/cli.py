@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 
 
 def main(arguments=None):
     """Run the command line; return the exit status."""
+    try:
+        try:
+            return _main(arguments)
+        finally:  # after --help too
+            if sys.stdout:
+                sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # nothing is left to be flushed at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough, such as head
+            return 141  # what a shell says of programs that the signal SIGPIPE has ended
+        print(f"nncore: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _main(arguments):
     from . import __version__, bench
     from .commands import add_parsers, run
 

@@ -10,6 +10,7 @@ import csv
 import itertools
 import math
 import os
+import re
 import zipfile
 from array import array
 from reprlib import repr as short
@@ -20,6 +21,7 @@ from .files import FileFormatError
 
 MOST_NUMBERS = 1 << 27  # a gigabyte
 MOST_LINE = 1 << 22
+_DECIMAL_COMMA = re.compile(r'\s*"?[-+]?\d+,\d+(e[-+]?\d+)?"?\s*', re.IGNORECASE)
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
@@ -86,7 +88,7 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
 
 def _rows(file, name):
     """Yield the number and the cells of each line that is not empty."""
-    delimiter = None
+    delimiter, lines = None, 0
     for number in itertools.count(1):
         raw = file.readline(MOST_LINE + 1)
         if not raw:
@@ -103,11 +105,25 @@ def _rows(file, name):
             ) from None
         if not line.strip():
             continue
+        lines += 1
+        if lines <= 2:  # the header, if there is one, and the first numbers
+            _refuse_decimal_commas(line, where)
         delimiter = delimiter or max(",;\t", key=line.count)
         try:
             yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
         except csv.Error as error:
             raise FileFormatError(f"{where} is not CSV: {error}") from None
+
+
+def _refuse_decimal_commas(line, where):
+    """In "1,5;2,0" a comma is not what separates columns."""
+    cells = re.split("[;\t]", line)
+    found = next((cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)), None)
+    if found and len(cells) > 1:
+        raise FileFormatError(
+            f"{where} has {short(found.strip())}, a number with a decimal comma: write decimal "
+            "points (in a spreadsheet, save with an English locale)"
+        )
 
 
 def _as_number(cell):
@@ -188,6 +204,8 @@ def _numbers(rows, names, columns, label, name):
                 bad, wanted = label, "an integer class label"
         if bad is not None:
             got = short(cells[bad]) if cells[bad].strip() else "an empty cell"
+            if _DECIMAL_COMMA.fullmatch(cells[bad]):
+                got += ": write decimal points, not commas"
             called = f" ({short(names[bad])})" if names else ""
             raise FileFormatError(f"{where}, column {bad}{called}: expected {wanted}, got {got}")
         values.extend(numbers)

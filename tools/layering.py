@@ -43,11 +43,11 @@ PYTHON_LAYERS = [
     ["loss", "weights", "own_activation"],
     ["validation"],
     ["layers", "schedules", "trainers"],
-    ["optimizers"],
+    ["optimizers", "line_searches"],
     ["persistence", "gradients", "lsuv", "training"],
     ["checking"],
     ["views"],
-    ["network"],
+    ["network", "plots"],
     ["__init__"],
     ["demo", "bench", "commands"],
     ["cli"],
@@ -57,7 +57,7 @@ PYTHON_LAYERS = [
 LAZY = {
     ("persistence", "network"): "network saves through persistence, which makes networks again",
     ("info", "__init__"): "the version",
-    ("activation", "views"): "an activation draws itself",
+    ("activation", "plots"): "an activation draws itself",
 }
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts
 OTHERS = {
@@ -65,7 +65,7 @@ OTHERS = {
     "bench/chart.py": {"matplotlib"},
     "views/plotting/classes.py": {"matplotlib"},
     "views/plotting/drawing.py": {"matplotlib"},
-    "views/plotting/plots.py": {"matplotlib"},
+    "views/plotting/layers.py": {"matplotlib"},
     "views/landscapes/relief.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)
