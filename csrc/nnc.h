@@ -336,9 +336,9 @@ typedef struct {
     nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
     nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
     nnc_layer_kernel
-        *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
-    nnc_layer_kernel *add;  /* y = x + dy */
-    nnc_layer_kernel *fill; /* one row: y = w[0] */
+        *embed_sums;           /* sums, laid out as w, += dy at the rows that x names, in order */
+    nnc_layer_kernel *add;     /* y = x + dy */
+    nnc_layer_kernel *fill;    /* one row: y = w[0] */
     nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
     /* the derivatives along a direction of what they compute */
     nnc_layer_kernel *batch_norm_along, *batch_norm_slope_along, *batch_norm_sums_along;
