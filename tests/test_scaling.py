@@ -440,7 +440,7 @@ def test_numbers_in_files_are_not_trusted(change):
 
 
 @pytest.mark.parametrize("change", [
-    {"kind": "robust"}, {"kind": 3}, {"inverted": 1}, {"inverted": None}, {"mean": 1.0, "more": 2},
+    {"kind": "robust"}, {"kind": 3}, {"inverted": 1}, {"inverted": None}, {"mean": 1.0},
 ])  # fmt: skip
 def test_descriptions_in_files_are_not_trusted(change):
     with pytest.raises(files.FileFormatError):

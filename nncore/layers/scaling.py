@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import names
 from ..validation import as_parameters
-from .base import Layer, Step
+from .base import Layer, Step, flag
 
 KINDS = ("standard", "minmax")
 MOST_SHOWN = 8  # numbers in a repr
@@ -117,10 +117,10 @@ class Scaling(Layer):
     def _take(self, mean, scale):
         """Take numbers; if they do not fit, nothing has changed."""
         if "_theta" in self.__dict__:
-            views = self.running()
             self._check_width(mean, self._n_in)
-            mean_, scale_ = _in_dtype(mean, scale, self._running.dtype)
-            views["mean"][...], views["scale"][...] = mean_, scale_
+            found = _in_dtype(mean, scale, self._running.dtype)
+            for values, to in zip(found, self.running().values(), strict=True):
+                to[...] = values
         self._numbers = mean, scale
 
     @property
@@ -131,8 +131,8 @@ class Scaling(Layer):
         """mean and scale, or None: where this is bound, what the engine has."""
         if "_theta" not in self.__dict__:
             return self._numbers
-        views = self.running()
-        return (views["mean"], views["scale"]) if views["scale"].all() else None
+        mean, scale = self.running().values()
+        return (mean, scale) if scale.all() else None
 
     @property
     def mean(self) -> np.ndarray | None:
@@ -163,18 +163,14 @@ class Scaling(Layer):
         return {"mean": (n_in,), "scale": (n_in,)}
 
     def initialize(self, rng):
-        mean, scale = (0.0, 0.0) if self._numbers is None else self._numbers
+        self._running[...] = 0
         if self._numbers is not None:
-            mean, scale = _in_dtype(mean, scale, self._running.dtype)
-        views = self.running()
-        views["mean"][...], views["scale"][...] = mean, scale
+            self._take(*self._numbers)
 
     def check_numbers(self):
-        values = self.running()
-        mean, scale = values["mean"], values["scale"]
-        none = not (mean.any() or scale.any())
-        if not (none or (np.isfinite(mean).all() and ((scale > 0) & (scale < np.inf)).all())):
-            raise ValueError("a Scaling needs finite means and positive, finite scales")
+        mean, scale = self.running().values()
+        if mean.any() or scale.any():
+            _in_dtype(mean, scale, mean.dtype)
 
     def lower(self, n_in, offset):
         if self._numbers is not None:
@@ -200,12 +196,12 @@ class Scaling(Layer):
 
     @classmethod
     def from_config(cls, arguments):
-        arguments = dict(arguments)
-        inverted = arguments.pop("inverted")
-        if not isinstance(inverted, bool):
-            raise ValueError(f"inverted of Scaling must be True or False, got {inverted!r}")
-        layer = cls(**arguments)
-        layer.inverted = inverted
+        return cls._described(**arguments)
+
+    @classmethod
+    def _described(cls, kind, inverted):
+        layer = cls(kind)
+        layer.inverted = flag(inverted, "inverted of Scaling")
         return layer
 
 
