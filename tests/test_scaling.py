@@ -296,6 +296,13 @@ def test_the_first_fit_gives_the_numbers():
     np.testing.assert_allclose(net.layers[0].scale, Scaling.of(3 * X).scale)
 
 
+def test_numbers_that_are_there_stay():
+    net = Network(4, Scaling.of(2 * X), Dense(2), Scaling().inverse(), dtype="float64")
+    quiet(net, X, Y)
+    np.testing.assert_array_equal(net.layers[0].scale, Scaling.of(2 * X).scale)
+    np.testing.assert_array_equal(net.layers[-1].scale, Scaling.of(Y).scale)
+
+
 @backends
 def test_without_numbers_there_is_an_error(backend):
     net = pair(backend=backend)[0]

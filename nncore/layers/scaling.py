@@ -226,7 +226,8 @@ def measure(blocks, kind):
                 )
             n = len(part)
             low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
-            shift = part[0].copy() if shift is None else shift  # small moments have more digits
+            # Moments about a row keep their digits, and are 0 where all numbers are equal.
+            shift = part[0].copy() if shift is None else shift
             with np.errstate(over="ignore", invalid="ignore"):
                 part -= shift
                 center = part.mean(axis=0)
@@ -242,9 +243,7 @@ def measure(blocks, kind):
         mean, scale = shift + mean, np.sqrt(squares / rows)
         if kind == "minmax":
             mean, scale = low / 2 + high / 2, high / 2 - low / 2
-    same = low == high
-    mean, scale = np.where(same, low, mean), np.where(same | (scale == 0), 1.0, scale)
-    return _checked(mean, scale)
+    return _checked(mean, np.where(scale == 0, 1.0, scale))
 
 
 def _checked(mean, scale):
