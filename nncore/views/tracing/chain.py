@@ -51,8 +51,8 @@ class Routes:
 
 def routes_to(trace, target, row, most):
     """Return the `Routes` from the outputs of a layer."""
-    routes, last = _from_loss(trace, row), trace._top[-1]
-    return _down(trace, trace._top, target, routes, row, most, last)[0]
+    routes, last = _from_loss(trace, row), trace._below[-1]
+    return _down(trace, trace._below, target, routes, row, most, last)[0]
 
 
 def _down(trace, layers, target, routes, row, most, last=None):
@@ -65,7 +65,7 @@ def _down(trace, layers, target, routes, row, most, last=None):
             below = _through_matrix(trace, traced, routes, row, most)
         elif traced.kind == "LayerNorm":
             below = _through_matrix(trace, traced, routes, row, most)
-        elif traced.kind in ("PReLU", "BatchNorm"):
+        elif traced.kind in ("PReLU", "BatchNorm", "Scaling"):
             below = _through_slopes(traced, routes, row)
         elif traced.kind == "Residual":
             below, found = _down(trace, traced.inner, target, routes, row, most)
@@ -238,7 +238,9 @@ class WeightTrace(Shown):
         if i is not None:
             unit = traced.inputs[i]
             name = unit_name(self.trace, unit)
-            what = f"input {unit}" if name[0] == "x" else f"output of unit {unit}"
+            what = f"output of unit {unit}"
+            if name[0] == "x":
+                what = f"input {unit}" + ", scaled" * self.trace.network.layers[0].scales
             value = float(traced.x[row, i])
             source = Factor(name, f"{name[0]}_{{{unit}}}", value, what)
             gradient = float(traced.x[row, i] * delta)

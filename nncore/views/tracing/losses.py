@@ -38,7 +38,7 @@ _PLAIN = {"pos_weight": 1, "label_smoothing": 0}  # otherwise the slope is not t
 
 def slopes_of_loss(trace, row):
     """Return the slopes, (n_out,) in float64; whether they are dJ/dz; and a factor by unit."""
-    last = trace._top[-1]
+    last = trace._below[-1]
     of_z = last.da is None or getattr(last, "whole_row", False)
     d = (last.delta if of_z else last.da)[row].astype(np.float64)
     if not of_z or last.da is None:
@@ -59,7 +59,7 @@ def _of_output(trace, last, unit, value):
     body = _SLOPES.get(loss.name)
     if any(loss.parameters.get(name, plain) != plain for name, plain in _PLAIN.items()):
         body = None
-    what = f"slope of {loss.name} at the output"
+    what = f"slope of {loss.name} at the output" + ", scaled" * trace.network.layers[-1].scales
     if last.da is None:
         output = trace.network.layers[-1].activation
         what = f"slope of {loss.name} and of {output} in one, dJ/dz{unit}"
