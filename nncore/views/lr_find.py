@@ -119,6 +119,8 @@ class LearningRates:
             high = max(float(self.losses[: len(self.losses) // 2 + 1].max()), self.before)
             room = high - low or abs(high) or 1.0
             ax.set_ylim(low - 0.08 * room, high + 0.4 * room)
+        else:
+            ax.set_xlim(self.limit / 10, self.limit * 10)
         ax.set_xscale("log")
         finish(ax, "Learning-rate range test", xlabel="learning rate", ylabel="loss")
         ax.legend(loc="lower left", fontsize="small")
