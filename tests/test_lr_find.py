@@ -142,11 +142,12 @@ def test_the_cause_is_said_where_there_is_no_suggestion():
     X, y = valued(100)
     best.fit(X, y, epochs=100, verbose=False)
     best.optimizer = "sgd"
-    low = dict(end=1e-6)
+    low, high = dict(end=1e-6), dict(start=1e30, end=1e38)
+    narrow = regressor("float32")
     for network, data, options, cause in (
-        (regressor("float32"), far(1e25), {}, "the loss is inf at the start, before any step. Scale"),
+        (narrow, far(1e25), {}, "the loss is inf at the start, before any step. Scale"),
         (zero, (X, 0 * y), {}, "the loss is 0 at the start: there is nothing left to learn"),
-        (regressor("float32"), (X, y), dict(start=1e30, end=1e38), "the first rate, 1e+30, gave a loss"),
+        (narrow, (X, y), high, "the first rate, 1e+30, gave a loss"),
         (dead, (X, y), {}, "no gradient reaches the parameters"),
         (regressor("float64"), (X, y), low, "up to the last rate, 1e-06. Give a higher end"),
         (best, (X, y), {}, "At a minimum there is none"),

@@ -83,8 +83,8 @@ class LearningRates:
             )
         if self.lowest == lrs[-1]:
             return (
-                f"the loss fell by less than a thousandth, up to the last rate, {lrs[-1]:.2g}. Give "
-                "a higher end, or look at net.diagnose."
+                f"the loss fell by less than a thousandth, up to the last rate, {lrs[-1]:.2g}. "
+                "Give a higher end, or look at net.diagnose."
             )
         return (
             "no rate made the loss fall by a thousandth of it. At a minimum there is none, see "
