@@ -51,9 +51,9 @@ class Case:
 
 
 def advice(network, X, y, code):
-    """What is said of the one finding of this code."""
-    [finding] = [f for f in network.diagnose(X, y) if f.code == code]
-    return finding.advice
+    """What the findings of this code say."""
+    [said] = {finding.advice for finding in network.diagnose(X, y) if finding.code == code}
+    return said
 
 
 def scaled(network, X, y, code="unscaled_inputs"):
@@ -270,6 +270,13 @@ def constant_derivative():
     return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
 
 
+def straight_units():
+    sick, healed = digits(hidden("hard_sigmoid"), hidden("hard_sigmoid")), digits(hidden(), hidden())
+    said = advice(sick, X, Y, "constant_derivative")
+    assert said == 'Use "tanh" in place of "hard_sigmoid", which bends only beyond -2 and 2.'
+    return Case((sick, X, Y), (healed, X, Y))
+
+
 def saturated():
     def make():
         return digits(hidden("relu"), hidden(init=Initializer("normal", std=20)))
@@ -337,7 +344,7 @@ CODE = {
     targets_beyond_the_dtype: "nan_targets", huge_inputs: "unscaled_inputs",
     small_inputs: "unscaled_inputs", uneven_inputs: "unscaled_inputs",
     imbalanced_two_classes: "imbalanced_labels", equal_units: "symmetric_units",
-    vanishing_by_weights: "vanishing_gradient",
+    vanishing_by_weights: "vanishing_gradient", straight_units: "constant_derivative",
 }  # fmt: skip  # more cases of those
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...layers import Dense
 from ...trainers.problem import norm
-from .measures import steepest
+from .measures import is_straight, steepest
 
 # Limits, each far from what digits and the like show where all is well.
 MANY_UNITS = 0.25  # share of a layer that is saturated, dead, or a copy
@@ -188,12 +188,14 @@ def of_units(network, number, layer):
             {"share": number.saturated, "slope": number.slope, "units": units}, name,
         )  # fmt: skip
     if number.constant >= ALL_UNITS and layer.bends and not output:
+        heal = f"Scale the inputs and {_START_AGAIN}: units bend where their inputs are about 1."
+        if is_straight(layer.function):
+            heal = f'Use "tanh" in place of "{number.activation}", which bends only beyond -2 and 2.'
         yield Finding(
             "constant_derivative",
             f"{some(round(number.constant * units), units, 'unit', 'has', of)} the same derivative "
             f"for all rows, about {number.slope:.2g}: the layer is linear on these data.",
-            f"Scale the inputs and {_START_AGAIN}: units bend where their inputs are about 1.",
-            {"share": number.constant, "slope": number.slope, "units": units}, name,
+            heal, {"share": number.constant, "slope": number.slope, "units": units}, name,
         )  # fmt: skip
 
 
