@@ -397,9 +397,8 @@ cdef class Exclusive:
         if self.held:
             if self.thread == PyThread_get_thread_ident():
                 raise RuntimeError(
-                    "this network is being trained by the call that this one is made in: the fit "
-                    "whose callback, or function, this is. Train a copy here, net.copy(), or "
-                    "train it when that fit has ended"
+                    "this network is being trained by the fit whose callback, or function, makes "
+                    "this call: train a copy here, net.copy(), or the network when that fit is over"
                 )
             raise RuntimeError("this network is being trained in another thread")
         self.held = True

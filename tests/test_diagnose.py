@@ -271,9 +271,9 @@ def constant_derivative():
 
 
 def straight_units():
-    sick, healed = digits(hidden("hard_sigmoid"), hidden("hard_sigmoid")), digits(hidden(), hidden())
+    sick, healed = (digits(hidden(f), hidden(f)) for f in ("hard_sigmoid", "tanh"))
     said = advice(sick, X, Y, "constant_derivative")
-    assert said == 'Use "tanh" in place of "hard_sigmoid", which bends only beyond -2 and 2.'
+    assert said == 'Use "tanh" in place of "hard_sigmoid", which is straight up to 2.'
     return Case((sick, X, Y), (healed, X, Y))
 
 
@@ -643,8 +643,10 @@ def test_where_rows_are_lost_errors_speak_of_those_that_were_given():
     assert [f.code for f in nothing] == ["nan_targets"] and nothing.rows == 0
     signs = Network(2, Dense(1, "tanh"), loss="hinge", seed=0)
     assert "nan_targets" in signs.diagnose(U, np.full((400, 1), np.nan))
+    wrong = np.ones(400)
+    wrong[2], wrong[8] = np.nan, 2
     with pytest.raises(ValueError, match="hinge needs targets -1 or 1; got 2 at row 8"):
-        signs.diagnose(U, np.where(np.arange(400) == 2, np.nan, np.where(np.arange(400) == 8, 2, 1)))
+        signs.diagnose(U, wrong)
 
 
 def test_tokens_can_be_missing():
@@ -786,6 +788,27 @@ def test_dropout_tells_copies_apart():
     assert "symmetric_units" in network.diagnose(X, Y)
 
 
+def test_gradients_are_compared_between_layers_that_are_trained():
+    network = digits(*[hidden("sigmoid", 24) for _ in range(9)])
+    whole = {f.code: f for f in network.diagnose(X, Y)}["vanishing_gradient"]
+    network.layers[0].trainable = network.layers[-1].trainable = False
+    finding = {f.code: f for f in network.diagnose(X, Y)}["vanishing_gradient"]
+    assert (whole.layer, finding.layer) == ("layers[0]", "layers[1]")
+    assert f"that of layers[8]: {finding.evidence['first']:.2g} and" in finding.message
+    assert finding.evidence["ratio"] == finding.evidence["first"] / finding.evidence["last"]
+    for layer in network.layers:
+        layer.trainable = False
+    last = {f.code: f for f in network.diagnose(X, Y)}["nothing_trained"]
+    assert "net.layers[9].trainable = True" in last.advice
+
+
+def test_columns_of_any_sizes_are_compared():
+    x = np.column_stack([U[:, 0], U[:, 1] * 1e-320, U[:, 1] * 1e-310])
+    network = Network(3, Dense(4, "tanh"), Dense(1), dtype="float64", seed=0)
+    finding = network.diagnose(x, V).findings[0]
+    assert finding.evidence["uneven"] > 1e300 and finding.evidence["columns"] == [0]
+
+
 def test_a_network_of_one_unit_is_no_copy():
     network = Network(2, Dense(1, "tanh", init="zeros"), Dense(1), seed=0)
     assert "symmetric_units" not in network.diagnose(U, V)
@@ -829,10 +852,10 @@ def test_one_of_something():
     more = np.column_stack([X, np.ones(ROWS), X[:, 20]])
     constant, copied = (f.message for f in digits(hidden(), n_in=66).diagnose(more, Y))
     assert constant == (
-        "1 of 66 columns of X has the same number in all rows looked at: 64. It acts as one more "
-        "bias, 1 times as large."
+        "1 of 66 columns of X has the same number in all rows looked at: column 64. It acts as one "
+        "more bias, 1 times as large."
     )
-    assert copied.startswith("1 of 66 columns of X is equal to another: 65. A column and its copies")
+    assert copied.startswith("1 of 66 columns of X is equal to another: column 65. A column")
 
 
 def test_a_layer_that_is_dead_as_a_whole_is_an_error():

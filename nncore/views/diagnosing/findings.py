@@ -110,7 +110,7 @@ def of_structure(network, leaves):
         yield Finding(
             "nothing_trained",
             "No layer is trained: all that have parameters have trainable=False.",
-            "Set it where the network is to learn: net.layers[-1].trainable = True.",
+            f"Set it where the network is to learn: net.{leaves[-1].name}.trainable = True.",
             {"layers": len(leaves)}, severity="error",
         )  # fmt: skip
 
@@ -124,7 +124,7 @@ def of_layers(network, numbers, leaves, loss, gradient, updates=1):
     gradient: the norm of the whole gradient of the loss. updates: of how many the ratios of
     updates are the mean.
     """
-    blocked = False  # by a layer of which that says it all
+    blocked = False  # by a layer that lets no gradient through, or acts as one unit
     for number, leaf in zip(numbers, leaves, strict=True):
         hidden = leaf.layer is not network.layers[-1]
         found = [*of_copies(number)] if hidden else []
@@ -190,7 +190,7 @@ def of_units(network, number, layer):
     if number.constant >= ALL_UNITS and layer.bends and not output:
         heal = f"Scale the inputs and {_START_AGAIN}: units bend where their inputs are about 1."
         if is_straight(layer.function):
-            heal = f'Use "tanh" in place of "{number.activation}", which bends only beyond -2 and 2.'
+            heal = f'Use "tanh" in place of "{number.activation}", which is straight up to 2.'
         yield Finding(
             "constant_derivative",
             f"{some(round(number.constant * units), units, 'unit', 'has', of)} the same derivative "
@@ -201,25 +201,24 @@ def of_units(network, number, layer):
 
 def of_gradients(trained):
     """Findings of how the gradient changes on its way down: of (numbers, layer), in order."""
-    if len(trained) < 2 or not math.isfinite(trained[0][0].gradient_ratio):
+    if len(trained) < 2 or trained[-1][0].gradient_norm == 0:
         return
     (first, _), (last, _) = trained[0], trained[-1]
-    evidence = {
-        "ratio": first.gradient_ratio, "first": first.gradient_norm, "last": last.gradient_norm
-    }  # fmt: skip
+    ratio = first.gradient_norm / last.gradient_norm
+    evidence = {"ratio": ratio, "first": first.gradient_norm, "last": last.gradient_norm}
     said = (
-        f"The gradient of {first.name} is {first.gradient_ratio:.2g} times that of {last.name}: "
+        f"The gradient of {first.name} is {ratio:.2g} times that of {last.name}: "
         f"{first.gradient_norm:.2g} and {last.gradient_norm:.2g}."
     )
     started = all(number.weight_norm > 0 for number, _ in trained[1:])  # else the first update does
-    if first.gradient_ratio < VANISHED and started:
+    if ratio < VANISHED and started:
         gentle = [n.activation for n, layer in trained[:-1] if steepest(layer.function) < GENTLE]
         use = f'use "tanh" or "relu" in place of "{gentle[0]}", or ' if gentle else "use "
         yield Finding(
             "vanishing_gradient", said,
             f"Scale the inputs and {_START_AGAIN}; {use}fewer hidden layers.", evidence, first.name,
         )  # fmt: skip
-    if first.gradient_ratio > EXPLODED:
+    if ratio > EXPLODED:
         yield Finding(
             "exploding_gradient", said,
             f"Scale the inputs and {_START_AGAIN}; clip_norm=1.0 of the optimizer limits what is "

@@ -27,10 +27,12 @@ def of_lost(name, array, lost, labels=False):
     rows = some(len(lost), len(array), "row", "has", f" of {name}")
     first = f": row {lost[0]}" if len(lost) == 1 else f", the first is row {lost[0]}"
     good = f"np.isfinite({name})" + (".all(axis=1)" if array.ndim == 2 else "")
-    then = f" Then make the classes integers: {name}.astype(int)." if labels else ""
+    put_in = "or put in what is missing."
+    if labels:
+        put_in += f" Then make the classes integers: {name}.astype(int)."
     yield Finding(
         _CODES[name], f"{rows} NaN or infinity{first}.",
-        f"fit refuses them: leave them out, as {good} tells, or put in what is missing.{then}",
+        f"fit refuses such rows: leave them out, as {good} tells, {put_in}",
         {"rows": len(lost), "first": int(lost[0]), "share": len(lost) / len(array)},
         severity="error",
     )  # fmt: skip
@@ -118,7 +120,8 @@ def _of_sizes(columns, sizes, spreads, constant):
     largest, where = float(sizes.max()), int(columns[sizes.argmax()])
     evidence = {"largest": largest, "column": where, "columns": [where]}
     moving = columns[~constant]
-    ratios = spreads[~constant] / (np.median(spreads[~constant]) if len(moving) else 1.0)
+    with np.errstate(all="ignore"):  # quotients may overflow
+        ratios = spreads[~constant] / (np.median(spreads[~constant]) if len(moving) else 1.0)
     if largest > LARGE_SIZE:
         message, evidence["columns"] = _large("X", columns, sizes)
     elif 0 < largest < SMALL_SIZE:
@@ -162,7 +165,7 @@ def _of_constants(columns, X):
         yield Finding(
             "constant_columns",
             f"{some(len(columns), X.shape[1], 'column', 'has', ' of X')} the same number in all "
-            f"rows looked at: {_listed(columns)}. "
+            f"rows looked at: {_named(columns).lower()}. "
             f"{'It acts as one more bias,' if one else 'They act as more biases, up to'} "
             f"{largest:.3g} times as large.",
             "Leave them out: X[:, np.ptp(X, axis=0) > 0].",
@@ -183,12 +186,12 @@ def _of_duplicates(columns, spreads, X):
         most = max((1 + len(found)) * variances[column] for column, found in copies.items())
         share = float(most / sum(variances.values()))
         copied = some(len(every), X.shape[1], "column", "is", " of X")
+        others = "another" if len(every) == 1 else "others"
         yield Finding(
             "duplicate_columns",
-            f"{copied} equal to {'another' if len(every) == 1 else 'others'}: "
-            f"{_listed(every)}. A column and its copies have up to {share:.0%} of the variance of "
-            "X. What is there k times is learned k times as fast, and limits the learning rate of "
-            "all.",
+            f"{copied} equal to {others}: {_named(every).lower()}. A column and its copies have up "
+            f"to {share:.0%} of the variance of X. What is there k times is learned k times as "
+            "fast, and limits the learning rate of all.",
             "Leave the copies out: X[:, np.sort(np.unique(X, axis=1, return_index=True)[1])].",
             {"columns": every, "share": share},
             severity="warning" if share > 0.5 else "note",
