@@ -780,6 +780,13 @@ def test_copies_are_counted(backend, dtype):
     assert finding.message.startswith("19 of 20 units of layers[1] are like another one")
 
 
+def test_units_that_a_penalty_has_removed_are_no_sickness():
+    network = digits(hidden("relu"))
+    network.layers[0].W[:, :20] = network.layers[1].W[:20] = 0
+    diagnosis = network.diagnose(X, Y)
+    assert diagnosis.layers[0].copies == 19 and "symmetric_units" not in diagnosis
+
+
 def test_dropout_tells_copies_apart():
     network = digits(hidden(), nncore.Dropout(0.5))
     network.layers[0].W[:], network.layers[2].W[:] = 0.01, 0.02

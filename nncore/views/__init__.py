@@ -132,8 +132,8 @@ class Views:
                               does
         constant_derivative   f' of a hidden layer is the same number, within 1 %, for all rows in
                               90 % of its units: on these data it is linear
-        symmetric_units       a quarter of a hidden layer's units have the weights and the gradient
-                              of others, so that they stay equal
+        symmetric_units       90 % of a hidden layer's units have the weights and the gradient of
+                              others, so that they stay equal
         saturated             in a quarter of a layer's units mean abs(f') is below 5 % of the
                               steepest slope of the activation, but not 0
         dead_units            in a quarter of a layer's units f' is 0 for all rows

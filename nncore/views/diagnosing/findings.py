@@ -15,8 +15,8 @@ from ...trainers.problem import norm
 from .measures import is_straight, steepest
 
 # Limits, each far from what digits and the like show where all is well.
-MANY_UNITS = 0.25  # share of a layer that is saturated, dead, or a copy
-ALL_UNITS = 0.9  # share whose derivative is constant
+MANY_UNITS = 0.25  # share of a layer that is saturated, or dead
+ALL_UNITS = 0.9  # share whose derivative is constant, or that are copies of the others
 VANISHED, EXPLODED = 1e-3, 100.0  # the first layer's gradient by the last one's
 GENTLE = 0.5  # an activation with a smaller steepest slope lets gradients vanish layer by layer
 SMALL_WEIGHTS = 0.01  # norm by the root of the units, which it is about at the start
@@ -148,7 +148,7 @@ def of_layers(network, numbers, leaves, loss, gradient, updates=1):
 
 def of_copies(number):
     """A finding of units of a hidden layer that training cannot tell apart."""
-    if number.copies >= max(1, MANY_UNITS * number.units):
+    if number.copies and number.copies >= ALL_UNITS * (number.units - 1):  # some may be pruned
         copies = some(number.copies, number.units, "unit", "is", f" of {number.name}")
         yield Finding(
             "symmetric_units",
@@ -156,8 +156,7 @@ def of_copies(number):
             "them alike, so they stay so.",
             f"Break the symmetry: {_START_AGAIN}, or make a new network, whose weights are drawn "
             "at random unless init says otherwise.",
-            {"copies": number.copies, "units": number.units}, number.name,
-            "error" if number.copies == number.units - 1 else "warning",
+            {"copies": number.copies, "units": number.units}, number.name, "error",
         )  # fmt: skip
 
 
