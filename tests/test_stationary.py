@@ -129,6 +129,14 @@ def test_parameters_near_0_can_be_at_a_minimum(share):
     assert found.length == pytest.approx((2 * found.loss / found.eigenvalues[0]) ** 0.5)
 
 
+def test_a_plateau_far_out():
+    """At parameters whose square overflows, and with a finite loss."""
+    network = Network(1, Dense(1, "tanh"), dtype="float64")
+    network.theta[:] = 1e200
+    found = stationary_point(network, [[1.0], [2.0]], [0.0, 0.5])
+    assert found.verdict == "plateau" and found.theta_norm == pytest.approx(2**0.5 * 1e200)
+
+
 @pytest.mark.parametrize("exact", [1, 500])
 def test_what_is_not_finite_is_said(exact):
     X, y = valued(20)

@@ -93,7 +93,7 @@ class StationaryPoint:
     def judge(self):
         """Set the verdict by the numbers that are there."""
         length, largest = self.length, self._largest()
-        change = self.gradient_norm * length + largest * length**2 / 2
+        change = self.gradient_norm * length + largest * length * length / 2
         level = LEVEL * min(abs(self.loss), abs(self.loss) ** 0.5)
         if change <= level:
             self.verdict = "plateau"
@@ -102,7 +102,7 @@ class StationaryPoint:
         else:
             rises = self.eigenvalues[-1] > FLAT * largest
             falls = self.eigenvalues[0] < -FLAT * largest
-            falls |= self.lowest < -FALL * (abs(self.loss) + largest * length**2)
+            falls |= self.lowest < -FALL * (abs(self.loss) + largest * length * length)
             same = self.highest - self.lowest <= level
             if falls:
                 self.verdict = "saddle" if rises else "maximum"
