@@ -16,6 +16,9 @@ import os
 
 import numpy as np
 
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()  # cpython.pythread has it as it was in 3.6
+
 cdef extern from *:
     """
     #if defined(__GNUC__) && !defined(__clang__)
@@ -388,11 +391,18 @@ cdef class Exclusive:
     back, as it can around a lock of Python's.
     """
     cdef bint held
+    cdef unsigned long thread  # that holds it
 
     def __enter__(self):
         if self.held:
+            if self.thread == PyThread_get_thread_ident():
+                raise RuntimeError(
+                    "this network is being trained by the fit whose callback, or function, makes "
+                    "this call: train a copy here, net.copy(), or the network when that fit is over"
+                )
             raise RuntimeError("this network is being trained in another thread")
         self.held = True
+        self.thread = PyThread_get_thread_ident()
 
     def __exit__(self, *error):
         self.held = False

@@ -20,7 +20,7 @@ class Callback:
         The network that is trained. In a hook its parameters, its layers' attributes and the
         attributes of ``network.optimizer`` may be changed, and count from the next epoch on; it may
         predict, be copied and be saved. Training it there, or giving it another optimizer, is a
-        RuntimeError: it is being trained.
+        RuntimeError: it is being trained. A copy may be trained.
     history : History
         What `fit` will return.
     params : dict

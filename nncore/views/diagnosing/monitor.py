@@ -11,6 +11,7 @@ from ...callbacks import Callback
 from ...layers.base import real
 from ...layers.dense import positive_int
 from ...names import WHOLE_ROW
+from ...trainers.problem import norm
 from . import findings, measures
 
 _OF_UNITS = ("slope", "saturated", "dead")
@@ -141,14 +142,15 @@ class Monitor(Callback):
         """The `LayerNumbers` of each layer, with the updates of this epoch."""
         network, leaves = self.network, self._leaves
         slopes = measures.slopes_of_layers(network, self._samples[0])
-        self._loss, norms, self._whole = measures.gradient_norms(network, *self._samples, leaves)
+        self._loss, gradient = measures.loss_and_gradient(network, *self._samples)
+        self._whole = norm(gradient)
         theta, steps = self._before
         self._updates = updates = max(1, self.history.n_steps - steps)
         changes = [
             measures.relative_change(theta[leaf.place], network.theta[leaf.place]) / updates
             for leaf in leaves
         ]
-        return measures.numbers(network, leaves, slopes, norms, changes)
+        return measures.numbers(network, leaves, slopes, gradient, changes)
 
     def _by_name(self, numbers):
         found = {}
