@@ -82,6 +82,11 @@ class History(Mapping):
         """Return the list of a name, a new one if there is none."""
         return self._values.setdefault(name, [])
 
+    def take(self, values, n_steps, seconds, stop_reason):
+        """Begin with what was recorded before."""
+        self._values |= values
+        self.n_steps, self.seconds, self.stop_reason = n_steps, seconds, stop_reason
+
     def shown(self):
         """Return the names of what belongs to no single layer."""
         return [name for name in self._values if not name.startswith("layers[")]
