@@ -3,9 +3,9 @@
     python killed.py FOLDER KILLS SEED
 
 Each training runs in a fork of its own, which writes a checkpoint after each epoch and is killed by
-SIGKILL at a random moment. When one has come to its end, it must have the bits of one that was never
-killed. Prints the number of kills, of trainings that came to their end, of files that were being
-written when a kill came, and whether all bits were the same.
+SIGKILL at a random moment. When one has come to its end, it must have the bits of one that was
+never killed. Prints the number of kills, of trainings that came to their end, of files that were
+being written when a kill came, and whether all bits were the same.
 """
 
 import json
@@ -30,7 +30,8 @@ LABELS = (Y[:, 0] > 0).astype(int)
 def dropout(folder):
     """Dropout, a schedule by steps, an average, a stratified split, early stopping."""
     optimizer = Adam(schedules.Cosine(0.02, steps=300), ema=0.99)
-    net = Network(5, Dense(24, "tanh"), Dropout(0.1), Dense(2, "softmax"), optimizer=optimizer, seed=1)
+    layers = Dense(24, "tanh"), Dropout(0.1), Dense(2, "softmax")
+    net = Network(5, *layers, optimizer=optimizer, seed=1)
     stopping = EarlyStopping("val_f1", patience=12, restore_best_weights=True)
     log = CSVLogger(os.path.join(folder, "log.csv"))
     history = net.fit(

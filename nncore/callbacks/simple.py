@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable
 
-from ..described import checked
+from ..described import Described, checked
 from .base import HOOKS, Callback
 from .monitored import rate_of
 
@@ -40,7 +40,7 @@ class LearningRateScheduler(Callback):
         self.schedule, self.verbose = schedule, verbose
         try:
             inspect.signature(schedule).bind(0, 0.1)
-            self._takes_rate = True
+            self._takes_rate = not isinstance(schedule, Described)  # whose signature is the class's
         except (TypeError, ValueError):  # it has one argument, or nobody knows
             self._takes_rate = False
 
