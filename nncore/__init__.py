@@ -44,6 +44,7 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import callbacks, metrics  # noqa: F401  modules, so not in __all__
     from .callbacks import Callback
     from .layers import (
         BatchNorm,

@@ -73,13 +73,14 @@ class CSVLogger(Callback):
 
     Examples
     --------
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> import nncore
     >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1), seed=0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     log = nncore.callbacks.CSVLogger(folder + "/log.csv")
+    ...     path = pathlib.Path(folder, "log.csv")
+    ...     log = nncore.callbacks.CSVLogger(path)
     ...     history = net.fit([[1.0]], [3.0], epochs=2, verbose=False, callbacks=[log])
-    ...     print(open(folder + "/log.csv").read().splitlines()[0])
+    ...     print(path.read_text().splitlines()[0])
     epoch,loss
     """
 
