@@ -33,19 +33,31 @@ def describe(run):
     states = {f"callbacks.{i}": each.get_state() for i, each in enumerate(hooks.callbacks)}
     if run.watch is not None:
         states["stop"] = run.watch.state()
-    numbers = {}
+    numbers = {of: {} for of in states}
     for of, state in states.items():
-        numbers[of] = {}
         for name, value in state.items():
-            (tensors if isinstance(value, np.ndarray) else numbers[of])[
-                f"{of}.{name}" if isinstance(value, np.ndarray) else name
-            ] = value
+            if not isinstance(value, np.ndarray):
+                numbers[of][name] = value
+            elif value.dtype.name in ("float32", "float64", "int64"):
+                tensors[f"{of}.{name}"] = value
+            else:
+                _plain(value)
     description = {
         "format": FORMAT, "given": run.given, "done": run.done, "steps": history.n_steps,
         "seconds": history.seconds, "stop_reason": history.stop_reason, "columns": list(history),
         "recorded": hooks.recorded, "states": numbers,
     }  # fmt: skip
-    return tensors, texts | {"run": json.dumps(description)}
+    return tensors, texts | {"run": json.dumps(description, default=_plain)}
+
+
+def _plain(value):
+    """A number of NumPy as one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        "a checkpoint can hold numbers, text, lists and dicts of them, and arrays of float32, "
+        f"float64 or int64, got {value!r:.80}"
+    )
 
 
 class Saved:

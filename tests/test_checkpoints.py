@@ -211,6 +211,26 @@ def test_a_network_without_a_seed(tmp_path):
     assert train(9).theta.tobytes() != first.theta.tobytes()
 
 
+def test_a_state_that_no_file_can_hold(tmp_path):
+    class Keeps(Callback):
+        def __init__(self, what):
+            self.what = what
+
+        def get_state(self):
+            return {"what": self.what}
+
+    for what in (np.float32(0.5), [np.int64(3)], np.arange(3), None):
+        regressor("adam").fit(
+            X, Y, verbose=0, callbacks=[Keeps(what), Checkpoint(tmp_path, resume=False)]
+        )
+    for what in ({1, 2}, print, np.array([True]), np.array(["a"])):
+        net = regressor("adam")
+        before = state(net)
+        with pytest.raises(TypeError, match="a checkpoint can hold numbers"):
+            net.fit(X, Y, verbose=0, callbacks=[Keeps(what), Checkpoint(tmp_path, resume=False)])
+        assert state(net) == before
+
+
 # ---- files ----
 
 
