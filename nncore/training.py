@@ -428,9 +428,18 @@ class Training:
     def _settle_optimizer(self):
         """Let a changed rule count now, so that what is saved fits together."""
         self._optimizer.check()
-        if not self._is_full_batch and self._optimizer.rule != self._engine.rule:
+        if self._has_new_rule:
             with self._training:
                 self._refresh_optimizer()
+
+    @property
+    def _has_new_rule(self):
+        return not self._is_full_batch and self._optimizer.rule != self._engine.rule
+
+    def _settle_rule(self):
+        """Likewise, between the epochs of a fit, which holds the lock."""
+        if self._has_new_rule:
+            self._refresh_optimizer()
 
     def _evaluate(self, X, y, w, n_threads, measures):
         self._tune_if_idle()

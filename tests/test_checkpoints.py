@@ -167,6 +167,31 @@ def test_what_callbacks_remember(tmp_path):
         assert whole.read_bytes() == parts.read_bytes(), name
 
 
+def test_what_callbacks_have_changed(tmp_path):
+    """Settings of the optimizer, its rule too, and of layers are as they were."""
+
+    class Changes(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            net = self.network
+            if epoch == 2:
+                net.optimizer.momentum, net.optimizer.ema = 0.9, 0.5
+            if epoch == 4:
+                net.layers[0].trainable, net.layers[1].layers[0].l2 = False, 0.01
+
+    def train(folder, *more):
+        net = regressor(SGD(0.05), Dense(5, "tanh"), nncore.Residual(Dense(5, "tanh"), Dense(5)))
+        callbacks = [Changes(), *more, Checkpoint(folder, seconds=0)]
+        return net, net.fit(X, Y, epochs=9, verbose=0, callbacks=callbacks)
+
+    net, history = train(tmp_path / "whole", LambdaCallback())
+    for epoch in (2, 3, 4, 5, 7):
+        with pytest.raises(Killed):
+            train(tmp_path / "parts", dies(epoch))
+    again, resumed = train(tmp_path / "parts", LambdaCallback())
+    assert state(again) == state(net) and values(resumed) == values(history)
+    assert again.optimizer.momentum == 0.9 and not again.layers[0].trainable
+
+
 def test_a_callback_of_the_users(tmp_path):
     class Counts(Callback):
         def on_train_begin(self, logs=None):
@@ -295,6 +320,19 @@ def test_a_damaged_file_is_passed_over(tmp_path, how):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trained(tmp_path, seconds=0)  # it has been replaced
+
+
+def test_what_was_passed_over_is_removed(tmp_path):
+    def train(*more):
+        callbacks = [*more, Checkpoint(tmp_path, seconds=0)]
+        regressor("adam").fit(X, Y, epochs=6, verbose=0, callbacks=callbacks)
+
+    train(LambdaCallback())
+    for number in (5, 6):
+        damage(tmp_path / f"epoch-0000000{number}.safetensors", "cut")
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(Killed):
+        train(dies(5))
+    assert numbers(tmp_path) == [4, 5]  # 6 would have been the newest
 
 
 def test_all_are_damaged(tmp_path):

@@ -47,6 +47,8 @@ def test_three_classes_by_hand():
     assert f1(t, p) == pytest.approx((1 / 2 + 4 / 5 + 2 / 3) / 3, rel=1e-15)
     scores = np.eye(3)[p] * 0.8 + 0.1  # the same as probabilities, and one-hot targets
     assert f1(np.eye(3)[t], scores) == f1(t, p) and accuracy(t, scores) == 4 / 6
+    # a class that neither is nor is said to be counts nothing
+    assert f1([0, 0, 2], np.eye(4)[[0, 2, 2]]) == pytest.approx(2 / 3, rel=1e-15)
 
 
 def test_questions_by_hand():
