@@ -75,8 +75,8 @@ class Checkpoint(Callback):
     _is_last = True
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, every: int = 1, seconds: float = 5.0, keep: int = 3,
-        resume: bool = True,
+        self, folder: str | os.PathLike[str], *, every: int = 1, seconds: float = 5.0,
+        keep: int = 3, resume: bool = True,
     ):  # fmt: skip
         self.folder = os.fsdecode(folder)
         self.every, self.keep = _count(self, "every", every, 1), _count(self, "keep", keep, 1)

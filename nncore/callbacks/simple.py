@@ -85,7 +85,9 @@ class CSVLogger(Callback):
     epoch,loss
     """
 
-    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
+    def __init__(
+        self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
+    ):
         self.filename, self.separator = os.fspath(filename), separator
         if not (isinstance(separator, str) and len(separator) == 1 and separator not in '\r\n"'):
             raise ValueError(f"separator must be one character, got {separator!r}")
