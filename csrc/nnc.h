@@ -349,6 +349,7 @@ typedef struct {
         *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
     nnc_layer_kernel *add;  /* y = x + dy */
     nnc_layer_kernel *fill; /* one row: y = w[0] */
+    nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
     const nnc_second_order *second;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
@@ -440,7 +441,8 @@ typedef struct {
     const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
     /* Of steps other than dense. */
     ptrdiff_t n_running;
-    void *running; /* [n_running] running statistics; nnc_train updates them with the parameters */
+    void *running; /* [n_running] running statistics, which nnc_train updates with the parameters,
+                      and the numbers of scaling steps */
     uint64_t seed; /* of random numbers */
     uint64_t draw; /* number of the prediction */
     int sample;    /* in predictions draw what is random there too */

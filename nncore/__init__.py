@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         LayerNorm,
         PReLU,
         Residual,
+        Scaling,
     )  # fmt: skip
     from .own_activation import register_activation
     from .stopping import Stop
@@ -165,6 +166,7 @@ __all__ = [
     "Rprop",
     "SGD",
     "ScaledConjugateGradient",
+    "Scaling",
     "StationaryPoint",
     "SteepestDescent",
     "Stop",

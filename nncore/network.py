@@ -16,7 +16,7 @@ from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
 from .threads import as_count, use_default
 from .training import History, Training
-from .validation import as_inputs, as_out, as_parameters, check_linear
+from .validation import as_inputs, as_out, as_parameters, check_linear, check_scaled
 from .views import Views
 from .weights import class_table
 
@@ -32,7 +32,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         Number of input features.
     *layers : Layer
         The layers in order: `Dense`, `PReLU`, `Dropout`, `GaussianNoise`, `BatchNorm`,
-        `LayerNorm`, `Residual`, `Embedding`.
+        `LayerNorm`, `Residual`, `Embedding`; `Scaling` first and last for data in any units.
     loss : str or Loss, optional
         A mean over all elements: "mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile",
         "hinge" and "squared_hinge" (targets -1 and 1), "poisson" (the output is the logarithm of
@@ -95,6 +95,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
                 f"Network(n_in, {n_in!r}, ...), got a layer"
             )
         check_layers(layers)
+        check_ready(layers)
         check_linear(layers)
         self._build(n_in, layers, loss, optimizer, dtype, seed, backend)
 
@@ -117,6 +118,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             raise ValueError("these layers have no parameters to train: add a nncore.Dense")
         self.n_out, self.n_params = width, offset
         self.loss = choose_loss(loss, layers[-1], width)
+        check_scaled(self.loss, layers)
         self._engine = _make_engine(backend, steps, offset, self.loss, self.dtype)
         theta, running = self._engine.theta, self._engine.running
         self.layers = tuple(
@@ -138,6 +140,28 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     def _engine_for(self, steps, n_params):
         """Return an engine like this network's own for other steps."""
         return _make_engine(self._backend, steps, n_params, "mse", self.dtype)
+
+    def _at_loss(self, y=None):
+        """The layer whose outputs the loss takes; and y, in the user's units, in those of the loss.
+
+        Without numbers a `Scaling` leaves y as it is.
+        """
+        last = self.layers[-1]
+        if not last.scales:
+            return last, y
+        return self.layers[-2], y if y is None or not last.ready else last.unmap(y)
+
+    def _check_ready(self):
+        if not self._engine.pending:
+            return
+        for i, layer in enumerate(self.layers):
+            if not layer.ready:
+                data = "y" if i else "X"
+                raise ValueError(
+                    f"layers[{i}], {layer!r}, has no numbers yet: fit takes them from {data} when "
+                    f"it is first called; before that, call net.layers[{i}].adapt({data})"
+                )
+        self._engine.pending = False
 
     # ---- parameters ----
 
@@ -387,10 +411,27 @@ def check_layers(layers):
             raise ValueError(f"layer {i} is {layer!r}, which only the first layer may be")
         if layer.activation in names.WHOLE_ROW and i < len(layers) - 1:
             raise ValueError(f"layer {i} is {layer.activation}, which only the last layer may be")
+    if layers[-1].scales and not layers[-1].inverted:
+        raise ValueError(
+            f"the last layer is {layers[-1]!r}: there it has to lead back to the units of the "
+            "targets, Scaling.of(y).inverse()"
+        )
     output = layers[-1].activation
     if output in names.WHOLE_ROW and layers[-1].n_out == 1:
         always = 1 if output == "softmax" else 0
         raise ValueError(f"a {output} of one output is always {always}. {TWO_CLASSES}")
+
+
+def check_ready(layers):
+    """Raise if a `Scaling` has no numbers and stands where `fit` could not find any."""
+    for i, layer in enumerate(layers):
+        first, last = i == 0, i == len(layers) - 1
+        if not (layer.ready or (layer.scales and (last if layer.inverted else first))):
+            raise ValueError(
+                f"layers[{i}], {layer!r}, has no numbers. fit finds them for a Scaling() that is "
+                "the first layer, and a Scaling().inverse() that is the last; others need them: "
+                "Scaling.of(X), or Scaling(mean=..., scale=...)"
+            )
 
 
 def check_backend(backend):

@@ -178,6 +178,7 @@ def _fill(network, tensors, description):
         for name, values in (layer.parameters() | layer.running()).items():
             values[...] = tensors[f"layers.{i}.{name}"]
             left.discard(f"layers.{i}.{name}")
+        layer.check_numbers()
     for j, vector in enumerate(network._engine.state):
         found = tensors[f"optimizer.{j}"]
         if found.shape != vector.shape or found.dtype != vector.dtype:

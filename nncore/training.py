@@ -97,7 +97,8 @@ class Training:
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
-            Converted to the network's dtype where it differs.
+            Converted to the network's dtype where it differs. A `Scaling` that has no numbers yet
+            takes them from X, or from y.
         y : array_like, shape (n_rows, n_out), or (n_rows,)
             Targets. One column may come flat. For cross_entropy: integer labels (n_rows,), or
             rows that sum to 1.
@@ -146,7 +147,7 @@ class Training:
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
         """
-        X, y, w = self._samples(X, y, sample_weight)
+        X, y, w = self._samples(X, y, sample_weight, ready=False)
         classes = class_table(class_weight, y, w, self)
         w = self._weights(w, classes, y)
         epochs = positive_int(epochs, "epochs")
@@ -157,13 +158,16 @@ class Training:
         n_threads = as_count(n_threads)
         validation = None
         if validation_data is not None:  # here, since warnings name the line that called `fit`
-            V, v, w_v = self._samples(*_as_validation_data(validation_data), "validation ")
+            V, v, w_v = self._samples(
+                *_as_validation_data(validation_data), "validation ", ready=False
+            )
             validation = V, v, self._weights(w_v, classes, v, "validation ")
         self._check_monitor(validation is not None)
         watch = self._watch(stop, validation is not None)
         hooks = _hooks(callbacks)
         history, progress = History(), Progress(epochs, verbose)
         with self._training:
+            self._adapt(X, y)
             try:
                 if hooks is not None:
                     steps = -(-len(X) // batch_size)
@@ -203,6 +207,17 @@ class Training:
                     hooks.close()
         self._check_parameters()
         return history
+
+    def _adapt(self, X, y):
+        """Give a `Scaling` without numbers those of these data."""
+        if self._engine.pending:
+            from .layers.scaling import measure
+
+            ends = ((self.layers[0], X), (self.layers[-1], y))
+            found = [(e, measure([of], e.kind)) for e, of in ends if not e.ready]
+            for layer, numbers in found:
+                layer._take(*numbers)
+            self._check_ready()
 
     def _start_course(self, X, y, w, n_threads, history):
         """A full-batch trainer at work, or None for other optimizers."""
@@ -438,8 +453,8 @@ class Training:
             scores["accuracy"] = float(right.mean() if w is None else np.average(right, weights=w))
         return scores
 
-    def _samples(self, X, y, weights=None, of=""):
-        X = as_inputs(X, self, f"{of}X")
+    def _samples(self, X, y, weights=None, of="", ready=True):
+        X = as_inputs(X, self, f"{of}X", ready=ready)
         y = as_targets(y, len(X), self, f"{of}y", f"{of}X")
         weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
         if len(X) == 0:

@@ -124,6 +124,7 @@ static const nnc_kernels kernels = {
     .embed_sums = embed_sums,
     .add = add,
     .fill = fill,
+    .scaling = scaling,
     .prelu_total = prelu_total,
     .second = &NNC_SECOND,
     .row = row,

@@ -88,7 +88,7 @@ def _same(a, b):
 def _check(network):
     """Raise if the loss is not one function of the parameters, or an attribute would do nothing."""
     name = type(network._optimizer).__name__
-    if network._engine.draws or network._engine.running.size:
+    if network._engine.draws or any(layer.of_batches for layer in network.layers):
         raise ValueError(
             f"{name} needs a loss that is the same in each iteration, but a layer draws random "
             "numbers or normalises batches; leave Dropout, GaussianNoise and BatchNorm out, or "

@@ -90,7 +90,7 @@ def of_inputs(network, X):
     columns = np.delete(np.arange(X.shape[1]), first.tokens(X))
     if len(columns) == 0:
         return
-    values = X[:, columns].astype(np.float64)
+    values = (first.map(X) if first.scales else X)[:, columns].astype(np.float64)
     sizes, spreads = np.sqrt(np.mean(values**2, axis=0)), np.std(values, axis=0)
     constant = np.ptp(X[:, columns], axis=0) == 0
     if type(first).__name__ not in ("BatchNorm", "LayerNorm"):
@@ -102,7 +102,7 @@ def of_inputs(network, X):
 
 _SCALE_X = (
     "Scale each column to mean 0 and standard deviation 1, everywhere with the numbers of the "
-    "training data: (X - X.mean(0)) / np.maximum(X.std(0), 1e-9)."
+    "training data: begin the network with nncore.Scaling.of(X)."
 )
 
 
@@ -171,7 +171,7 @@ def of_targets(network, y):
     beyond = targets_beyond(y, network)
     if beyond is not None:
         low, high, (bottom, top) = beyond
-        activation = network.layers[-1].activation
+        activation = network._at_loss()[0].activation
         yield Finding(
             "targets_out_of_range",
             f"Targets span [{low:.4g}, {high:.4g}], and the output activation {activation} gives "
@@ -180,14 +180,15 @@ def of_targets(network, y):
             {"low": low, "high": high, "bottom": float(bottom), "top": float(top)},
         )  # fmt: skip
     if network.loss.name in _REGRESSIONS:
-        sizes = np.sqrt(np.mean(y.astype(np.float64) ** 2, axis=0))
+        scaled = network._at_loss(y)[1].astype(np.float64)
+        sizes = np.sqrt(np.mean(scaled**2, axis=0))
         largest = float(sizes.max())
         if largest > LARGE_SIZE or 0 < largest < SMALL_SIZE:
             yield Finding(
                 "unscaled_targets",
                 f"Targets have a root mean square of {largest:.3g}.",
-                "Scale them: train on (y - y.mean(0)) / y.std(0), and turn predictions p back by "
-                "p * y.std(0) + y.mean(0).",
+                "Scale them in the network: end it with nncore.Scaling.of(y).inverse(), y the "
+                "training targets.",
                 {"largest": largest},
             )  # fmt: skip
 
@@ -292,7 +293,7 @@ def of_layers(network, numbers, leaves, loss, gradient, updates=1):
 
 def of_units(network, number, layer):
     """Findings of how the units of one layer respond, by its `LayerNumbers`."""
-    output = layer is network.layers[-1]
+    output = layer is network._at_loss()[0]
     if math.isnan(number.slope) or (output and network.loss.output):
         return  # a loss that contains its output does not need that slope
     name, units = number.name, number.units

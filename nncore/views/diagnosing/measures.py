@@ -170,7 +170,7 @@ def update_ratios(network, X, y, w, found):
     It is done on a network made for it. NaN with a full-batch trainer, whose line search sees to
     its steps, and where there is nothing to compare with.
     """
-    alone = len(X) == 1 and network._engine.running.size  # BatchNorm cannot take one row
+    alone = len(X) == 1 and any(layer.of_batches for layer in network.layers)
     if network._optimizer.full_batch or alone:
         return [math.nan] * len(found)
     twin = _twin(network)

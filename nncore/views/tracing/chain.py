@@ -56,8 +56,8 @@ class Routes:
 
 def routes_to(trace, target, row, most):
     """Return the `Routes` from the outputs of a layer."""
-    routes, last = _from_loss(trace, row), trace._top[-1]
-    return _down(trace, trace._top, target, routes, row, most, last)[0]
+    routes, last = _from_loss(trace, row), trace._below[-1]
+    return _down(trace, trace._below, target, routes, row, most, last)[0]
 
 
 def _down(trace, layers, target, routes, row, most, last=None):
@@ -70,7 +70,7 @@ def _down(trace, layers, target, routes, row, most, last=None):
             below = _through_matrix(trace, traced, routes, row, most)
         elif traced.kind == "LayerNorm":
             below = _through_matrix(trace, traced, routes, row, most)
-        elif traced.kind in ("PReLU", "BatchNorm"):
+        elif traced.kind in ("PReLU", "BatchNorm", "Scaling"):
             below = _through_slopes(traced, routes, row)
         elif traced.kind == "Residual":
             below, found = _down(trace, traced.inner, target, routes, row, most)
@@ -82,7 +82,7 @@ def _down(trace, layers, target, routes, row, most, last=None):
 
 
 def _from_loss(trace, row):
-    last = trace._top[-1]
+    last = trace._below[-1]
     of_z = last.da is None or getattr(last, "whole_row", False)
     d = (last.delta if of_z else last.da)[row].astype(np.float64)
 
@@ -101,7 +101,7 @@ def _of_loss(trace, unit, value, of_z):
     plain = all(v in (1, 0) for v in loss.values) and network.layers[-1].activation != "log_softmax"
     before = {"half_mse": "", "mse": "2" if n == 1 else f"2/{n}", "cross_entropy": "",
               "kl_divergence": "", "binary_cross_entropy": "" if n == 1 else f"1/{n}"}  # fmt: skip
-    what = f"slope of {loss.name} at the output"
+    what = f"slope of {loss.name} at the output" + ", scaled" * network.layers[-1].scales
     if of_z:
         what = f"slope of {loss.name} and of {network.layers[-1].activation} in one, dJ/dz{unit}"
     if not plain or loss.name not in before or (of_z and loss.output is None):
@@ -274,7 +274,9 @@ class WeightTrace(Shown):
         if i is not None:
             unit = traced.inputs[i]
             name = unit_name(self.trace, unit)
-            what = f"input {unit}" if name[0] == "x" else f"output of unit {unit}"
+            what = f"output of unit {unit}"
+            if name[0] == "x":
+                what = f"input {unit}" + ", scaled" * self.trace.network.layers[0].scales
             value = float(traced.x[row, i])
             source = Factor(name, f"{name[0]}_{{{unit}}}", value, what)
             gradient = float(traced.x[row, i] * delta)

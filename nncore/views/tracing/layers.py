@@ -189,6 +189,16 @@ class TracedLayerNorm(TracedNorm):
         return jacobian * self.scale[row] * self.layer.gamma
 
 
+class TracedScaling(Traced):
+    def _up(self, x):
+        scale, one = self.layer.scale, x.dtype.type(1)
+        self.slope = np.broadcast_to(scale if self.layer.inverted else one / scale, x.shape)
+        return self.layer.map(x)
+
+    def _down(self, da):
+        return da * self.layer.scale if self.layer.inverted else da / self.layer.scale
+
+
 class TracedEmbedding(Traced):
     def __init__(self, layer, name, n_in, arithmetic):
         super().__init__(layer, name, n_in, arithmetic)
@@ -258,4 +268,5 @@ KINDS = {
     "LayerNorm": TracedLayerNorm,
     "Residual": TracedResidual,
     "Embedding": TracedEmbedding,
+    "Scaling": TracedScaling,
 }

@@ -353,7 +353,7 @@ def _textbook(weight, new):
         extra = _times([weight.rate, weight.penalty])
         formula = f"{formula[0]} - rate * penalty", rf"{formula[1]} - \eta \cdot \mathrm{{penalty}}"
         numbers = f"{numbers[0]} - {extra[0]}", f"{numbers[1]} - {extra[1]}"
-    last = weight._traced is weight.trace._top[-1]
+    last = weight._traced is weight.trace._below[-1]
     n_out = weight.trace.network.n_out
     above = f"a{weight.unit}" if not last else "h" if n_out == 1 else f"h{weight.unit}"
     after = f", with e = z{weight.unit} and delta = -dJ/d{above}"

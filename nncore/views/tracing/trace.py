@@ -105,6 +105,9 @@ class Trace(Shown):
             top.append(make(layer, str(i), width, self._arithmetic))
             width = top[-1].n_out
         self._top = top
+        # The loss is taken in front of a Scaling at the end.
+        self._below = top[:-1] if network.layers[-1].scales else top
+        self._targets = network._at_loss(self.y)[1]
         self.layers = [traced for first in top for traced in first.flat()]
         self._number()
         with np.errstate(all="ignore"):
@@ -141,39 +144,43 @@ class Trace(Shown):
     def _scores(self):
         """What the loss is computed from, and whether that is z of the last layer."""
         fused = self.network.loss.output is not None
-        return (self._top[-1].z if fused else self.outputs), fused
+        return (self._below[-1].z if fused else self._below[-1].a), fused
 
     def _down(self, scale):
         """The summed loss, and (da, delta, dx) of all layers by name, of scale times that loss."""
-        loss, last = self.network.loss, self._top[-1]
+        loss, last = self.network.loss, self._below[-1]
         scores, fused = self._scores()
         k, d = _kernels(self.network.dtype), np.empty_like(scores)
         if loss.of_rows:
-            values, slopes = loss.of_rows(scores.copy(), self.y.copy())
+            values, slopes = loss.of_rows(scores.copy(), self._targets.copy())
             total = float(np.ones(len(self.x)) @ values)
             d[...] = (scale * np.ones(len(self.x)))[:, None] * slopes
         else:
-            total = k.loss(loss.name, scores, self.y, d, scale, loss.values)
+            total = k.loss(loss.name, scores, self._targets, d, scale, loss.values)
         kept = {}
+        if last is not self._top[-1]:
+            scaling = self._top[-1]
+            da = d / scaling.slope
+            kept[scaling.name] = da, da, d
         if fused:
             d = last.down(None, kept, delta=d)
         elif getattr(last, "whole_row", False):
             delta = np.empty_like(d)
-            k.softmax_slope(self.outputs, d, delta, last.layer.activation == "log_softmax")
+            k.softmax_slope(scores, d, delta, last.layer.activation == "log_softmax")
             d = last.down(d, kept, delta=delta)
         else:
             d = last.down(d, kept)
-        for traced in reversed(self._top[:-1]):
+        for traced in reversed(self._below[:-1]):
             d = traced.down(d, kept)
         return total, kept
 
     def _losses(self):
         loss, (scores, _) = self.network.loss, self._scores()
         if loss.of_rows:
-            return np.array(loss.of_rows(scores.copy(), self.y.copy())[0], np.float64)
+            return np.array(loss.of_rows(scores.copy(), self._targets.copy())[0], np.float64)
         values = np.empty(len(scores))
         k = _kernels(self.network.dtype)
-        k.loss_values(loss.name, scores, self.y, values, loss.values)
+        k.loss_values(loss.name, scores, self._targets, values, loss.values)
         return values / self._per_row
 
     def _gradient(self, kept):
