@@ -107,6 +107,7 @@ _LATER = (
     }
 )  # fmt: skip
 _MODULES = {
+    "callbacks": "callbacks", "metrics": "metrics",
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
     "line_searches": "trainers.line_search", "plots": "views.plotting.plots",
 }  # fmt: skip

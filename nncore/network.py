@@ -267,8 +267,10 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             out[...] = result
         return out
 
-    def evaluate(self, X, y, *, sample_weight=None, class_weight=None, n_threads=None):
-        """Return the mean loss, with the penalties of layers, and for classes the accuracy.
+    def evaluate(
+        self, X, y, *, sample_weight=None, class_weight=None, n_threads=None, metrics=None
+    ):
+        """Return the mean loss with the penalties of layers, the accuracy of classes, and metrics.
 
         Parameters
         ----------
@@ -276,19 +278,29 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         y : array_like
             As in `fit`.
         sample_weight, class_weight : optional
-            As in `fit`, of these rows; accuracy is weighted, too.
+            As in `fit`, of these rows; accuracy and metrics are weighted, too.
         n_threads : int, optional
             As in `fit`.
+        metrics : optional
+            As in `fit`: names of `nncore.metrics`, or functions.
 
         Returns
         -------
         dict of str to float
             "loss", and with classes "accuracy": with cross_entropy, binary_cross_entropy, focal,
             hinge and squared_hinge.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1), seed=0)
+        >>> sorted(net.evaluate([[1.0], [2.0]], [3.0, 5.0], metrics=["mae", "r2"]))
+        ['loss', 'mae', 'r2']
         """
         X, y, w = self._samples(X, y, sample_weight)
         w = self._weights(w, class_table(class_weight, y, w, self), y)
-        return self._evaluate(X, y, w, as_count(n_threads))
+        measures = self._measures(y, w, metrics, self._always())
+        return self._evaluate(X, y, w, as_count(n_threads), measures)
 
     # ---- description and files ----
 

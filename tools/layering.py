@@ -21,7 +21,12 @@ C_LAYERS = {
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
     "plan": [
-        "plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "landscape.inc.h",
+        "plan.c",
+        "run.inc.h",
+        "update.inc.h",
+        "online.inc.h",
+        "derive.inc.h",
+        "landscape.inc.h",
         "steps/*",
     ],  # fmt: skip
 }
@@ -38,13 +43,17 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads", "stopping", "callbacks", "tables"],
+    ["names", "info", "threads", "stopping", "tables"],
+    ["callbacks"],
     ["activation", "initializer"],
     ["loss", "weights", "own_activation"],
-    ["validation"],
+    ["validation", "metrics"],
     ["layers", "schedules", "trainers"],
     ["optimizers"],
-    ["persistence", "gradients", "lsuv", "training"],
+    ["persistence", "gradients", "lsuv", "splitting"],
+    ["checkpoints"],
+    ["run"],
+    ["training"],
     ["checking"],
     ["views"],
     ["network"],

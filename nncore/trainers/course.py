@@ -43,6 +43,12 @@ class Course:
             memory = network._optimizer.begin(self._problem, self.point, rng)
             network._memory, network._rng = (memory, self._problem.fixed), rng
 
+    def go_on(self, history):
+        """Count on from a history that is resumed."""
+        problem = self._problem
+        problem.evaluations = history["evaluations"][-1]
+        problem.gradients = history["gradients"][-1]
+
     def advance(self, epoch):
         """Do one iteration; return what the history records of it."""
         network, trainer, problem = self._network, self._network._optimizer, self._problem
