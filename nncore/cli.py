@@ -24,7 +24,6 @@ def main(arguments=None):
     )
     bench.add_arguments(command)
     add_parsers(commands)
-    commands.add_parser("info", help="show versions, compiler, and instruction sets")
     options = parser.parse_args(arguments)
     if options.command == "demo":
         if options.epochs < 1:
@@ -34,10 +33,6 @@ def main(arguments=None):
         run_demo(options.epochs)
     elif options.command == "bench":
         return bench.run(options, command)
-    elif options.command != "info":
-        return run(options)
     else:
-        from .info import show_config
-
-        show_config()
+        return run(options)
     return 0

@@ -6,13 +6,17 @@ Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes and 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import math
 import os
+import sys
 import zipfile
 from array import array
+from collections.abc import Iterator
 from reprlib import repr as short
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +24,7 @@ from .files import FileFormatError
 
 MOST_NUMBERS = 1 << 27  # a gigabyte
 MOST_LINE = 1 << 22
+MOST_CELLS = 1 << 16  # of a block
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
@@ -67,21 +72,102 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
     (array([[1.5 , 2.  ],
            [1.25, 3.  ]]), array([0, 1]))
     """
-    name = os.fsdecode(path)
-    with open(path, "rb") as file:
-        rows = _rows(file, name)
-        first = next(rows, None)
-        if first is None:
-            raise FileFormatError(f"{name} is empty; expected a line of numbers for each sample")
-        names = _header(first, name, header)
-        columns = len(first[1])
+    with open_csv(path, header) as file:
+        names, columns, name = file.names, file.columns, file.name
         chosen = _targets(target, names, columns, n_inputs, n_targets, name)
         label = chosen[0] if labels and len(chosen) == 1 else None
-        rows = rows if names else itertools.chain([first], rows)
-        table = _numbers(rows, names, columns, label, name)
+        table = _numbers(file.rows, names, columns, label, name)
     X = table[:, [j for j in range(columns) if j not in chosen]]
     y = table[:, chosen] if len(chosen) > 1 else table[:, chosen[0]].copy()
     return X, y if label is None else y.astype(np.int64)
+
+
+@contextlib.contextmanager
+def open_csv(path, header=None):
+    """Open a CSV file, or standard input for "-", and read its first line: a context of a `Csv`."""
+    name, file = os.fsdecode(path), None
+    if name == "-":
+        name, file = "standard input", contextlib.nullcontext(sys.stdin.buffer)
+    with file or open(path, "rb") as file:
+        rows = _rows(file, name)
+        first = next(rows, None)
+        if first is None:
+            raise FileFormatError(f"{name} is empty; expected a line for each sample")
+        names = _header(first, name, header)
+        yield Csv(name, names, len(first[1]), rows if names else itertools.chain([first], rows))
+
+
+class Csv(NamedTuple):
+    """An open CSV file: what its columns are called, if they are, and the rows that are left."""
+
+    name: str
+    names: list[str] | None
+    columns: int
+    rows: Iterator[tuple[int, list[str]]]
+
+    def blocks(self):
+        """Yield the rows, some at a time, as a `Block` of columns: memory is bounded."""
+        row = 0
+        while True:
+            lines, cells, size = [], [], 0
+            for number, line in self.rows:
+                if len(line) != self.columns:
+                    raise FileFormatError(
+                        f"{self.name}, line {number} (row {row + len(lines)}) has {len(line)} "
+                        f"columns, those before have {self.columns}"
+                    )
+                lines.append(number)
+                cells.append(line)
+                size += len(line) + sum(map(len, line)) // 16
+                if size >= MOST_CELLS:
+                    break
+            if not lines:
+                return
+            yield Block(self, row, lines, list(zip(*cells, strict=True)))
+            row += len(lines)
+
+
+class Block(NamedTuple):
+    """Some rows: the first one's number, the lines they stand in, and a tuple for each column."""
+
+    table: Csv
+    row: int
+    lines: list[int]
+    cells: list[tuple[str, ...]]
+
+    def numbers(self, j):
+        """Return column j as numbers, NaN where a cell is empty or says that there is none."""
+        cells = self.cells[j]
+        with contextlib.suppress(ValueError):
+            values = np.array(list(map(float, cells)))
+            if "_" not in "".join(cells) and not np.isinf(values).any():
+                return values
+        values = np.empty(len(cells))
+        for i, cell in enumerate(cells):
+            value = math.nan if is_missing(cell) else as_number(cell)
+            if value is None or math.isinf(value):
+                raise self.error(i, j, f"expected a number, got {short(cell)}")
+            values[i] = value
+        return values
+
+    def words(self, j):
+        """Return column j as text."""
+        return [cell.strip() for cell in self.cells[j]]
+
+    def error(self, i, j, what):
+        """Return the error that says what is wrong with a cell."""
+        return FileFormatError(f"{self.place(i, j)}: {what}")
+
+    def place(self, i, j):
+        """Return where cell i of column j is."""
+        names = self.table.names
+        called = f" ({short(names[j])})" if names else ""
+        return f"{self.table.name}, line {self.lines[i]} (row {self.row + i}), column {j}{called}"
+
+
+def is_missing(cell):
+    """Tell whether a cell of numbers has none."""
+    return cell.strip().lower() in ("", "na", "n/a", "nan", "null", "?")
 
 
 def _rows(file, name):
@@ -110,7 +196,7 @@ def _rows(file, name):
             raise FileFormatError(f"{where} is not CSV: {error}") from None
 
 
-def _as_number(cell):
+def as_number(cell):
     """The number in a cell, or None."""
     try:
         return None if "_" in cell else float(cell)
@@ -122,8 +208,8 @@ def _header(first, name, header):
     """The names of the columns, or None."""
     number, cells = first
     if header is None:
-        words = [cell for cell in cells if cell.strip() and _as_number(cell) is None]
-        if words and any(_as_number(cell) is not None for cell in cells):
+        words = [cell for cell in cells if cell.strip() and as_number(cell) is None]
+        if words and any(as_number(cell) is not None for cell in cells):
             raise FileFormatError(
                 f"{name}, line {number} has numbers and {short(words[0])}: say --header if these "
                 "are names of columns, --no-header if it is data"
@@ -139,7 +225,7 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
         n = n_targets[0] if n_inputs is None else columns - n_inputs
         chosen = list(range(columns - n, columns))
     else:
-        chosen = [_column(t, names, columns, name) for t in target]
+        chosen = [find_column(t, names, columns, name) for t in target]
         if len(set(chosen)) < len(chosen):
             raise ValueError("a target column is given twice")
         n = len(chosen)
@@ -153,18 +239,19 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
     return chosen
 
 
-def _column(target, names, columns, name):
+def find_column(target, names, columns, name, role="the target"):
+    """Return the number of a column that is given by its name or its number."""
     found = names.count(target) if names else 0
     if found == 1:
         return names.index(target)
     if found:
-        raise ValueError(f"{name} has {found} columns {short(target)}; give the target's number")
+        raise ValueError(f"{name} has {found} columns {short(target)}; give its number")
     try:
         return range(columns)[int(target)]
     except (ValueError, IndexError):
         have = f": {', '.join(map(short, names[:10]))}{', ...' * (columns > 10)}" if names else ""
         raise ValueError(
-            f"{name} has no column {short(target)} for the target; its {columns} columns are "
+            f"{name} has no column {short(target)} for {role}; its {columns} columns are "
             f"numbered 0 to {columns - 1}{have}"
         ) from None
 
@@ -178,7 +265,7 @@ def _numbers(rows, names, columns, label, name):
             raise FileFormatError(f"{where} has {len(cells)} columns, those before have {columns}")
         if len(values) + columns > MOST_NUMBERS:
             raise FileFormatError(f"{where}: at most {MOST_NUMBERS:,} numbers are read; split it")
-        numbers = list(map(_as_number, cells))
+        numbers = list(map(as_number, cells))
         bad, wanted = None, "a number"
         if None in numbers:
             bad = numbers.index(None)
@@ -201,21 +288,30 @@ def read_npz(path, *, x="X", y="y", labels=False):
 
     labels: whether a `y` of one column holds class labels: integers, which may be stored as floats.
     """
+    X, targets = _arrays(path, (x, y))
+    if labels and targets.dtype.kind == "f" and targets.size == len(targets):
+        if not ((targets == np.rint(targets)) & (abs(targets) <= _EXACT)).all():  # neither NaN
+            raise FileFormatError(f"{os.fsdecode(path)}: {y} must be integer class labels")
+        targets = targets.astype(np.int64)
+    return X, targets
+
+
+def read_array(path, key):
+    """Read one array as `read_npz` does."""
+    return _arrays(path, (key,))[0]
+
+
+def _arrays(path, keys):
     name = os.fsdecode(path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                X, targets = (_array(archive, key, name) for key in (x, y))
+                return [_array(archive, key, name) for key in keys]
         except (FileFormatError, MemoryError):
             raise
         except Exception as error:  # damaged files: zipfile and NumPy promise no kinds
             what = str(error)[:300]
             raise FileFormatError(f"{name} is damaged, or no NPZ file of numbers: {what}") from None
-    if labels and targets.dtype.kind == "f" and targets.size == len(targets):
-        if not ((targets == np.rint(targets)) & (abs(targets) <= _EXACT)).all():  # neither NaN
-            raise FileFormatError(f"{name}: {y} must be integer class labels")
-        targets = targets.astype(np.int64)
-    return X, targets
 
 
 def _array(archive, key, name):
