@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import evaluate, examine, predict, show, train
-from .common import run
+from .common import add_parser, count, run
 
-__all__ = ["add_parsers", "run"]
+__all__ = ["add_parser", "add_parsers", "count", "run"]
 
 
 def add_parsers(commands):

@@ -46,7 +46,8 @@ def add_data(add):
     """Add the arguments that say what is read."""
     add("data", type=Path, help="a CSV file, - for standard input, or an NPZ file (named .npz)")
     add("--target", action="append", metavar="COLUMN",
-        help="target column of a CSV file, by name or by number; repeatable")  # fmt: skip
+        help="target column of a CSV file, by name or number; repeatable (default: the last)",
+        )  # fmt: skip
     add("--header", action=argparse.BooleanOptionalAction,
         help="whether the first line of a CSV file has names (default: found out)")  # fmt: skip
     add("--x", metavar="NAME", help="array of inputs in an NPZ file (default: X)")
@@ -70,8 +71,8 @@ def run(options):
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
-    except KeyboardInterrupt:
-        message = "interrupted"
+    except KeyboardInterrupt as error:
+        message = f"interrupted {error}".rstrip()
     except OSError as error:
         named = error.filename is not None and error.strerror
         message = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error
@@ -164,3 +165,10 @@ def number(value):
     if not 1e-4 <= abs(value) < 1e9:
         return f"{value:.4g}"
     return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+
+
+def count(text):
+    """The type of an argument that counts."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return int(text)

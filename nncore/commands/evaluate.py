@@ -25,7 +25,7 @@ def add_parsers(commands):
         commands, "evaluate", _evaluate, "loss, accuracy and errors on rows with known targets",
         _EVALUATE, _END,
     ).add_argument  # fmt: skip
-    add("--threads", type=int, metavar="N", help="at most (default: as many as serve)")
+    add("--threads", type=common.count, metavar="N", help="at most (default: as many as serve)")
 
 
 def _evaluate(options):

@@ -52,7 +52,7 @@ def add_parsers(commands):
     add("--header", action=argparse.BooleanOptionalAction,
         help="whether the first line of a CSV file has names (default: found out)")  # fmt: skip
     add("--x", metavar="NAME", help="array of inputs in an NPZ file (default: X)")
-    add("--threads", type=int, metavar="N", help="at most (default: as many as serve)")
+    add("--threads", type=common.count, metavar="N", help="at most (default: as many as serve)")
 
 
 def _predict(options):

@@ -85,6 +85,8 @@ def read_csv(path, *, header, target, categorical, numeric, ignore, missing, tas
             f"{table.name}: its categories make {width:,} numbers of each row, which is too many; "
             "leave out columns of many different words with --ignore"
         )
+    columns = Columns(described, [Target(names[j], classes) for j in targets])
+    columns.to_json()  # what does not fit into a file is said before the work
     X = np.zeros((len(y), width))
     scaled = np.zeros(width, bool)
     at = 0
@@ -93,7 +95,6 @@ def read_csv(path, *, header, target, categorical, numeric, ignore, missing, tas
         scaled[at : at + column.width] = column.categories is None
         notes += found[j].notes(kept)
         at += column.width
-    columns = Columns(described, [Target(names[j], classes) for j in targets])
     return Data(table.name, columns, X, y, scaled, notes)
 
 
@@ -153,8 +154,8 @@ class Found:
             self._become_numbers()
         elif len(codes) > MOST_WORDS:
             raise FileFormatError(
-                f"{self._places[-1]}: more than {MOST_WORDS:,} different words; leave this column "
-                f"out by --ignore {self.name}"
+                f"{self._places[MOST_WORDS]}: more than {MOST_WORDS:,} different words; leave this "
+                f"column out by --ignore {self.name}"
             )
 
     def take(self, values, name):

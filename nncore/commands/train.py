@@ -57,7 +57,7 @@ def add_parsers(commands):
     common.add_data(parser.add_argument)
     add = parser.add_argument
     add("-o", "--output", type=Path, metavar="FILE",
-        help="where to save the network, as model.safetensors (default: it is not kept)")  # fmt: skip
+        help="where to save the network, as model.safetensors (default: nowhere)")  # fmt: skip
     add("-q", "--quiet", action="store_true", help="no progress and no notes")
 
     add = parser.add_argument_group("what the columns are").add_argument
@@ -70,8 +70,8 @@ def add_parsers(commands):
         help="a column to leave out; repeatable")  # fmt: skip
     add("--missing", choices=("drop", "mean"),
         help="rows with empty cells (or NA, nan, null, ? among numbers): leave them out, or take "
-        "the column's mean, or none of the categories (default: an error). The model then treats "
-        "them so in prediction, too")  # fmt: skip
+        "the column's mean, or none of the categories, as the model then does in prediction, too "
+        "(default: an error)")  # fmt: skip
 
     add = parser.add_argument_group("the network").add_argument
     add("--layers", type=_layers, default=(32, 32), metavar="N,N,...",
@@ -91,20 +91,20 @@ def add_parsers(commands):
         "all rows at once (default: adam)")  # fmt: skip
     add("--learning-rate", type=_positive, metavar="RATE",
         help="(default: 0.003 of adam, otherwise the optimizer's own)")  # fmt: skip
-    add("--epochs", type=_count, metavar="N",
-        help="at most (default: some 20,000 updates, at least 200 epochs; with --holdout 0, which "
-        "does not tell when to stop, a quarter of that; 500 with a full-batch optimizer)")  # fmt: skip
-    add("--batch-size", type=_count, metavar="N",
+    add("--epochs", type=common.count, metavar="N",
+        help="at most (default: some 20,000 updates, at least 200 epochs; without rows held out a "
+        "quarter of that; 500 with an optimizer for all rows)")  # fmt: skip
+    add("--batch-size", type=common.count, metavar="N",
         help="rows of an update (default: a hundredth of the rows, from 8 to 256)")  # fmt: skip
     add("--holdout", type=_share, default=0.2, metavar="SHARE",
         help="of the rows, of each class, for early stopping and the scores; 0: none "
         "(default: 0.2)")  # fmt: skip
-    add("--patience", type=_count, metavar="N",
+    add("--patience", type=common.count, metavar="N",
         help="epochs without a better loss of the rows held out, until training ends (default: "
-        "some 500 updates, at least 10 epochs; 20 with a full-batch optimizer)")  # fmt: skip
+        "some 500 updates, at least 10 epochs; 20 with an optimizer for all rows)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the rows held out and all that is drawn "
         "(default: 0; the same seed gives the same network)")  # fmt: skip
-    add("--threads", type=_count, metavar="N", help="at most (default: as many as serve)")
+    add("--threads", type=common.count, metavar="N", help="at most (default: as many as serve)")
 
 
 def _train(options):
@@ -115,7 +115,6 @@ def _train(options):
             print(f"{options.prog}: note: {note}", file=sys.stderr)
     train, held = _divide(data, options)
     network = _network(data, train, options)
-    network.columns.to_json()  # what does not fit into a file is said before the work
     run = _fit(network, data, train, held, options)
     if options.output:
         network.save(options.output)
@@ -236,6 +235,10 @@ def _fit(network, data, train, held, options):
         def on_epoch_end(self, epoch, logs=None):
             run.epochs = epoch + 1
 
+    class Stopping(EarlyStopping):
+        def restore(self):
+            self._best.restore(network)
+
     targets = data.y if network.n_out > 1 else data.y.reshape(len(data.y), 1)
     rows, full = len(train), network.optimizer.full_batch
     size = options.batch_size or 1 << round(math.log2(min(256, max(8, rows / 100))))
@@ -243,7 +246,7 @@ def _fit(network, data, train, held, options):
     callbacks, validation = [Count()], None
     if len(held):
         patience = options.patience or (20 if full else max(10, math.ceil(500 / steps)))
-        run.stopping = EarlyStopping(patience=patience, restore_best_weights=True)
+        run.stopping = Stopping(patience=patience, restore_best_weights=True)
         callbacks.append(run.stopping)
         validation = data.X[held], targets[held]
     epochs = max(200, 20_000 // steps) if len(held) else max(50, 5_000 // steps)
@@ -260,7 +263,7 @@ def _fit(network, data, train, held, options):
         if not run.epochs or (run.stopping and run.stopping.best_epoch is None):
             raise KeyboardInterrupt("before the first epoch was over; nothing is saved") from None
         if run.stopping:
-            run.stopping.restore(network)
+            run.stopping.restore()
     return run
 
 
@@ -288,9 +291,8 @@ def _report(network, data, train, held, run, options):
     print()
     if options.output:
         what = "best network so far" if run.stopping and run.interrupted else "network"
-        print(
-            f"{'interrupted: ' * run.interrupted}{what} saved as {common.plain(options.output, 200)}"
-        )
+        where = common.plain(options.output, 200)
+        print(f"{'interrupted: ' * run.interrupted}{what} saved as {where}")
     else:
         print(f"{'interrupted; ' * run.interrupted}not saved: -o model.safetensors does that")
 
@@ -340,17 +342,11 @@ def _layers(text):
     if text == "none":
         return ()
     try:
-        return tuple(_count(n) for n in text.split(","))
+        return tuple(common.count(n) for n in text.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f"expected numbers as 32,16, or none; got {text!r}"
         ) from None
-
-
-def _count(text):
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < 1 << 31):
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
-    return int(text)
 
 
 def _positive(text):
