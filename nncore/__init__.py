@@ -44,6 +44,7 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import line_searches, plots  # noqa: F401  not all are in __all__
     from .callbacks import Callback
     from .layers import (
         BatchNorm,
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
         SteepestDescent,
         minimize,
     )
-    from .trainers import line_search as line_searches
     from .validation import LinearNetworkWarning
     from .views.diagnosing.diagnosis import Diagnosis, Finding
     from .views.diagnosing.monitor import Monitor
@@ -79,7 +79,6 @@ if TYPE_CHECKING:
     from .views.landscapes.path import Path
     from .views.landscapes.stationary import StationaryPoint, stationary_point
     from .views.lr_find import lr_find
-    from .views.plotting import plots  # noqa: F401  a module, so not in __all__
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -106,18 +105,16 @@ _LATER = (
         "lr_find": "views.lr_find", "register_activation": "own_activation",
     }
 )  # fmt: skip
-_MODULES = {
-    "callbacks": "callbacks", "metrics": "metrics",
-    "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
-    "line_searches": "trainers.line_search", "plots": "views.plotting.plots",
-}  # fmt: skip
+_MODULES = (
+    "callbacks", "files", "line_searches", "metrics", "plots", "reference", "schedules", "trainers",
+)  # fmt: skip
 
 
 def __getattr__(name):
     import importlib
 
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        return importlib.import_module(f"{__name__}.{name}")
     if name in _LATER:
         return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 
 _DEMO = """
 Train a network on 1,797 handwritten digits with the C engine and with NumPy, from the same weights,
@@ -27,6 +30,22 @@ exit status: 0 done; 1 as the command says; 2 for an error
 
 def main(arguments=None):
     """Run the command line; return the exit status."""
+    try:
+        try:
+            return _main(arguments)
+        finally:  # after --help too
+            if sys.stdout:
+                sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # nothing is left to be flushed at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough, such as head
+            return 141  # what a shell says of programs that the signal SIGPIPE has ended
+        print(f"nncore: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _main(arguments):
     from . import __version__, bench
     from .commands import add_parser, add_parsers, count, run
 

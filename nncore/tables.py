@@ -11,6 +11,7 @@ import csv
 import itertools
 import math
 import os
+import re
 import sys
 import zipfile
 from array import array
@@ -25,6 +26,7 @@ from .files import FileFormatError
 MOST_NUMBERS = 1 << 27  # a gigabyte
 MOST_LINE = 1 << 22
 MOST_CELLS = 1 << 16  # of a block
+DECIMAL_COMMA = re.compile(r'\s*"?[-+]?\d+,\d+(e[-+]?\d+)?"?\s*', re.IGNORECASE)
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
@@ -172,7 +174,7 @@ def is_missing(cell):
 
 def _rows(file, name):
     """Yield the number and the cells of each line that is not empty."""
-    delimiter = None
+    delimiter, lines = None, 0
     for number in itertools.count(1):
         raw = file.readline(MOST_LINE + 1)
         if not raw:
@@ -189,11 +191,25 @@ def _rows(file, name):
             ) from None
         if not line.strip():
             continue
+        lines += 1
+        if lines <= 2:  # the header, if there is one, and the first numbers
+            _refuse_decimal_commas(line, where)
         delimiter = delimiter or max(",;\t", key=line.count)
         try:
             yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
         except csv.Error as error:
             raise FileFormatError(f"{where} is not CSV: {error}") from None
+
+
+def _refuse_decimal_commas(line, where):
+    """In "1,5;2,0" a comma is not what separates columns."""
+    cells = re.split("[;\t]", line)
+    found = next((cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)), None)
+    if found and len(cells) > 1:
+        raise FileFormatError(
+            f"{where} has {short(found.strip())}, a number with a decimal comma: write decimal "
+            "points (in a spreadsheet, save with an English locale)"
+        )
 
 
 def as_number(cell):
@@ -275,6 +291,8 @@ def _numbers(rows, names, columns, label, name):
                 bad, wanted = label, "an integer class label"
         if bad is not None:
             got = short(cells[bad]) if cells[bad].strip() else "an empty cell"
+            if DECIMAL_COMMA.fullmatch(cells[bad]):
+                got += ": write decimal points, not commas"
             called = f" ({short(names[bad])})" if names else ""
             raise FileFormatError(f"{where}, column {bad}{called}: expected {wanted}, got {got}")
         values.extend(numbers)

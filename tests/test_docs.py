@@ -25,7 +25,10 @@ MODULES = [
     ),
 ]
 # their examples make pictures
-DRAWING = ("nncore.views.plotting.plots", "nncore.views.plotting.classes")
+DRAWING = tuple(
+    f"nncore.views.{name}"
+    for name in ("plotting.classes", "plotting.curves", "plotting.layers", "landscapes.relief")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -304,6 +304,17 @@ def test_public_names():
         assert home.startswith("nncore.")
 
 
+@pytest.mark.parametrize("name", ["plots", "line_searches", "schedules", "trainers", "files"])
+def test_modules_can_be_imported(name):
+    """In each of the ways that Python has, as the first thing of a program."""
+    program = f"import nncore.{name} as module; import nncore; from nncore import {name} as other; "
+    program += f"assert module is other is nncore.{name}, module"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    module = getattr(nncore, name)
+    assert module.__name__ == f"nncore.{name}" and module.__doc__
+
+
 def test_python_m_nncore_is_the_command(tmp_path):
     def run(*arguments):
         return subprocess.run(

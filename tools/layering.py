@@ -49,14 +49,14 @@ PYTHON_LAYERS = [
     ["loss", "weights", "own_activation"],
     ["validation", "metrics"],
     ["layers", "schedules", "trainers"],
-    ["optimizers"],
+    ["optimizers", "line_searches"],
     ["persistence", "gradients", "lsuv", "splitting"],
     ["checkpoints"],
     ["run"],
     ["training"],
     ["checking"],
     ["views"],
-    ["network"],
+    ["network", "plots"],
     ["__init__"],
     ["demo", "bench", "commands"],
     ["cli"],
@@ -66,7 +66,7 @@ PYTHON_LAYERS = [
 LAZY = {
     ("persistence", "network"): "network saves through persistence, which makes networks again",
     ("info", "__init__"): "the version",
-    ("activation", "views"): "an activation draws itself",
+    ("activation", "plots"): "an activation draws itself",
 }
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts
 OTHERS = {
@@ -74,7 +74,7 @@ OTHERS = {
     "bench/chart.py": {"matplotlib"},
     "views/plotting/classes.py": {"matplotlib"},
     "views/plotting/drawing.py": {"matplotlib"},
-    "views/plotting/plots.py": {"matplotlib"},
+    "views/plotting/layers.py": {"matplotlib"},
     "views/landscapes/relief.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)

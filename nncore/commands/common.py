@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
 import sys
@@ -64,13 +63,9 @@ def run(options):
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = warn
-            status = options.work(options)
-            sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # the reader has seen enough: nothing is left to be flushed at exit
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
+            return options.work(options)
+    except BrokenPipeError:  # no error: see cli
+        raise
     except KeyboardInterrupt as error:
         message = f"interrupted {error}".rstrip()
     except OSError as error:

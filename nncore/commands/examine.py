@@ -14,7 +14,7 @@ import numpy as np
 from .. import files
 from .common import add_network_parser, check_outputs, read
 
-FORMATS = {".md": "markdown", ".tex": "latex", ".svg": "svg", ".html": "html"}
+FORMATS = {".txt": "text", ".md": "markdown", ".tex": "latex", ".svg": "svg", ".html": "html"}
 PICTURES = (".png", ".svg", ".pdf")
 
 _TRACE = """
@@ -25,6 +25,7 @@ _TRACE_END = """
 examples:
   nncore trace model.safetensors data.csv --row 3 --weight w14
   nncore trace model.safetensors data.csv -o step.html
+  nncore trace model.safetensors data.csv --weight "layers[0].W[0, 1]" --weight b4
 
 exit status: 0, or 2 for an error
 """
@@ -65,10 +66,10 @@ def add_parsers(commands):
         help="sample to trace; repeatable, at most 32 (default: 0, the first)")  # fmt: skip
     add("--weight", action="append", default=[], metavar="NAME",
         help='weight whose chain rule is shown, such as w14, from unit 1 to unit 4, or b4; units '
-        "are numbered through, the inputs first; w4_12 where digits alone are not clear; "
-        "repeatable")  # fmt: skip
-    add("--format", choices=("text", *FORMATS.values()),
-        help="by default what the name of -o says (.md, .tex, .svg, .html), else text; svg is the "
+        "are numbered through, the inputs first; w4_12 where digits alone are not clear; or "
+        '"layers[0].W[0, 1]"; repeatable')  # fmt: skip
+    add("--format", choices=tuple(FORMATS.values()),
+        help=f"by default what the name of -o says ({', '.join(FORMATS)}), or text; svg is the "
         "drawn network, html both")  # fmt: skip
     add("-o", "--output", type=Path, metavar="FILE", help="write to a file, not to the terminal")
 
@@ -108,21 +109,32 @@ def add_parsers(commands):
 
 
 def _trace(options):
+    from ..views.tracing.show import describe
+
     check_outputs(options, options.output)
+    suffix = options.output.suffix.lower() if options.output else ""
+    kind = options.format or FORMATS.get(suffix or ".txt")
+    if kind is None:
+        raise ValueError(
+            f"cannot tell from its name what {options.output} is to be: expected "
+            f"{', '.join(FORMATS)}, or say --format"
+        )
     network, X, y = read(options)
     rows = options.row or [0]
     for row in rows:
         if not 0 <= row < len(X):
             raise ValueError(f"--row {row}: {options.data} has rows 0 to {len(X) - 1}")
+        if rows.count(row) > 1:
+            raise ValueError(f"--row {row} is given twice")
     trace = network.trace(X[rows], y[rows], weights=options.weight)
-    suffix = options.output.suffix.lower() if options.output else ""
+    document = describe(trace, rows)
     written = {
-        "text": lambda: f"{trace}\n",
-        "markdown": trace.to_markdown,
-        "latex": trace.to_latex,
+        "text": lambda: f"{document.text()}\n",
+        "markdown": document.markdown,
+        "latex": document.latex,
         "svg": lambda: f"{trace.to_svg()}\n",
-        "html": lambda: _PAGE.format(trace._repr_html_()),
-    }[options.format or FORMATS.get(suffix, "text")]()
+        "html": lambda: _PAGE.format(f"<div>{trace.to_svg()}</div>\n{document.html()}"),
+    }[kind]()
     if options.output:
         files.write_bytes(options.output, [written.encode()])
     else:
@@ -136,7 +148,7 @@ def _diagnose(options):
     diagnosis = network.diagnose(X, y, batch_size=options.batch_size, rows=options.rows)
     print(diagnosis)
     if options.plot:
-        from ..views.plotting import plots
+        from .. import plots
 
         _write_picture(options.plot, plots.gradient_flow(network, X, y))
     return int(len(diagnosis) > 0)
@@ -178,9 +190,9 @@ _PAGE = """<!DOCTYPE html>
 
 
 def _write_picture(path, ax):
-    buffer = io.BytesIO()
-    ax.figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=150)
-    files.write_bytes(path, [buffer.getbuffer()])
+    from ..views.plotting import drawing
+
+    files.write_bytes(path, [drawing.as_bytes(ax, path.suffix[1:].lower())])
 
 
 def _picture(text):

@@ -16,7 +16,6 @@ MOST_UNDECIDED = 1000  # different cells, all numbers, that make a column one of
 MOST_WORDS = 10_000  # different ones in a column
 MOST_CLASSES = 20  # whole numbers that are taken as classes
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d.*)?")
-_COMMA = re.compile(r"-?\d{1,3}(\.?\d{3})*,\d+")
 
 
 class Data(NamedTuple):
@@ -226,7 +225,7 @@ class Found:
                 f"{column} has dates or times, such as {short(sample[0])}, which are no numbers: "
                 f"make columns of numbers of them, as the year and the month; {advice}"
             )
-        if all(map(_COMMA.fullmatch, sample)):
+        if all(map(tables.DECIMAL_COMMA.fullmatch, sample)):
             raise FileFormatError(
                 f"{column} has numbers with a comma, such as {short(sample[0])}: write them with a "
                 "point"

@@ -93,8 +93,7 @@ def confusion_matrix(*data, names=None, ax=None):
     ax = drawing.axes(ax, (side + 0.2, side))
     signed = np.sqrt(share) * np.where(np.eye(k, dtype=bool), -1, 1)
     ax.imshow(signed, cmap=DIVERGING, vmin=-1.15, vmax=1.15)
-    box, (width, height) = ax.get_position(), ax.figure.get_size_inches()
-    cell = 72 * min(box.width * width, box.height * height) / k  # points along a side
+    cell = min(drawing.cell_size(ax, k, k))  # points along a side
     _write_cells(ax, counts, share, signed, cell)
     right = int(counts.trace())
     title = f"Accuracy {100 * right / len(true):.1f} %: {right:,} of {len(true):,} right"
