@@ -44,7 +44,7 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import line_searches, plots  # noqa: F401  not all are in __all__
+    from . import callbacks, line_searches, metrics, plots  # noqa: F401  not all in __all__
     from .callbacks import Callback
     from .layers import (
         BatchNorm,

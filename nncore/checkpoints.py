@@ -33,19 +33,31 @@ def describe(run):
     states = {f"callbacks.{i}": each.get_state() for i, each in enumerate(hooks.callbacks)}
     if run.watch is not None:
         states["stop"] = run.watch.state()
-    numbers = {}
+    numbers = {of: {} for of in states}
     for of, state in states.items():
-        numbers[of] = {}
         for name, value in state.items():
-            (tensors if isinstance(value, np.ndarray) else numbers[of])[
-                f"{of}.{name}" if isinstance(value, np.ndarray) else name
-            ] = value
+            if not isinstance(value, np.ndarray):
+                numbers[of][name] = value
+            elif value.dtype.name in ("float32", "float64", "int64"):
+                tensors[f"{of}.{name}"] = value
+            else:
+                _plain(value)
     description = {
         "format": FORMAT, "given": run.given, "done": run.done, "steps": history.n_steps,
         "seconds": history.seconds, "stop_reason": history.stop_reason, "columns": list(history),
         "recorded": hooks.recorded, "states": numbers,
     }  # fmt: skip
-    return tensors, texts | {"run": json.dumps(description)}
+    return tensors, texts | {"run": json.dumps(description, default=_plain)}
+
+
+def _plain(value):
+    """A number of NumPy as one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        "a checkpoint can hold numbers, text, lists and dicts of them, and arrays of float32, "
+        f"float64 or int64, got {value!r:.80}"
+    )
 
 
 class Saved:
@@ -79,7 +91,8 @@ class Saved:
         """Bring a run that begins to where this one was; on an error the network is as before."""
         numbers = self._numbers
         with self._careful():
-            _compare(numbers["given"], json.loads(json.dumps(run.given)))
+            checked(numbers, given=dict)
+            _compare("", numbers["given"], json.loads(json.dumps(run.given)))
             done, steps, seconds, reason, columns, recorded, states = checked(
                 numbers, done=int, steps=int, seconds=float, stop_reason=str, columns=list,
                 recorded=list, states=dict,
@@ -94,15 +107,12 @@ class Saved:
             expected = {f"callbacks.{i}" for i in range(len(run.hooks.callbacks))}
             if set(parts) != expected | ({"stop"} if run.watch is not None else set()):
                 raise ValueError("the states are not those of this training")
+            run.history.take(history, steps, seconds, reason)
             for i, callback in enumerate(run.hooks.callbacks):
                 callback.set_state(parts[f"callbacks.{i}"])
             if run.watch is not None:
                 run.watch.recall(parts["stop"])
             persistence.restore(run.network, self._tensors, self._texts)
-        for name, values in history.items():
-            run.history.column(name).extend(values)
-        run.history.n_steps, run.history.seconds = steps, seconds
-        run.history.stop_reason = reason
         run.hooks.resume(recorded)
         return done
 
@@ -145,11 +155,16 @@ class _Careful:
             raise FileFormatError(f"{self._path} is not a checkpoint of nncore: {what}") from None
 
 
-def _compare(before, now):
-    for name, value in now.items():
-        if name not in before or before[name] != value:
-            was = before.get(name)
-            raise _Other(f"{name} is {value!r:.200} here and {was!r:.200} there")
+def _compare(place, before, now):
+    """Raise with the first place where two JSON values differ."""
+    if type(before) is type(now) is dict and before.keys() == now.keys():
+        for name, value in now.items():
+            _compare(f"{place}.{name}" if place else name, before[name], value)
+    elif type(before) is type(now) is list and len(before) == len(now):
+        for i, value in enumerate(now):
+            _compare(f"{place}[{i}]", before[i], value)
+    elif before != now:
+        raise _Other(f"{place} is {now!r:.120} here and {before!r:.120} there")
 
 
 def given(run):

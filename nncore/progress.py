@@ -90,7 +90,7 @@ class Progress:
 
 
 def _fit(head, values, times, share, room):
-    """As much as there is room for: the first values before the times, and those before the bar."""
+    """As much as there is room for: the first value, the times, other values, the bar."""
     kept, used = [head], _width(head)
     for part in (*values[:1], *times, *values[1:]):
         used += 2 + _width(part)
@@ -100,7 +100,7 @@ def _fit(head, values, times, share, room):
     parts = [part for part in (head, *values, *times) if part in kept]
     line = "  ".join(parts)
     cells = min(24, room - _width(line) - 4)
-    if cells >= 6:
+    if cells >= 6 and len(parts) == 1 + len(values) + len(times):
         done = int(cells * share)
         bar = "[" + "=" * done + ">" * (done < cells) + " " * (cells - done - 1) + "]"
         line = "  ".join([head, bar, *parts[1:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from numbers import Real
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def split(network, data, share, validation, saved):
     rng : numpy.random.Generator
         The network's own, after drawing; the network still has it as it was.
     """
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 < share < 1:
         raise ValueError(f"validation_split must be a number from 0 to below 1, got {share!r}")
     if validation is not None:
         raise ValueError("give validation_data or validation_split, not both")

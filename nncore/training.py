@@ -82,6 +82,11 @@ class History(Mapping):
         """Return the list of a name, a new one if there is none."""
         return self._values.setdefault(name, [])
 
+    def take(self, values, n_steps, seconds, stop_reason):
+        """Begin with what was recorded before."""
+        self._values |= values
+        self.n_steps, self.seconds, self.stop_reason = n_steps, seconds, stop_reason
+
     def shown(self):
         """Return the names of what belongs to no single layer."""
         return [name for name in self._values if not name.startswith("layers[")]
@@ -438,9 +443,18 @@ class Training:
     def _settle_optimizer(self):
         """Let a changed rule count now, so that what is saved fits together."""
         self._optimizer.check()
-        if not self._is_full_batch and self._optimizer.rule != self._engine.rule:
+        if self._has_new_rule:
             with self._training:
                 self._refresh_optimizer()
+
+    @property
+    def _has_new_rule(self):
+        return not self._is_full_batch and self._optimizer.rule != self._engine.rule
+
+    def _settle_rule(self):
+        """Likewise, between the epochs of a fit, which holds the lock."""
+        if self._has_new_rule:
+            self._refresh_optimizer()
 
     def _evaluate(self, X, y, w, n_threads, measures):
         self._tune_if_idle()

@@ -289,7 +289,7 @@ def test_progress(monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     nncore.landscape(xor(), *XOR, shape=(4, 5), verbose=True, end=False)
-    assert "point 20/20  0 s left\n" in out.getvalue()
+    assert "point 20/20  " in out.getvalue()
     nncore.landscape(xor(), *XOR, shape=3, end=False)
     assert out.getvalue().count("\n") == 1
 

@@ -150,7 +150,7 @@ class Hooks:
 
     def begin(self, run):
         """Tell the callbacks that training begins."""
-        self._history = run.history
+        self._history, self._network = run.history, run.network
         for callback in self.callbacks:
             if callback.network is not None:
                 raise RuntimeError(
@@ -186,6 +186,7 @@ class Hooks:
         logs = self._logs = {name: history[name][-1] for name in self._measured}
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
+            self._network._settle_rule()  # so that those after it can save the network
             self._record(callback, epoch, logs)
 
     def _record(self, callback, epoch, logs):
@@ -222,6 +223,7 @@ class Hooks:
 
     def close(self):
         """Let go of the network and the data."""
+        self._network = None
         for callback in self._at_work:
             callback.network = callback.history = callback.params = callback.data = None
             callback._run = None

@@ -46,7 +46,8 @@ class Checkpoint(Callback):
     and renamed. The arguments of `fit`, the network's description, the data (256 rows of it are
     compared) and the types of the callbacks must be the same as when it was made; only `epochs`,
     `n_threads` and `verbose` may differ. A callback of your own is resumed if it has `get_state`
-    and `set_state`. A learning rate that is a function cannot be kept in a file.
+    and `set_state`. A learning rate that is a function cannot be kept in a file; what depends on
+    the clock, as ``Stop(seconds=...)``, does so here, too.
 
     Raises
     ------

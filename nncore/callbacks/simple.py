@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable
 
-from ..described import checked
+from ..described import Described, checked
 from .base import HOOKS, Callback
 from .monitored import rate_of
 
@@ -40,7 +40,7 @@ class LearningRateScheduler(Callback):
         self.schedule, self.verbose = schedule, verbose
         try:
             inspect.signature(schedule).bind(0, 0.1)
-            self._takes_rate = True
+            self._takes_rate = not isinstance(schedule, Described)  # whose signature is the class's
         except (TypeError, ValueError):  # it has one argument, or nobody knows
             self._takes_rate = False
 
@@ -73,13 +73,14 @@ class CSVLogger(Callback):
 
     Examples
     --------
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> import nncore
     >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(0.1), seed=0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     log = nncore.callbacks.CSVLogger(folder + "/log.csv")
+    ...     path = pathlib.Path(folder, "log.csv")
+    ...     log = nncore.callbacks.CSVLogger(path)
     ...     history = net.fit([[1.0]], [3.0], epochs=2, verbose=False, callbacks=[log])
-    ...     print(open(folder + "/log.csv").read().splitlines()[0])
+    ...     print(path.read_text().splitlines()[0])
     epoch,loss
     """
 

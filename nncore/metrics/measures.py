@@ -45,7 +45,7 @@ class Measures:
         self._y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         self._y = self._y.view()
         self._y.flags.writeable = False  # what functions of the user's get
-        self._classes(y)
+        self._targets, self._true = y, None
         named = {name: name for name in always} | by_name([] if metrics is None else metrics)
         self._functions = {name: self._function(name, metric) for name, metric in named.items()}
 
@@ -66,10 +66,10 @@ class Measures:
 
     # ---- what the targets mean ----
 
-    def _classes(self, y):
-        """True classes, how many there are, and above what an output says yes."""
-        network, loss = self._network, self._network.loss
-        self._true, self._middle = None, None
+    def _classes(self):
+        """Find the true classes, how many there are, and above what an output says yes."""
+        network, loss, y = self._network, self._network.loss, self._targets
+        self._middle = None
         if loss.name in ("cross_entropy", "kl_divergence"):
             self._true, self._k = (y if y.ndim == 1 else y.argmax(axis=1)), network.n_out
         elif loss.output == "sigmoid" or loss.name.endswith("hinge"):
@@ -102,6 +102,8 @@ class Measures:
         base = metric.removesuffix("_macro")
         if base not in _OF_CLASSES and top is None and metric != "roc_auc":
             raise ValueError(f"there is no metric {metric!r}; known: {_KNOWN}, or a function")
+        if self._true is None:
+            self._classes()
         if self._true is None:
             raise ValueError(f"{metric} needs classes, and the targets of this network are numbers")
         if metric == "roc_auc":
