@@ -346,9 +346,9 @@ typedef struct {
     nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
     nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
     nnc_layer_kernel
-        *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
-    nnc_layer_kernel *add;  /* y = x + dy */
-    nnc_layer_kernel *fill; /* one row: y = w[0] */
+        *embed_sums;           /* sums, laid out as w, += dy at the rows that x names, in order */
+    nnc_layer_kernel *add;     /* y = x + dy */
+    nnc_layer_kernel *fill;    /* one row: y = w[0] */
     nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
     const nnc_second_order *second;
     /* returns the loss and fills the gradient, with the bits of the kernels above */

@@ -99,7 +99,6 @@ class Network(Training, Derivatives, Views, _core.Predictor):
                 f"Network(n_in, {n_in!r}, ...), got a layer"
             )
         check_layers(layers)
-        check_ready(layers)
         check_linear(layers)
         self._build(n_in, layers, loss, optimizer, dtype, seed, backend)
 
@@ -156,14 +155,14 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         return self.layers[-2], y if y is None or not last.ready else last.unmap(y)
 
     def _check_ready(self):
-        if not self._engine.pending:
-            return
-        for i, layer in enumerate(self.layers):
+        """Raise if a `Scaling` has no numbers."""
+        for i, layer in enumerate(self.layers) if self._engine.pending else ():
             if not layer.ready:
-                data = "y" if i else "X"
                 raise ValueError(
-                    f"layers[{i}], {layer!r}, has no numbers yet: fit takes them from {data} when "
-                    f"it is first called; before that, call net.layers[{i}].adapt({data})"
+                    f"layers[{i}], {layer!r}, has no numbers yet. The first call of fit takes them "
+                    "from X for a Scaling() that is the first layer, and from y for a "
+                    "Scaling().inverse() that is the last. Otherwise call "
+                    f"net.layers[{i}].adapt(data), or make it by Scaling.of(data)."
                 )
         self._engine.pending = False
 
@@ -436,18 +435,6 @@ def check_layers(layers):
     if output in names.WHOLE_ROW and layers[-1].n_out == 1:
         always = 1 if output == "softmax" else 0
         raise ValueError(f"a {output} of one output is always {always}. {TWO_CLASSES}")
-
-
-def check_ready(layers):
-    """Raise if a `Scaling` has no numbers and stands where `fit` could not find any."""
-    for i, layer in enumerate(layers):
-        first, last = i == 0, i == len(layers) - 1
-        if not (layer.ready or (layer.scales and (last if layer.inverted else first))):
-            raise ValueError(
-                f"layers[{i}], {layer!r}, has no numbers. fit finds them for a Scaling() that is "
-                "the first layer, and a Scaling().inverse() that is the last; others need them: "
-                "Scaling.of(X), or Scaling(mean=..., scale=...)"
-            )
 
 
 def check_backend(backend):

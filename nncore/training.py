@@ -222,8 +222,12 @@ class Training:
         if self._engine.pending:
             from .layers.scaling import measure
 
-            ends = ((self.layers[0], X), (self.layers[-1], y))
-            found = [(e, measure([of], e.kind)) for e, of in ends if not e.ready]
+            ends = ((self.layers[0], X, False), (self.layers[-1], y, True))
+            found = [
+                (layer, measure([data], layer.kind))
+                for layer, data, last in ends
+                if layer.scales and not layer.ready and layer.inverted == last
+            ]
             for layer, numbers in found:
                 layer._take(*numbers)
             self._check_ready()

@@ -8,9 +8,10 @@ import numpy as np
 
 from .. import names
 from ..validation import as_parameters
-from .base import Layer, Step
+from .base import Layer, Step, flag
 
 KINDS = ("standard", "minmax")
+MOST_SHOWN = 8  # numbers in a repr
 _BLOCK = 1 << 16  # numbers of a block that is measured: memory is bounded
 
 
@@ -20,9 +21,9 @@ class Scaling(Layer):
     As the first layer it takes inputs in the user's units. As the last layer, inverted, it gives
     predictions in the user's units, and **the loss is taken in front of it, in scaled units**: fit,
     evaluate and all that has a loss take targets in the user's units and scale them by
-    ``(t - mean) / scale``. So losses and gradients do not depend on the unit. With
-    mse and "standard" scaling of the training targets, the loss on them is 1 - R^2 of the mean
-    output. `predict` and `jacobian` are in the user's units.
+    ``(t - mean) / scale``. So losses, and gradients by the parameters, do not depend on the unit:
+    with mse and "standard" scaling the loss on the training data is 1 - R^2, its mean over the
+    outputs. `predict` and `jacobian` are in the user's units.
 
     Parameters
     ----------
@@ -74,7 +75,9 @@ class Scaling(Layer):
     scales = True
     _numbers = None  # mean and scale in float64
 
-    def __init__(self, kind="standard", *, mean=None, scale=None):
+    def __init__(
+        self, kind: str = "standard", *, mean: object = None, scale: object = None
+    ) -> None:
         if not isinstance(kind, str):
             raise TypeError(
                 f'kind of Scaling is "standard" or "minmax", got {type(kind).__name__}; of data: '
@@ -86,7 +89,7 @@ class Scaling(Layer):
             self._numbers = _checked(0.0 if mean is None else mean, 1.0 if scale is None else scale)
 
     @classmethod
-    def of(cls, X, kind: str = "standard") -> Scaling:
+    def of(cls, X: object, kind: str = "standard") -> Scaling:
         """Return a scaling with the numbers of these data.
 
         Parameters
@@ -106,7 +109,7 @@ class Scaling(Layer):
         other.inverted = not self.inverted
         return other
 
-    def adapt(self, X) -> Scaling:
+    def adapt(self, X: object) -> Scaling:
         """Take the numbers of these data, as `of` does; in ``net.layers``, too. Return self."""
         self._take(*measure(X if isinstance(X, Iterator) else iter([X]), self.kind))
         return self
@@ -114,10 +117,10 @@ class Scaling(Layer):
     def _take(self, mean, scale):
         """Take numbers; if they do not fit, nothing has changed."""
         if "_theta" in self.__dict__:
-            views = self.running()
             self._check_width(mean, self._n_in)
-            mean_, scale_ = _in_dtype(mean, scale, self._running.dtype)
-            views["mean"][...], views["scale"][...] = mean_, scale_
+            found = _in_dtype(mean, scale, self._running.dtype)
+            for values, to in zip(found, self.running().values(), strict=True):
+                to[...] = values
         self._numbers = mean, scale
 
     @property
@@ -128,15 +131,15 @@ class Scaling(Layer):
         """mean and scale, or None: where this is bound, what the engine has."""
         if "_theta" not in self.__dict__:
             return self._numbers
-        views = self.running()
-        return (views["mean"], views["scale"]) if views["scale"].all() else None
+        mean, scale = self.running().values()
+        return (mean, scale) if scale.all() else None
 
     @property
-    def mean(self):
+    def mean(self) -> np.ndarray | None:
         return self._shown(0)
 
     @property
-    def scale(self):
+    def scale(self) -> np.ndarray | None:
         return self._shown(1)
 
     def _shown(self, which):
@@ -148,31 +151,26 @@ class Scaling(Layer):
         return view
 
     def __repr__(self):
-        numbers = self._now()
         arguments = "" if self.kind == KINDS[0] else repr(self.kind)
-        if numbers is not None:
-            arguments = ", ".join(
-                f"{name}={_few(values)}"
-                for name, values in zip(("mean", "scale"), numbers, strict=True)
-            )
+        if "_theta" not in self.__dict__ and self._numbers is not None:
+            mean, scale = self._numbers
+            arguments = f"mean={mean.tolist()}, scale={scale.tolist()}"
+            if mean.size > MOST_SHOWN:
+                return f"<Scaling of {mean.size} columns{', inverted' * self.inverted}>"
         return f"Scaling({arguments}){'.inverse()' * self.inverted}"
 
     def running_shapes(self, n_in):
         return {"mean": (n_in,), "scale": (n_in,)}
 
     def initialize(self, rng):
-        mean, scale = (0.0, 0.0) if self._numbers is None else self._numbers
+        self._running[...] = 0
         if self._numbers is not None:
-            mean, scale = _in_dtype(mean, scale, self._running.dtype)
-        views = self.running()
-        views["mean"][...], views["scale"][...] = mean, scale
+            self._take(*self._numbers)
 
     def check_numbers(self):
-        values = self.running()
-        mean, scale = values["mean"], values["scale"]
-        none = not (mean.any() or scale.any())
-        if not (none or (np.isfinite(mean).all() and ((scale > 0) & (scale < np.inf)).all())):
-            raise ValueError("a Scaling needs finite means and positive, finite scales")
+        mean, scale = self.running().values()
+        if mean.any() or scale.any():
+            _in_dtype(mean, scale, mean.dtype)
 
     def lower(self, n_in, offset):
         if self._numbers is not None:
@@ -198,18 +196,18 @@ class Scaling(Layer):
 
     @classmethod
     def from_config(cls, arguments):
-        arguments = dict(arguments)
-        inverted = arguments.pop("inverted")
-        if not isinstance(inverted, bool):
-            raise ValueError(f"inverted of Scaling must be True or False, got {inverted!r}")
-        layer = cls(**arguments)
-        layer.inverted = inverted
+        return cls._described(**arguments)
+
+    @classmethod
+    def _described(cls, kind, inverted):
+        layer = cls(kind)
+        layer.inverted = flag(inverted, "inverted of Scaling")
         return layer
 
 
 def measure(blocks, kind):
     """Return mean and scale of the columns of all these arrays, in float64."""
-    rows, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    rows, shift, mean, squares, low, high = 0, None, 0.0, 0.0, np.inf, -np.inf
     for X in blocks:
         X = as_parameters(X, "data of Scaling", None)
         X = X.reshape(-1, 1) if X.ndim == 1 else X
@@ -228,22 +226,24 @@ def measure(blocks, kind):
                 )
             n = len(part)
             low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
+            # Moments about a row keep their digits, and are 0 where all numbers are equal.
+            shift = part[0].copy() if shift is None else shift
             with np.errstate(over="ignore", invalid="ignore"):
+                part -= shift
                 center = part.mean(axis=0)
                 part -= center
                 change = center - mean
-                mean = mean + change * (n / (rows + n))
-                squares = squares + (part * part).sum(axis=0) + change**2 * (rows * n / (rows + n))
+                share = n / (rows + n)
+                mean = mean + change * share
+                squares = squares + (part * part).sum(axis=0) + change * (change * (rows * share))
             rows += n
     if not rows:
         raise ValueError("data of Scaling have no rows; at least one is needed.")
-    with np.errstate(over="ignore"):
-        scale = np.sqrt(squares / rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = shift + mean, np.sqrt(squares / rows)
         if kind == "minmax":
             mean, scale = low / 2 + high / 2, high / 2 - low / 2
-    same = low == high
-    mean, scale = np.where(same, low, mean), np.where(same | (scale == 0), 1.0, scale)
-    return _checked(mean, scale)
+    return _checked(mean, np.where(scale == 0, 1.0, scale))
 
 
 def _checked(mean, scale):
@@ -274,8 +274,3 @@ def _in_dtype(mean, scale, dtype):
             f"{column} has mean {mean.flat[column]:g} and scale {scale.flat[column]:g}"
         )
     return mean, scale
-
-
-def _few(values):
-    shown = ", ".join(f"{v:.4g}" for v in values.flat[:3])
-    return f"[{shown}{', ...' * (values.size > 3)}]" if values.ndim else shown

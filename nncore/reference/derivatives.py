@@ -10,8 +10,8 @@ import numpy as np
 class Derivatives:
     """What `ReferenceEngine` has beside `loss_and_gradient`. Arrays come as there.
 
-    A subclass has `again(loss=None, dtype=None, theta=None, of_loss=False)`, which returns an engine
-    of the same steps, or of those up to the loss, and `input_gradient(X, y, dx)`.
+    A subclass has `again(loss=None, dtype=None, theta=None, of_loss=False)`, which returns an
+    engine of the same steps, or of those up to the loss, and `input_gradient(X, y, dx)`.
     """
 
     def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
