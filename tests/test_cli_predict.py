@@ -9,6 +9,7 @@ import pytest
 
 import nncore
 from nncore import Dense, Network, tables
+from nncore.views.tracing.show import describe
 
 from .flowers import flowers, houses
 
@@ -279,7 +280,7 @@ def test_the_other_commands_encode_as_well(command, models):
     network = nncore.load("f.safetensors")
     X, y = network.columns.read("f.csv")
     status, out, _ = command("trace", "f.safetensors", "f.csv", "--row", 4)
-    assert (status, out) == (0, f"{network.trace(X[[4]], y[[4]])}\n")
+    assert (status, out) == (0, f"{describe(network.trace(X[[4]], y[[4]]), [4]).text()}\n")
     _, out, _ = command("diagnose", "f.safetensors", "f.csv")
     assert out == f"{network.diagnose(X, y, batch_size=32, rows=2000)}\n"
     status, out, _ = command(

@@ -100,9 +100,10 @@ def test_info(command, tmp_path):
     net.save("m")
     status, out, err = command("info", "m")
     assert (status, err) == (0, "")
-    for part in (f"m, {(tmp_path / 'm').stat().st_size:,} bytes", "31 of float32", "4 updates, 4 ep",
+    for part in (f"m, {(tmp_path / 'm').stat().st_size:,} bytes", "31 of float32", "4 updates, 4",
                  "cross_entropy", "Adam(lr=0.001", "number, 1.5 where empty",
-                 "2 categories: blue, red; none of them where empty", "3 classes: a, b, c"):  # fmt: skip
+                 "2 categories: blue, red; none of them where empty", "3 classes: a, b, c",
+                 ):  # fmt: skip
         assert part in out
     Network(3, Dense(1)).save("plain")
     assert "none known; inputs are numbers in order" in command("info", "plain")[1]

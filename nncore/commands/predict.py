@@ -67,9 +67,11 @@ def _predict(options):
         if output:
             files.write_bytes(output, parts)
         else:
+            binary = getattr(sys.stdout, "buffer", None)  # text could be in another code than UTF-8
             for part in parts:
-                sys.stdout.buffer.write(part)
-            sys.stdout.buffer.flush()
+                binary.write(part) if binary else sys.stdout.write(part.decode())
+            if binary:
+                binary.flush()
     return 0
 
 

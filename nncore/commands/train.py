@@ -326,7 +326,7 @@ def _end(run):
     text = f"{run.epochs} epochs"
     if run.interrupted:
         text += ", interrupted"
-    elif run.history.stop_reason == "EarlyStopping":
+    elif run.stopping and run.stopping.stopped_epoch:
         text += f", the last {run.epochs - 1 - run.stopping.best_epoch} no better"
     elif run.history.stop_reason != "epochs":
         text += f", ended by: {run.history.stop_reason}"
