@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from reprlib import repr as short
 from typing import Any, NamedTuple
 
@@ -58,7 +58,7 @@ class Columns:
     True
     """
 
-    def __init__(self, inputs, targets):
+    def __init__(self, inputs: Iterable[Input], targets: Iterable[Target]):
         self.inputs, self.targets = tuple(inputs), tuple(targets)
 
     @classmethod

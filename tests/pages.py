@@ -86,8 +86,9 @@ def _run_session(path, block):
         command, _, expected = part.partition("\n")
         program, *arguments = shlex.split(command)
         assert program == "nncore", f"{path}:{block.line} runs {program}"
-        with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(printed):
-            main(arguments)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            with contextlib.redirect_stderr(printed):
+                main(arguments)
         got, want = printed.getvalue().rstrip("\n"), expected.rstrip("\n")
         if _core.ISA == "baseline":
             got, want = (" ".join(_NUMBER.sub("0", text).split()) for text in (got, want))

@@ -326,6 +326,8 @@ def test_a_column_that_counts_the_rows_is_noted(command, tmp_path):
         ("a,b,y\n1,c,2\n2,d,3\n", "--target b --target y", "several targets have to be numbers"),
         ("a,y\n1,0.5\n2,1.5\n3,1\n", "--task classification", "classes are words or whole numbers"),
         ("a,y\n1,b\n2,c\n3,b\n", "--task regression", "words are no target of a regression"),
+        ("a,y\n" + "".join(f"{k},{'n/k' if k == 7 else k}.5\n" for k in range(30)), "",
+         "d.csv, line 9 (row 7), column 1 ('y'): expected a number, as most cells of this column"),
         ("a,y\n1,2\n", "--learning-rate 0", "expected a positive number, got '0'"),
         ("a,y\n1,2\n", "--holdout 1", "expected a number from 0 to below 1"),
         ("a,y\n1,2\n", "--layers 3,0", "expected numbers as 32,16, or none; got '3,0'"),

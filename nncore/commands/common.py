@@ -133,8 +133,9 @@ def check_outputs(options, *paths, picture=None):
                 raise ValueError(f"cannot write {path}: it is read here; give another name")
         if not path.absolute().parent.is_dir():
             raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
-        if path.is_dir():
-            raise ValueError(f"cannot write {path}: it is a folder")
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or pipe"
+            raise ValueError(f"cannot write {path}: it is {kind}")
     if picture:
         from ..views.plotting import drawing
 

@@ -230,19 +230,22 @@ class Found:
                 f"{column} has numbers with a comma, such as {short(sample[0])}: write them with a "
                 "point"
             )
-        numbers = sum(tables.as_number(word) is not None for word in words)
-        if numbers > len(words) / 2:
-            k = next(k for k, w in enumerate(self.words) if tables.as_number(w) is None)
-            place = self._places[self._codes[self.words[k]]]
-            raise FileFormatError(
-                f"{place}: expected a number, as most cells of this column are, got "
-                f"{short(self.words[k])}. Mend it, or {advice}"
-            )
+        self.refuse_a_word(f"Mend it, or {advice}")
         if len(words) > max(10, rows / 2):
             raise FileFormatError(
                 f"{column} has {len(words):,} different words in {rows:,} rows, such as "
                 f"{short(sample[0])}: names or numbers of the rows, or free text, from which "
                 f"nothing is learned; {advice}"
+            )
+
+    def refuse_a_word(self, advice):
+        """Raise if most of the different cells are numbers: say where the first is that is not."""
+        odd = [w for w in self.words if tables.as_number(w) is None and not tables.is_missing(w)]
+        if len(odd) < len(self.words) / 2:
+            word = min(odd, key=self._codes.get)
+            raise FileFormatError(
+                f"{self._places[self._codes[word]]}: expected a number, as most cells of this "
+                f"column are, got {short(word)}. {advice}"
             )
 
     def encode(self, into, kept, described):
@@ -298,6 +301,8 @@ def _targets(found, kept, task, name):
         task = "regression"
     values = first.values[kept]
     if words:
+        if task != "classification" and first.kind is None and len(first.words) > 10:
+            first.refuse_a_word(f"If these are classes, say --categorical {first.name}")
         if task == "regression":
             raise FileFormatError(f"{column}: words are no target of a regression")
         return _classes(first.words, values, column)

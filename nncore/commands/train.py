@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import names
-from . import common, scores
+from . import common, report
 
 _LOSSES = {
     "classification": ("cross_entropy", "binary_cross_entropy", "focal"),
@@ -118,7 +118,7 @@ def _train(options):
     run = _fit(network, data, train, held, options)
     if options.output:
         network.save(options.output)
-    _report(network, data, train, held, run, options)
+    report.write(network, data, train, held, run, options)
     return int(run.interrupted)
 
 
@@ -182,7 +182,8 @@ def _network(data, train, options):
     else:
         raise ValueError(f"{loss} is for two classes, and there are {len(columns.classes)}")
     n = data.X.shape[1]
-    coarse = (np.abs(mean) > 1e4 * scale).any()  # float32 would leave less than 3 digits
+    # float32 would leave less than 3 digits, or none
+    coarse = (np.abs(mean) > 1e4 * scale).any() or (np.abs(np.log10(scale)) > 30).any()
     optimizer = as_optimizer(options.optimizer)
     if options.learning_rate or type(optimizer).__name__ == "Adam":
         if not hasattr(optimizer, "lr"):
@@ -265,74 +266,6 @@ def _fit(network, data, train, held, options):
         if run.stopping:
             run.stopping.restore()
     return run
-
-
-# ---- the report ----
-
-
-def _report(network, data, train, held, run, options):
-    columns = network.columns
-    print(f"{common.plain(data.name)}: {len(data.X):,} rows, {_inputs(columns)}")
-    print(f"target: {_target(columns)}")
-    print(
-        f"network: {_shape(network)}, {network.n_params:,} parameters of {network.dtype}, loss "
-        f"{network.loss.name}, optimizer {options.optimizer}"
-    )
-    print(f"training: {len(train):,} rows, {_end(run)}")
-    usual = scores.usual(columns, data.y[train])
-    parts = {"training": train} | ({"held out": held} if len(held) else {})
-    found = {
-        name: scores.scores(network, columns, data.X[rows], data.y[rows], options.threads, usual)
-        for name, rows in reversed(parts.items())
-    }
-    print()
-    for line in scores.lines(found, columns, usual):
-        print(line)
-    print()
-    if options.output:
-        what = "best network so far" if run.stopping and run.interrupted else "network"
-        where = common.plain(options.output, 200)
-        print(f"{'interrupted: ' * run.interrupted}{what} saved as {where}")
-    else:
-        print(f"{'interrupted; ' * run.interrupted}not saved: -o model.safetensors does that")
-
-
-def _inputs(columns):
-    words = sum(column.categories is not None for column in columns.inputs)
-    text = f"{len(columns.inputs)} inputs"
-    if words:
-        text += f", {words} of them words with {columns.width - len(columns.inputs) + words}"
-        text += " categories"
-    return text
-
-
-def _target(columns):
-    if columns.classes is None:
-        return ", ".join(common.plain(t.name) for t in columns.targets[:10]) + " (numbers)"
-    shown = ", ".join(common.plain(c, 20) for c in columns.classes[:8])
-    more = ", ..." if len(columns.classes) > 8 else ""
-    return f"{common.plain(columns.targets[0].name)}, {len(columns.classes)} classes: {shown}{more}"
-
-
-def _shape(network):
-    from .. import Dense
-
-    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
-    sizes = "-".join(str(n) for n in (network.n_in, *(layer.n_out for layer in dense)))
-    return f"{sizes} {dense[0].activation}" if len(dense) > 1 else sizes
-
-
-def _end(run):
-    text = f"{run.epochs} epochs"
-    if run.interrupted:
-        text += ", interrupted"
-    elif run.stopping and run.stopping.stopped_epoch:
-        text += f", the last {run.epochs - 1 - run.stopping.best_epoch} no better"
-    elif run.history.stop_reason != "epochs":
-        text += f", ended by: {run.history.stop_reason}"
-    if run.stopping and run.stopping.best_epoch is not None:
-        text += f"; the network is that of epoch {run.stopping.best_epoch + 1}"
-    return text
 
 
 # ---- arguments ----
