@@ -9,6 +9,7 @@ import pytest
 
 import nncore
 from nncore import Dense, Network, tables
+from nncore.commands import scores
 from nncore.views.tracing.show import describe
 
 from .flowers import flowers, houses
@@ -209,10 +210,10 @@ def test_evaluate_classes(command, models):
     network = nncore.load("f.safetensors")
     X, y = network.columns.read("f.csv")
     status, out, err = command("evaluate", "f.safetensors", "f.csv")
-    scores = network.evaluate(X, y)
+    found = network.evaluate(X, y)
     assert (status, err) == (0, "") and "f.csv: 90 rows" in out
     line = next(line for line in out.splitlines() if line.startswith("accuracy")).split()
-    assert float(line[1]) == pytest.approx(scores["accuracy"], abs=1e-4)
+    assert float(line[1]) == pytest.approx(found["accuracy"], abs=1e-4)
     assert float(line[2]) == pytest.approx(1 / 3, abs=1e-4)
     told = network.predict(X).argmax(axis=1)
     for k, name in enumerate(network.columns.classes):
@@ -221,6 +222,17 @@ def test_evaluate_classes(command, models):
         assert [name, *counts, recall] in [line.split() for line in out.splitlines()]
     precision = [f"{np.mean(y[told == k] == k):.3f}" for k in range(3)]
     assert ["precision", *precision] in [line.split() for line in out.splitlines()]
+
+
+def test_confusion():
+    text = list(scores.confusion(("a", "b", "c"), np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1])))
+    assert [line.split() for line in text] == [
+        ["true", "\\", "said", "to", "be", "a", "b", "c", "recall"],
+        ["a", "1", "2", "0", "0.333"],
+        ["b", "0", "1", "0", "1.000"],
+        ["c", "0", "0", "0", "-"],
+        ["precision", "1.000", "0.333", "-"],
+    ]
 
 
 def test_evaluate_numbers(command, models):

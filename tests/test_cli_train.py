@@ -117,8 +117,9 @@ def test_losses(command, tmp_path):
     assert network.n_out == 1 and network.columns.classes == ("no", "yes")
     told = command("predict", "m", "-", "--probabilities", stdin="a\n0\n6\n")[1].splitlines()
     assert told[0] == "b,P(no),P(yes)" and told[1][:3] == "no," and told[2][:4] == "yes,"
-    for line in told[1:]:
-        assert sum(map(float, line.split(",")[1:])) == pytest.approx(1, abs=1e-6)
+    (no, not_yes), (not_no, yes) = ([float(p) for p in line.split(",")[1:]] for line in told[1:])
+    assert no + not_yes == pytest.approx(1) and not_no + yes == pytest.approx(1)
+    assert no > 0.5 < yes
     assert "said to be" in command("evaluate", "m", "pairs.csv")[1]
     _, _, err = command("train", "h.csv", "--loss", "cross_entropy")
     assert "loss of a regression" in err
@@ -374,22 +375,24 @@ def test_a_loss_that_explodes(command, tmp_path):
 
 
 def test_interrupted_keeps_the_best(command, tmp_path, monkeypatch):
-    (tmp_path / "f.csv").write_text(flowers())
+    head, *rows = flowers().splitlines()
+    kinds = np.random.default_rng(0).permutation([row.split(",")[-1] for row in rows])
+    noise = [f"{row.rpartition(',')[0]},{kind}" for row, kind in zip(rows, kinds, strict=True)]
+    (tmp_path / "f.csv").write_text("\n".join([head, *noise]))  # the loss held out will grow
     losses = []
 
     def stop(self, epoch, logs=None):
         losses.append(logs["val_loss"])
-        if epoch == 11:
+        if epoch == 60:
             raise KeyboardInterrupt
         return later(self, epoch, logs)
 
     later = callbacks.EarlyStopping.on_epoch_end
     monkeypatch.setattr(callbacks.EarlyStopping, "on_epoch_end", stop)
-    options = "--learning-rate", "0.5", "-q"  # too large: the last epoch is not the best
-    status, out, err = command("train", "f.csv", "-o", "m", *options)
-    best = int(np.argmin(losses[:11])) + 1
-    assert (status, err) == (1, "") and best < 11
-    assert f"12 epochs, interrupted; the network is that of epoch {best}" in out
+    status, out, err = command("train", "f.csv", "-o", "m", "--patience", 99, "-q")
+    best = int(np.argmin(losses[:60])) + 1
+    assert (status, err) == (1, "") and losses[-1] > 1.1 * losses[best - 1]
+    assert f"61 epochs, interrupted; the network is that of epoch {best}" in out
     assert "interrupted: best network so far saved as m" in out
     assert scores(out)["loss"][0] == pytest.approx(losses[best - 1], rel=1e-3)
     assert command("evaluate", "m", "f.csv")[0] == 0
