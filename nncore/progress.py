@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
-import unicodedata
 
 
 class Progress:
@@ -68,6 +66,8 @@ class Progress:
         try:
             return os.get_terminal_size(self.stream.fileno()).columns or 80
         except (AttributeError, OSError, ValueError):
+            import shutil  # with five modules that importing nncore can do without
+
             return shutil.get_terminal_size().columns
 
     def say(self, text):
@@ -113,8 +113,11 @@ def _printable(text):
 
 def _width(text):
     """The columns that a text takes in a terminal."""
-    wide = 0 if text.isascii() else sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
 def _short(seconds):

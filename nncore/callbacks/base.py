@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 HOOKS = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
 
@@ -58,15 +59,15 @@ class Callback:
     True
     """
 
-    network = None
-    history = None
-    params = None
-    data = None
-    _run = None  # the call of fit
+    network: Any = None
+    history: Any = None
+    params: Any = None
+    data: Any = None
+    _run: Any = None  # the call of fit
     _is_last = False  # whether it is called after all others
     _ends_on_nan = False  # whether a loss that is not finite ends the training without an error
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in vars(cls):
             if name.startswith("on_") and name not in HOOKS:
@@ -75,13 +76,13 @@ class Callback:
                     f"the hooks are {', '.join(HOOKS)}"
                 )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         """Called before the first epoch, with an empty dict."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Called before each epoch. Epochs are counted from 0, as in Keras; `logs` is empty."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Called after each epoch, so that ``history["loss"][epoch]`` is its loss.
 
         Parameters
@@ -94,26 +95,26 @@ class Callback:
             which has NaN for epochs without it.
         """
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         """Called when training has ended without an error, with the `logs` of the last epoch.
 
         The network is as `fit` leaves it: what a `Stop` restores has been restored.
         """
 
-    def get_state(self) -> dict:
+    def get_state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of this callback, by name; by default nothing.
 
         JSON values, and arrays of float32, float64 or int64.
         """
         return {}
 
-    def set_state(self, state: dict) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Take back what `get_state` returned, after `on_train_begin` of a resumed training.
 
         It was read from a file, so it should be checked: a ValueError says that it is wrong.
         """
 
-    def stop(self, reason=None):
+    def stop(self, reason: str | None = None) -> None:
         """End the training after this epoch.
 
         Parameters

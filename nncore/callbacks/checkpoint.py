@@ -8,6 +8,7 @@ import re
 import time
 import warnings
 import zlib
+from typing import Any
 
 from .. import files
 from .base import Callback
@@ -74,8 +75,8 @@ class Checkpoint(Callback):
     _is_last = True
 
     def __init__(
-        self, folder: str | os.PathLike, *, every: int = 1, seconds: float = 5.0, keep: int = 3,
-        resume: bool = True,
+        self, folder: str | os.PathLike[str], *, every: int = 1, seconds: float = 5.0,
+        keep: int = 3, resume: bool = True,
     ):  # fmt: skip
         self.folder = os.fsdecode(folder)
         self.every, self.keep = _count(self, "every", every, 1), _count(self, "keep", keep, 1)
@@ -113,7 +114,7 @@ class Checkpoint(Callback):
         found = [(int(match[1]), name) for name in names if (match := _NAME.fullmatch(name))]
         return [(number, os.path.join(self.folder, name)) for number, name in sorted(found)[::-1]]
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         os.makedirs(self.folder, exist_ok=True)
         for name in os.listdir(self.folder):
             if _LEFT.fullmatch(name):
@@ -124,7 +125,7 @@ class Checkpoint(Callback):
         self._run.describe()  # what no file can hold is refused now
         self._last = -float("inf")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         now = time.monotonic()
         due = (epoch + 1) % self.every == 0 and now - self._last >= self.seconds
         if not (due or self._run.is_over(epoch + 1)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 from ..described import checked
 from ..stopping import Best
@@ -16,7 +17,7 @@ _DOWN = {"error", "gradient", "loss", "mae", "mse", "rmse"}
 class _Monitored(Callback):
     """Base of callbacks with a `monitor`: a name of the history."""
 
-    _baseline = None
+    _baseline: float | None = None
 
     def __init__(self, monitor, mode, min_delta=0.0, verbose=0, value=None):
         if not isinstance(monitor, str):
@@ -39,7 +40,7 @@ class _Monitored(Callback):
             )
         return "max" if words & _UP else "min"
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         self._best = Best(self.mode, self.min_delta, self._first, self._baseline)
         if self.monitor.startswith("val_") and self._run.validation is None:
             raise ValueError(
@@ -56,7 +57,7 @@ class _Monitored(Callback):
             )
         return logs.get(self.monitor)
 
-    def _say(self, epoch, text):
+    def _say(self, epoch: int, text: str) -> None:
         if self.verbose:
             self._run.progress.say(f"epoch {epoch + 1}: {text}")
 
@@ -65,10 +66,10 @@ class _Monitored(Callback):
         """The best value of what is monitored in the last training."""
         return self._best.value
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return self._best.state()
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         self._best.recall(state, self.network)
 
 
@@ -127,11 +128,12 @@ class EarlyStopping(_Monitored):
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = _count(self, "start_from_epoch", start_from_epoch)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin()
-        self.best_epoch, self.stopped_epoch = None, 0
+        self.best_epoch: int | None = None
+        self.stopped_epoch = 0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = self._value(logs)
         if value is None or epoch < self.start_from_epoch:
             return
@@ -142,14 +144,14 @@ class EarlyStopping(_Monitored):
             self._say(epoch, f"{self.monitor} was best in epoch {(self.best_epoch or 0) + 1}")
             self.stop()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         self._best.restore(self.network)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         epochs = {} if self.best_epoch is None else {"best_epoch": self.best_epoch}
         return super().get_state() | epochs | {"stopped_epoch": self.stopped_epoch}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         (self.stopped_epoch,) = checked(state, stopped_epoch=int)
         if "best_epoch" in state:
@@ -189,7 +191,7 @@ class ModelCheckpoint(_Monitored):
     """
 
     def __init__(
-        self, filepath: str | os.PathLike, monitor: str = "val_loss", verbose: int = 0,
+        self, filepath: str | os.PathLike[str], monitor: str = "val_loss", verbose: int = 0,
         save_best_only: bool = False, mode: str = "auto", every: int = 1,
         initial_value_threshold: float | None = None,
     ):  # fmt: skip
@@ -201,11 +203,11 @@ class ModelCheckpoint(_Monitored):
     def _mode(self, mode):
         return super()._mode(mode) if self.save_best_only else "min"
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         if self.save_best_only:
             super().on_train_begin()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.every:
             return
         if self.save_best_only:
@@ -222,10 +224,10 @@ class ModelCheckpoint(_Monitored):
         self.network.save(path)
         self._say(epoch, f"saved {path}")
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return super().get_state() if self.save_best_only else {}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         if self.save_best_only:
             super().set_state(state)
 
@@ -273,12 +275,12 @@ class ReduceLROnPlateau(_Monitored):
         self.patience = _count(self, "patience", patience)
         self.cooldown = _count(self, "cooldown", cooldown)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin()
         self._cooling = 0
         rate_of(self)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         lr = logs["lr"] = rate_of(self)
         value = self._value(logs)
         if value is None:
@@ -296,10 +298,10 @@ class ReduceLROnPlateau(_Monitored):
                 self._say(epoch, f"the learning rate is now {lr:g}")
             self._cooling, self._best.since = self.cooldown, 0
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return super().get_state() | {"cooling": self._cooling}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         (self._cooling,) = checked(state, cooling=int)
 
@@ -330,7 +332,7 @@ class TerminateOnNaN(Callback):
         self.raise_error = raise_error
         self._ends_on_nan = not raise_error
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         for name in ("loss", "val_loss"):
             value = logs.get(name, 0.0)
             if not math.isfinite(value):

@@ -6,6 +6,7 @@ import csv
 import inspect
 import os
 from collections.abc import Callable
+from typing import Any
 
 from ..described import Described, checked
 from .base import HOOKS, Callback
@@ -44,16 +45,16 @@ class LearningRateScheduler(Callback):
         except (TypeError, ValueError):  # it has one argument, or nobody knows
             self._takes_rate = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         rate_of(self)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         lr = self.schedule(epoch, rate_of(self)) if self._takes_rate else self.schedule(epoch)
         self.network.optimizer.lr = float(lr)
         if self.verbose:
             self._run.progress.say(f"epoch {epoch + 1}: the learning rate is {lr:g}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs["lr"] = rate_of(self)
 
 
@@ -84,17 +85,19 @@ class CSVLogger(Callback):
     epoch,loss
     """
 
-    def __init__(self, filename: str | os.PathLike, separator: str = ",", append: bool = False):
+    def __init__(
+        self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
+    ):
         self.filename, self.separator = os.fspath(filename), separator
         if not (isinstance(separator, str) and len(separator) == 1 and separator not in '\r\n"'):
             raise ValueError(f"separator must be one character, got {separator!r}")
         self.append = append
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         with open(self.filename, "a"):  # that it can be written is found out now
             self._columns, self._size = None, None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         first = self._columns is None
         if first:
             self._columns = ["epoch", *logs]
@@ -120,10 +123,10 @@ class CSVLogger(Callback):
             )
         return header is None
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {} if self._columns is None else {"columns": self._columns, "size": self._size}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Drop the lines of epochs that will be done again."""
         if not state:
             return

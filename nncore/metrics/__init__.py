@@ -11,9 +11,10 @@
 True
 
 Names are "accuracy", "precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro",
-"roc_auc", "top_k_accuracy" (of 5; or "top_3_accuracy"), "mae", "mse", "rmse" and "r2". What a class
-is, and how it is told from the outputs, follows from the loss: the largest output, or above 1/2 for
-a sigmoid and above 0 for hinge losses; targets of other losses are classes if they are one-hot rows
+"roc_auc", "top_k_accuracy" (of 5; or "top_3_accuracy"), "mae", "mse", "rmse" and "r2". Precision,
+recall and F1 are those of the larger of two classes, and otherwise macro means. What a class is,
+and how it is told from the outputs, follows from the loss: the largest output, or above 1/2 for a
+sigmoid and above 0 for hinge losses; targets of other losses are classes if they are one-hot rows
 or have two values. The outputs of "poisson" are logarithms of what is compared with the targets.
 """
 
