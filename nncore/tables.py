@@ -140,16 +140,11 @@ class Block(NamedTuple):
     def numbers(self, j):
         """Return column j as numbers, NaN where a cell is empty or says that there is none."""
         cells = self.cells[j]
-        with contextlib.suppress(ValueError):
-            values = np.array(list(map(float, cells)))
-            if "_" not in "".join(cells) and not np.isinf(values).any():
-                return values
-        values = np.empty(len(cells))
-        for i, cell in enumerate(cells):
-            value = math.nan if is_missing(cell) else as_number(cell)
-            if value is None or math.isinf(value):
-                raise self.error(i, j, f"expected a number, got {short(cell)}")
-            values[i] = value
+        values = [math.nan if value is None else value for value in map(as_number, cells)]
+        values = np.array(values, np.float64)
+        for i in np.flatnonzero(~np.isfinite(values)):
+            if not is_missing(cells[i]) and not np.isnan(as_number(cells[i]) or math.inf):
+                raise self.error(i, j, f"expected a number, got {short(cells[i])}")
         return values
 
     def words(self, j):
