@@ -44,7 +44,13 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import callbacks, line_searches, metrics, plots  # noqa: F401  not all in __all__
+    from . import (  # noqa: F401  not all in __all__
+        callbacks,
+        columns,
+        line_searches,
+        metrics,
+        plots,
+    )
     from .callbacks import Callback
     from .layers import (
         BatchNorm,
@@ -106,7 +112,8 @@ _LATER = (
     }
 )  # fmt: skip
 _MODULES = (
-    "callbacks", "files", "line_searches", "metrics", "plots", "reference", "schedules", "trainers",
+    "callbacks", "columns", "files", "line_searches", "metrics", "plots", "reference", "schedules",
+    "trainers",
 )  # fmt: skip
 
 

@@ -70,6 +70,8 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         With default parameters it is equal to its name.
     dtype : numpy.dtype
         Of the parameters.
+    columns : nncore.columns.Columns or None
+        What the columns of the table were that ``nncore train`` made this network for.
 
     Examples
     --------
@@ -84,6 +86,8 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     >>> net.predict(X).round().ravel()
     array([0., 1., 1., 0.], dtype=float32)
     """
+
+    columns = None
 
     def __init__(
         self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,

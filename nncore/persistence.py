@@ -7,7 +7,7 @@ the state vectors, or ``optimizer.<name>`` for what a full-batch trainer remembe
 object: format, config (what `Network.config` returns), updates, rng; where they are not 0 or empty
 epochs, averaged, schedule (its state), memory (the numbers that a full-batch trainer remembers);
 and where a layer draws random numbers draws: their seed, and how many training steps and
-predictions have drawn.
+predictions have drawn. The entry ``columns`` is what `Columns.to_json` returns, if there are any.
 """
 
 from __future__ import annotations
@@ -116,7 +116,10 @@ def describe(network, for_copy=False):
     description |= {name: value for name, value in course.items() if value}
     if engine.draws:
         description["draws"] = list(engine.draws)
-    return tensors, {"nncore": json.dumps(description)}
+    metadata = {"nncore": json.dumps(description)}
+    if network.columns is not None:
+        metadata["columns"] = network.columns.to_json()
+    return tensors, metadata
 
 
 def _config(network, for_copy):
@@ -143,6 +146,10 @@ def _rebuild(tensors, metadata, where, backend, kind=None):
         layers = _checked_layers(config, tensors)
         network = _make(config, layers, backend, kind)
         _fill(network, tensors, description)
+        if "columns" in metadata:
+            from .columns import Columns
+
+            network.columns = Columns.from_json(metadata["columns"]).check(network)
     except FileFormatError:
         raise
     except KeyError as error:

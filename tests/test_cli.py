@@ -445,7 +445,7 @@ def test_csv_takes_as_many_targets_as_there_are_columns_left(csv):
         ("1,2,3\n", {"target": ["0", "1"]}, r"has 3 columns, 2 given as target; expected at"),
         ("1,2,3\n", {"target": ["3"]}, r"no column '3' .* numbered 0 to 2$"),
         ("a,b\n1,2\n", {"target": ["c"]}, r"no column 'c' .* numbered 0 to 1: 'a', 'b'$"),
-        ("a,a\n1,2\n", {"target": ["a"]}, r"has 2 columns 'a'; give the target's number"),
+        ("a,a\n1,2\n", {"target": ["a"]}, r"has 2 columns 'a'; give its number"),
         ("1,2,3\n", {"target": ["0", "0"], "n_targets": (2,)}, "given twice"),
         ("1,2\n1,2.5\n", {"labels": True}, r"line 2 .*expected an integer class label, got '2.5'"),
         ("1,nan\n", {"labels": True, "header": False}, r"an integer class label, got 'nan'"),

@@ -241,11 +241,11 @@ def test_show_config(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "invalid choice: 'train'"),
+        (["fly"], "invalid choice: 'fly'"),
         ([], "the following arguments are required: command"),
         (["info", "--verbose"], "unrecognized arguments: --verbose"),
-        (["demo", "--epochs", "0"], "--epochs must be at least 1"),
-        (["demo", "--epochs", "many"], "invalid int value: 'many'"),
+        (["demo", "--epochs", "0"], "--epochs: expected an integer of at least 1, got '0'"),
+        (["demo", "--epochs", "many"], "expected an integer of at least 1, got 'many'"),
     ],
 )
 def test_wrong_commands(arguments, message, tmp_path):

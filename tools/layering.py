@@ -45,7 +45,7 @@ PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
     ["names", "info", "threads", "stopping", "tables"],
     ["callbacks"],
-    ["activation", "initializer"],
+    ["activation", "initializer", "columns"],
     ["loss", "weights", "own_activation"],
     ["validation", "metrics"],
     ["layers", "schedules", "trainers"],

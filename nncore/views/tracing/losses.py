@@ -61,7 +61,7 @@ def _of_output(trace, last, unit, value):
         body = None
     what = f"slope of {loss.name} at the output" + ", scaled" * trace.network.layers[-1].scales
     if last.da is None:
-        output = trace.network.layers[-1].activation
+        output = trace.network._at_loss()[0].activation
         what = f"slope of {loss.name} and of {output} in one, dJ/dz{unit}"
         h = f"exp({h})" if output == "log_softmax" else h  # the probability
     why = ["2 from the square"] if loss.name == "mse" else []
