@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from . import _core, data
 from .layers import Tuning
 from .layers.dense import positive_int
+from .optimizers import OPTIMIZERS
 from .progress import Progress
 from .threads import as_count
-from .validation import as_inputs, as_targets, check_batches
+from .validation import as_inputs, as_row, as_targets, check_batches, target_limits
 from .weights import (
     as_weights,
     check_weights,
@@ -88,16 +90,19 @@ class Training:
     # ---- training ----
 
     def fit(
-        self, X, y, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
+        self, X, y=None, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
         verbose="auto", n_threads=None, sample_weight=None, class_weight=None, stop=None,
-        callbacks=None,
+        callbacks=None, steps_per_epoch=None, missing=None,
     ):  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
-            Converted to the network's dtype where it differs.
+            Converted to the network's dtype where it differs; an array that is memory-mapped and a
+            sparse one in CSR form only block by block. Or, without y, batches: an iterable of
+            tuples ``(X, y)`` or ``(X, y, sample_weight)``, each for one update, or a function that
+            returns one. It is gone through once in each epoch.
         y : array_like, shape (n_rows, n_out), or (n_rows,)
             Targets. One column may come flat. For cross_entropy: integer labels (n_rows,), or
             rows that sum to 1.
@@ -128,6 +133,12 @@ class Training:
             Conditions that end the training before the last epoch.
         callbacks : list of nncore.Callback, optional
             Called between epochs, in this order, such as ``[nncore.Monitor()]``.
+        steps_per_epoch : int, optional
+            Of batches: how many make an epoch. The next one goes on where it has ended.
+        missing : "mask", optional
+            Targets that are NaN are missing: the loss is the mean over those that are not, also in
+            the validation data; without "mask" NaN is refused. Of losses that are computed target
+            by target.
 
         Returns
         -------
@@ -146,18 +157,27 @@ class Training:
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
         """
-        X, y, w = self._samples(X, y, sample_weight)
+        epochs = positive_int(epochs, "epochs")
+        batches = w = None
+        if data.are_batches(X, y):
+            batches = self._batches(X, epochs, steps_per_epoch, batch_size, sample_weight)
+        else:
+            X, y, w = self._samples(X, y, sample_weight, "", True, missing)
         classes = class_table(class_weight, y, w, self)
         w = self._weights(w, classes, y)
-        epochs = positive_int(epochs, "epochs")
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
-        batch_size = self._batch_size(batch_size, len(X))
-        warn_if_without_effect(w, batch_size)
+        if batches is None:
+            batch_size = self._batch_size(batch_size, len(X))
+            warn_if_without_effect(w, batch_size)
+            if steps_per_epoch is not None:
+                raise ValueError("steps_per_epoch is for batches; of arrays an epoch is all rows")
         n_threads = as_count(n_threads)
         validation = None
         if validation_data is not None:  # here, since warnings name the line that called `fit`
-            V, v, w_v = self._samples(*_as_validation_data(validation_data), "validation ")
+            V, v, w_v = self._samples(
+                *_as_validation_data(validation_data), "validation ", True, missing
+            )
             validation = V, v, self._weights(w_v, classes, v, "validation ")
         self._check_monitor(validation is not None)
         watch = self._watch(stop, validation is not None)
@@ -166,14 +186,22 @@ class Training:
         with self._training:
             try:
                 if hooks is not None:
-                    steps = -(-len(X) // batch_size)
+                    seen, steps = (X, y, w), batches and batches.steps
+                    if batches is None:
+                        steps = -(-len(X) // batch_size)
+                    else:
+                        seen = self._samples(*batches.first(), "", False, missing)
                     params = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
-                    hooks.begin(self, history, params, (X, y, w))
+                    hooks.begin(self, history, params, seen)
                 course = self._start_course(X, y, w, n_threads, history)
                 for epoch in range(1, epochs + 1):
                     if hooks is not None:
                         hooks.begin_epoch(epoch - 1)
-                    if course is None:
+                    if batches is not None:
+                        values = self._epoch_of_batches(
+                            batches, classes, missing, n_threads, history, epoch
+                        )
+                    elif course is None:
                         values = self._epoch(
                             X, y, w, batch_size, shuffle, n_threads, history, epoch
                         )
@@ -210,6 +238,13 @@ class Training:
             return None
         from .trainers.course import Course
 
+        for what in (X, y):
+            if not isinstance(what, np.ndarray):
+                raise ValueError(
+                    f"{type(self._optimizer).__name__} uses all rows at once: it needs arrays of "
+                    f"{self.dtype}, without missing targets, and no sparse, converted or batched "
+                    'rows; give those, or use an optimizer for batches such as "adam"'
+                )
         self._refresh_optimizer()
         return Course(self, X, y, w, n_threads, history)
 
@@ -234,7 +269,7 @@ class Training:
             )
         return Watch(stop, self)
 
-    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None):
+    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None, missing=None):
         """Do one update with all rows as one batch; the optimizer's state is kept.
 
         Parameters
@@ -244,7 +279,7 @@ class Training:
             As in `fit`.
         sample_weight : array_like, shape (n_rows,), optional
             As in `fit`.
-        n_threads : int, optional
+        n_threads, missing : optional
             As in `fit`.
 
         Returns
@@ -257,7 +292,7 @@ class Training:
         FloatingPointError
             As `fit` does.
         """
-        X, y, w = self._samples(X, y, sample_weight)
+        X, y, w = self._samples(X, y, sample_weight, "", True, missing)
         self._batch_size(len(X), len(X))
         n_threads = as_count(n_threads)
         with self._training:
@@ -271,37 +306,81 @@ class Training:
         self._check_parameters()
         return loss
 
-    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, history, epoch):
+    def _learn_one_any(self, x, y):
+        """What `learn_one` does with what the engine cannot use as it is."""
+        return self.partial_fit(as_row(x, "x"), as_row(y, "y"))
+
+    def _batches(self, source, epochs, steps, batch_size, sample_weight):
+        """The batches that `fit` was given in place of X and y."""
+        for name, value in (("batch_size", batch_size), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"{name} is for arrays; batches bring their own")
+        return data.Batches(
+            source, epochs, None if steps is None else positive_int(steps, "steps_per_epoch")
+        )
+
+    def _epoch_of_batches(self, batches, classes, missing, n_threads, history, epoch):
+        """One pass over batches; the mean loss of their rows."""
+
+        def learn(number, X, y, w):
+            check_batches(self, len(X), len(X))
+            return self._epoch(X, y, w, len(X), False, n_threads, history, epoch, number)
+
+        return self._mean_of_batches(batches, classes, missing, learn)
+
+    def _evaluate_batches(self, batches, classes, missing, n_threads):
+        return self._mean_of_batches(
+            batches, classes, missing, lambda _, X, y, w: self._evaluate(X, y, w, n_threads)
+        )
+
+    def _mean_of_batches(self, batches, classes, missing, scores_of):
+        """The mean over batches of what `scores_of` says of each, by their weights."""
+        scores, sums = [], []
+        for number, batch in enumerate(batches.epoch(), 1):
+            if batch[2] is not None and not np.any(batch[2]):
+                continue  # it counts nothing
+            X, y, w = self._samples(*batch, f"batch {number}: ", True, missing)
+            w = times_classes(w, classes, y, self)
+            counts = data.counts_of(y, w)
+            if counts is None or counts.any():
+                scores.append(scores_of(number, X, y, w))
+                sums.append(len(X) if counts is None else counts.sum())
+        if not sums:
+            raise ValueError("all batches have weight 0: there is nothing to take the mean of")
+        weights, total = np.array(sums), np.sum(sums)
+        return {n: float(np.dot([s[n] for s in scores], weights) / total) for n in scores[0]}
+
+    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, history, epoch, batch=1):
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         rates = self._rates(-(-rows // batch_size))
         order = self._rng.permutation(rows) if shuffle else None
         start = time.perf_counter()
-        losses = engine.train(X, y, order, batch_size, n_threads, w, rates)
+        losses = data.train(engine, X, y, order, batch_size, n_threads, w, rates)
         history.seconds += time.perf_counter() - start
-        sums = sums_of_batches(w, order, batch_size, rows)
-        done = sums[: len(losses)]
-        n_steps = len(losses) if w is None else int(np.count_nonzero(done))
+        sums = sums_of_batches(data.counts_of(y, w), order, batch_size, rows)
+        n_steps = int(np.count_nonzero(sums[: len(losses)]))
         history.n_steps += n_steps
         if rates is not None and n_steps:
             self._last_rate = float(rates[n_steps - 1])
         if not np.isfinite(losses[-1]):
-            batch = len(losses)
-            where = f" at epoch {epoch}, batch {batch}" if epoch else ""
-            if not np.isfinite(self.theta).all():
-                fix = f"The parameters are no longer finite: {_START_AGAIN}."
-            elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
-                fix = (
-                    "Scale the inputs and targets. If training before made the parameters too "
-                    f"large, {_START_AGAIN}."
-                )
-            else:
-                fix = "Try a smaller learning rate, or scale the inputs and targets."
-            raise FloatingPointError(
-                f"Loss became {losses[-1]:g}{where}; that update was not applied. {fix}"
-            )
+            self._refuse_loss(losses[-1], epoch, len(losses) - 1 + batch)
         return {"loss": float(losses @ sums / sums.sum())}
+
+    def _refuse_loss(self, loss, epoch=None, batch=1):
+        """Raise for a loss that is not finite."""
+        where = f" at epoch {epoch}, batch {batch}" if epoch else ""
+        if not np.isfinite(self.theta).all():
+            fix = f"The parameters are no longer finite: {_START_AGAIN}."
+        elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
+            fix = (
+                "Scale the inputs and targets. If training before made the parameters too "
+                f"large, {_START_AGAIN}."
+            )
+        else:
+            fix = "Try a smaller learning rate, or scale the inputs and targets."
+        raise FloatingPointError(f"Loss became {loss:g}{where}; that update was not applied. {fix}")
 
     def _check_parameters(self):
         """An update can overflow where the loss before it did not."""
@@ -313,6 +392,7 @@ class Training:
 
     def _refresh_optimizer(self):
         """Attributes of the optimizer may have been changed since the last epoch."""
+        settings = _core.settings()  # those of now: what is changed meanwhile is looked at again
         optimizer = self._optimizer
         optimizer.check()
         if self._is_full_batch:
@@ -330,6 +410,8 @@ class Training:
             optimizer.ema or 0,
         )  # fmt: skip
         self._tune()
+        if optimizer.schedule is None and type(optimizer) in OPTIMIZERS.values():
+            self._be_ready(settings, target_limits(self))
 
     def _tune(self):
         """Attributes of layers may have been changed, too."""
@@ -425,10 +507,10 @@ class Training:
 
     def _evaluate(self, X, y, w, n_threads):
         self._tune_if_idle()
-        scores = {"loss": self._engine.loss(X, y, n_threads, weights=w)}
+        scores = {"loss": data.loss(self._engine, X, y, n_threads, w)}
         if self.loss.name in _CLASSIFIERS:
             out = np.empty((len(X), self.n_out), self.dtype)
-            self._engine.predict(X, out, n_threads)
+            data.predict(self._engine, X, out, n_threads)
             if self.loss.name == "cross_entropy":
                 right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
             else:
@@ -438,16 +520,22 @@ class Training:
             scores["accuracy"] = float(right.mean() if w is None else np.average(right, weights=w))
         return scores
 
-    def _samples(self, X, y, weights=None, of=""):
-        X = as_inputs(X, self, f"{of}X")
-        y = as_targets(y, len(X), self, f"{of}y", f"{of}X")
+    def _samples(self, X, y, weights=None, of="", in_blocks=False, missing=None):
+        X = as_inputs(X, self, f"{of}X", in_blocks=in_blocks)
+        y = as_targets(
+            y, len(X), self, f"{of}y", f"{of}X", in_blocks=in_blocks, missing=missing
+        )  # fmt: skip
         weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
         if len(X) == 0:
             raise ValueError(f"{of}X has no rows; at least one is needed.")
         check_weights(weights, f"{of}sample_weight")
         # A step changes theta while it still reads X and y.
-        X, y = (a.copy() if np.may_share_memory(a, self.theta) else a for a in (X, y))
+        X, y = (self._apart(a) for a in (X, y))
         return X, y, weights
+
+    def _apart(self, array):
+        shared = isinstance(array, np.ndarray) and np.may_share_memory(array, self.theta)
+        return array.copy() if shared else array
 
     def _weights(self, weights, classes, y, of=""):
         weights = times_classes(weights, classes, y, self, f"{of}y")

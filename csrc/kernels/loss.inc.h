@@ -79,6 +79,23 @@ static const void *loss_row(const void *at, ptrdiff_t ld, ptrdiff_t i) {
     return at == NULL ? NULL : (const real *)at + i * ld;
 }
 
+/* The runs of targets of a row that are not missing, each as it would be alone. */
+static double observed_of_row(double (*loss)(const nnc_loss_args *), const nnc_loss_args *row) {
+    const real *t = row->t;
+    double sum = 0;
+    nnc_loss_args run = *row;
+    run.masked = 0;
+    for (ptrdiff_t j = 0; j < row->n; j += run.n) {
+        const int missing = t[j] != t[j];
+        for (run.n = 1; j + run.n < row->n; run.n++)
+            if ((t[j + run.n] != t[j + run.n]) != missing) break;
+        run.y = (real *)row->y + j, run.dy = (real *)row->dy + j, run.t = t + j;
+        for (ptrdiff_t l = 0; missing && l < run.n; l++) ((real *)run.dy)[l] = 0;
+        if (!missing) sum += loss(&run);
+    }
+    return sum;
+}
+
 /* Each row as it would be alone; one of weight 0 is not looked at. */
 static double weighted_rows(double (*loss)(const nnc_loss_args *), const nnc_loss_args *g) {
     double sum = 0;
@@ -89,9 +106,10 @@ static double weighted_rows(double (*loss)(const nnc_loss_args *), const nnc_los
         row.dy = (real *)g->dy + i * g->lddy;
         row.t = loss_row(g->t, g->ldt, i);
         row.labels = g->labels ? g->labels + i : NULL;
-        row.scale = g->scale * g->weights[i];
-        if (g->weights[i] > 0)
-            sum += g->weights[i] * loss(&row);
+        const double weight = g->weights ? g->weights[i] : 1;
+        row.scale = g->scale * weight;
+        if (weight > 0)
+            sum += weight * (g->masked ? observed_of_row(loss, &row) : loss(&row));
         else
             for (ptrdiff_t j = 0; j < g->n; j++) ((real *)row.dy)[j] = 0;
     }
@@ -179,7 +197,8 @@ static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
         } \
     } \
     static double loss_##name(const nnc_loss_args *g) { \
-        return g->weights ? weighted_rows(loss_##name, g) : loss_of_elements(g, elements_##name); \
+        return g->weights || g->masked ? weighted_rows(loss_##name, g) \
+                                       : loss_of_elements(g, elements_##name); \
     } \
     static void curve_##name(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) { \
         PARAMETERS_OF(g) \
