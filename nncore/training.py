@@ -164,10 +164,10 @@ class Training:
         else:
             X, y, w = self._samples(X, y, sample_weight, "", True, missing)
         classes = class_table(class_weight, y, w, self)
-        w = self._weights(w, classes, y)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         if batches is None:
+            w = self._weights(w, classes, y)
             batch_size = self._batch_size(batch_size, len(X))
             warn_if_without_effect(w, batch_size)
             if steps_per_epoch is not None:
@@ -511,14 +511,22 @@ class Training:
         if self.loss.name in _CLASSIFIERS:
             out = np.empty((len(X), self.n_out), self.dtype)
             data.predict(self._engine, X, out, n_threads)
-            if self.loss.name == "cross_entropy":
-                right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
-            else:
-                middle = 0.5 if self.loss.output else 0
-                right = (out > middle) == (y > middle)
-                right = right.mean(axis=1) if w is not None else right
-            scores["accuracy"] = float(right.mean() if w is None else np.average(right, weights=w))
+            scores["accuracy"] = self._accuracy(out, y, w)
         return scores
+
+    def _accuracy(self, out, y, w):
+        t = y.values if isinstance(y, data.Observed) else y
+        t = t if isinstance(t, np.ndarray) else t[:]
+        if self.loss.name == "cross_entropy":
+            right = out.argmax(axis=1) == (t if t.ndim == 1 else t.argmax(axis=1))
+        else:
+            middle = 0.5 if self.loss.output else 0
+            right = (out > middle) == (t > middle)
+            if isinstance(y, data.Observed):
+                right = (right & ~np.isnan(t)).sum(axis=1)
+                return float((right.sum() if w is None else right @ w) / y.counts(w).sum())
+            right = right.mean(axis=1) if w is not None else right
+        return float(right.mean() if w is None else np.average(right, weights=w))
 
     def _samples(self, X, y, weights=None, of="", in_blocks=False, missing=None):
         X = as_inputs(X, self, f"{of}X", in_blocks=in_blocks)
@@ -529,6 +537,8 @@ class Training:
         if len(X) == 0:
             raise ValueError(f"{of}X has no rows; at least one is needed.")
         check_weights(weights, f"{of}sample_weight")
+        if missing is not None and not y.counts(weights).any():
+            raise ValueError(f"all targets in {of}y are missing: there is nothing left to learn.")
         # A step changes theta while it still reads X and y.
         X, y = (self._apart(a) for a in (X, y))
         return X, y, weights

@@ -38,7 +38,7 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads", "stopping", "callbacks", "tables"],
+    ["names", "info", "threads", "stopping", "callbacks", "tables", "data"],
     ["activation", "initializer"],
     ["loss", "weights", "own_activation"],
     ["validation"],
