@@ -622,7 +622,8 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     r.lowest = lowest_trained(&r);
     const int64_t before = optimizer->updates;
     r.training = 1;
-    if (r.f.wide.n > 0)
+    /* For one row alone, going wide and back takes longer than it saves, if there is a state. */
+    if (r.f.wide.n > 0 && (samples->rows > 1 || optimizer->state[0] == NULL))
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;

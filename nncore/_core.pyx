@@ -12,6 +12,7 @@ from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
 from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import os
@@ -1145,7 +1146,11 @@ cdef class Predictor:
             return False
         s.x = at
         if engine.plan.loss == NNC_LOSS_cross_entropy:
-            if not (PyLong_CheckExact(y) or isinstance(y, _np_integer)) or not 0 <= y < n:
+            if not PyLong_CheckExact(y):
+                if not isinstance(y, _np_integer):
+                    return False
+                y = PyNumber_Index(y)
+            if not 0 <= y < n:
                 return False
             label[0] = y
             s.labels = label
