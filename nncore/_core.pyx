@@ -1062,6 +1062,13 @@ cdef class Predictor:
         Returns
         -------
         numpy.ndarray, shape (n_out,)
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1, init=[[1], [2]]))
+        >>> net.predict_one([3.0, 4.0])
+        array([11.], dtype=float32)
         """
         cdef Engine engine = self.c_engine
         cdef matrix m, y
@@ -1166,6 +1173,10 @@ cdef class Predictor:
                 return False
         s.t, s.ldt = at, n
         return True
+
+    def _is_ready(self):
+        """Whether the engine has the settings of now."""
+        return self.ready == _settings
 
     def _be_ready(self, settings, limits):
         """The engine has these settings: `learn_one` need not look at them before they change.

@@ -121,6 +121,8 @@ def first_not_finite(array: Any) -> tuple[int, int, float] | None:
 
     In blocks, so that Ctrl-C is answered and what is converted or marked is small.
     """
+    if isinstance(array, np.ndarray) and array.nbytes <= _BYTES and all_finite(array):
+        return None
     for rows in slices(array, n_bytes=16 * _BYTES if isinstance(array, np.ndarray) else _BYTES):
         block = array[rows]
         if not all_finite(block):

@@ -392,6 +392,8 @@ class Training:
 
     def _refresh_optimizer(self):
         """Attributes of the optimizer may have been changed since the last epoch."""
+        if self._is_ready():
+            return
         settings = _core.settings()  # those of now: what is changed meanwhile is looked at again
         optimizer = self._optimizer
         optimizer.check()

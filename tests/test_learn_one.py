@@ -1,5 +1,6 @@
 """One sample after the other: `learn_one`, `predict_one`, and classes that come later."""
 
+import doctest
 import threading
 
 import numpy as np
@@ -266,6 +267,12 @@ def test_many_threads_that_learn_lose_no_update():
     for thread in threads:
         thread.join()
     assert net._engine.n_updates == 1601 and np.isfinite(net.theta).all()
+
+
+def test_the_examples_in_their_docstrings():
+    for method in (Network.learn_one, Network.predict_one):
+        example = doctest.DocTestParser().get_doctest(method.__doc__, {}, method.__name__, None, 0)
+        assert len(example.examples) > 2 and doctest.DocTestRunner().run(example).failed == 0
 
 
 # ---- classes that come later ---------------------------------------------------------------------
