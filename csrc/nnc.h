@@ -447,8 +447,8 @@ typedef struct {
  * counts: where targets may be missing, in an elementwise loss, w_i times what row i counts in the
  * mean: the number of its targets, or for a mean over rows 1 if there is any. so_far: the sum of
  * the values and of the weights or counts of rows before these, which belong to the same mean;
- * nnc_evaluate adds these rows', so that the last of several calls, each but the last for a multiple
- * of NNC_BLOCK rows, returns the loss of all, with the bits of one call. */
+ * nnc_evaluate adds these rows', so that the last of several calls, each but the last for a
+ * multiple of NNC_BLOCK rows, returns the loss of all, with the bits of one call. */
 typedef struct {
     ptrdiff_t rows;
     const int64_t *index;

@@ -435,9 +435,6 @@ def touch():
     _settings += 1
 
 
-def settings():
-    """A number that is another one after each `touch`."""
-    return _settings
 
 cdef class Exclusive:
     """What one run at a time may hold, as a context.
@@ -1131,7 +1128,7 @@ cdef class Predictor:
         cdef nnc_samples s
         cdef nnc_status status
         if (self.ready != _settings or self._training.held
-                or not self.one_sample(engine, x, y, xs, ts, &label, &s)):
+                or not _one_sample(self, engine, x, y, xs, ts, &label, &s)):
             return self._learn_one_any(x, y)
         status = engine.learn(&s, &loss, self._training)
         if status == NNC_NOT_FINITE:
@@ -1140,55 +1137,55 @@ cdef class Predictor:
             self._check_parameters()
         return loss
 
-    cdef bint one_sample(self, Engine engine, x, y, double *xs, double *ts, int64_t *label,
-                         nnc_samples *s) except -1:
-        """Whether x and y are a sample that nothing has to be said of; it is put to `s`."""
-        cdef const nnc_kernels *k = engine.plan.kernels
-        cdef ptrdiff_t j, n = engine.steps[engine.plan.n_steps - 1].n_out
-        cdef double value
-        cdef char *at = NULL
-        memset(s, 0, sizeof(s[0]))
-        s.rows, s.ldx = 1, engine.steps[0].n_in
-        if not (_numbers(x, s.ldx, k.size, engine.dtype, xs, &at) and k.finite(s.ldx, at)):
-            return False
-        s.x = at
-        if engine.plan.loss == NNC_LOSS_cross_entropy:
-            if not PyLong_CheckExact(y):
-                if not isinstance(y, _np_integer):
-                    return False
-                y = PyNumber_Index(y)
-            if not 0 <= y < n:
-                return False
-            label[0] = y
-            s.labels = label
-            return True
-        n //= nnc_losses[engine.plan.loss].per_target
-        at = <char *>ts
-        if not (n == 1 and _number(y, 0, k.size, at) or _numbers(y, n, k.size, engine.dtype, ts, &at)):
-            return False
-        for j in range(n):
-            value = (<float *>at)[j] if k.size == sizeof(float) else (<double *>at)[j]
-            if not (value == self.low or value == self.high if self.ends
-                    else self.low <= value <= self.high):
-                return False
-        s.t, s.ldt = at, n
-        return True
+    def _unknown_settings(self):
+        """A number for the settings of now, another one after each `touch`; 0: the engine has them."""
+        return 0 if self.ready == _settings else _settings
 
-    def _is_ready(self):
-        """Whether the engine has the settings of now."""
-        return self.ready == _settings
-
-    def _be_ready(self, settings, limits):
+    def _be_ready(self, settings, double low, double high, bint ends):
         """The engine has these settings: `learn_one` need not look at them before they change.
 
-        limits: the lowest and the highest target, and whether there is nothing between them; others
-        go the long way.
+        Targets below `low` or above `high` go the long way, and with `ends` those between them.
         """
         cdef Engine engine = self.c_engine
-        self.low, self.high, self.ends = limits
-        self.ready = settings
-        if (engine is None or engine.checked or engine.plan.n_running or engine.functions
+        self.low, self.high, self.ends = low, high, ends
+        if not (engine is None or engine.checked or engine.plan.n_running or engine.functions
                 or engine.own_loss is not None):
-            self.ready = 0
+            self.ready = settings
+
+cdef bint _one_sample(Predictor self, Engine engine, x, y, double *xs, double *ts, int64_t *label,
+                      nnc_samples *s) except -1:
+    """Whether x and y are a sample that nothing has to be said of; it is put to `s`."""
+    cdef const nnc_kernels *k = engine.plan.kernels
+    cdef ptrdiff_t j, n = engine.steps[engine.plan.n_steps - 1].n_out
+    cdef double value
+    cdef char *at = NULL
+    memset(s, 0, sizeof(s[0]))
+    s.rows, s.ldx = 1, engine.steps[0].n_in
+    if not (_numbers(x, s.ldx, k.size, engine.dtype, xs, &at) and k.finite(s.ldx, at)):
+        return False
+    s.x = at
+    if engine.plan.loss == NNC_LOSS_cross_entropy:
+        if not PyLong_CheckExact(y):
+            if not isinstance(y, _np_integer):
+                return False
+            y = PyNumber_Index(y)
+        if not 0 <= y < n:
+            return False
+        label[0] = y
+        s.labels = label
+        return True
+    n //= nnc_losses[engine.plan.loss].per_target
+    at = <char *>ts
+    if not (n == 1 and _number(y, 0, k.size, at) or _numbers(y, n, k.size, engine.dtype, ts, &at)):
+        return False
+    if not k.finite(n, at):
+        return False
+    for j in range(n):
+        value = (<float *>at)[j] if k.size == sizeof(float) else (<double *>at)[j]
+        if not (value == self.low or value == self.high if self.ends
+                else self.low <= value <= self.high):
+            return False
+    s.t, s.ldt = at, n
+    return True
 
 include "_kernels.pxi"

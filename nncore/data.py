@@ -1,4 +1,4 @@
-"""What training data may be beside arrays: rows converted block by block, and batches in turn.
+"""What training data may be beside arrays: rows that are converted block by block.
 
 A network's engine reads arrays of its own dtype where they lie. `Rows` are all other matrices that
 must not be converted as a whole: sparse ones, and memory-mapped ones of another dtype. `train`,
@@ -8,7 +8,6 @@ that it would give for the whole array.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -216,110 +215,3 @@ def predict(engine: Any, X: Any, out: np.ndarray, n_threads: int, sample: bool =
 
 def _of(values, rows):
     return None if values is None else values[rows]
-
-
-# ---- batches ------------------------------------------------------------------------------
-
-
-class Batches:
-    """Batches (X, y) or (X, y, sample_weight) that come one by one, in epochs.
-
-    Parameters
-    ----------
-    source : iterable, or function that returns one
-        Gone through once in each epoch. What can only be gone through once, such as a generator, is
-        enough for one epoch, or with `steps` for as long as it lasts.
-    epochs : int
-    steps : int or None
-        Batches in an epoch; each epoch goes on where the one before has ended, and a source that is
-        at its end begins again.
-    """
-
-    def __init__(self, source: Any, epochs: int = 1, steps: int | None = None) -> None:
-        self._source, self._steps = source, steps
-        self._ahead: list[Any] = []
-        self._iterator: Iterator[Any] | None = None
-        self._once = hasattr(source, "__next__")
-        if self._once and epochs > 1 and steps is None:
-            raise ValueError(
-                f"a generator can be gone through only once, which is one epoch of {epochs}; give "
-                "a list, a function that returns a new generator, or steps_per_epoch="
-            )
-
-    @property
-    def steps(self) -> int | None:
-        """Batches in an epoch, as far as it is known before."""
-        return self._steps or (len(self._source) if hasattr(self._source, "__len__") else None)
-
-    def first(self) -> tuple[Any, ...]:
-        """Return the first batch, which will be the first of the epoch, too."""
-        self._begin()
-        self._ahead = list(itertools.islice(self._iterator, 1))
-        if not self._ahead:
-            raise ValueError("there is no batch to train with")
-        return _as_batch(self._ahead[0])
-
-    def epoch(self) -> Iterator[tuple[Any, ...]]:
-        """Yield X, y and the weights, or None, of each batch of an epoch."""
-        if self._steps is None:
-            if not self._ahead:
-                self._begin()
-            count = 0
-            for count, item in enumerate(self._rest(), 1):  # noqa: B007
-                yield _as_batch(item)
-            if count == 0:
-                raise ValueError(
-                    "there is no batch in this epoch; a function must return a new iterable each "
-                    "time that it is called"
-                )
-            return
-        if self._iterator is None:
-            self._begin()
-        for step in range(self._steps):
-            item = next(self._rest(), None)
-            if item is None and not self._once:
-                self._begin()
-                item = next(self._rest(), None)
-            if item is None:
-                raise ValueError(
-                    f"the batches have come to an end after {step} of the {self._steps} of an "
-                    "epoch; give fewer steps_per_epoch or epochs, or a function that returns a new "
-                    "generator"
-                )
-            yield _as_batch(item)
-
-    def _rest(self):
-        ahead, self._ahead = self._ahead, []
-        return itertools.chain(ahead, self._iterator)
-
-    def _begin(self):
-        source = self._source
-        if not hasattr(source, "__iter__"):
-            source = source()
-        try:
-            self._iterator = iter(source)
-        except TypeError:
-            raise TypeError(
-                f"a function given as batches must return an iterable, got {type(source).__name__}"
-            ) from None
-
-
-def are_batches(X: Any, y: Any) -> bool:
-    """Whether X, without y, is an iterable of batches or a function that returns one."""
-    return (
-        y is None
-        and not hasattr(X, "__array__")
-        and not hasattr(X, "shape")
-        and not isinstance(X, (str, bytes, dict))
-        and (hasattr(X, "__iter__") or callable(X))
-    )
-
-
-def _as_batch(item):
-    good = isinstance(item, (tuple, list)) and len(item) in (2, 3)
-    if not good or not (hasattr(item[0], "__len__") or hasattr(item[0], "shape")):
-        raise ValueError(
-            "y is missing; or, to train with batches, X must yield tuples (X, y) or "
-            f"(X, y, sample_weight) of arrays, got {type(item).__name__} {item!r:.60}"
-        )
-    return (*item, None)[:3]

@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from . import _core, data, names  # files and the NumPy twin are imported where they are used
+from .batches import Batches, are_batches
 from .gradients import Derivatives
 from .initializer import as_initializer
 from .layers import Layer
@@ -268,10 +269,10 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             hinge and squared_hinge.
         """
         n_threads = as_count(n_threads)
-        if data.are_batches(X, y):
-            batches = self._batches(X, 1, None, None, sample_weight)
+        if are_batches(X, y):
             classes = class_table(class_weight, None, None, self)
-            return self._evaluate_batches(batches, classes, missing, n_threads)
+            batches = Batches(X, sample_weight=sample_weight)
+            return batches.evaluate(self, classes, missing, n_threads)
         X, y, w = self._samples(X, y, sample_weight, "", True, missing)
         w = self._weights(w, class_table(class_weight, y, w, self), y)
         return self._evaluate(X, y, w, n_threads)

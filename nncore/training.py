@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import _core, data
+from . import data
+from .batches import Batches, are_batches
 from .layers import Tuning
 from .layers.dense import positive_int
 from .optimizers import OPTIMIZERS
@@ -159,8 +160,8 @@ class Training:
         """
         epochs = positive_int(epochs, "epochs")
         batches = w = None
-        if data.are_batches(X, y):
-            batches = self._batches(X, epochs, steps_per_epoch, batch_size, sample_weight)
+        if are_batches(X, y):
+            batches = Batches(X, epochs, steps_per_epoch, batch_size, sample_weight)
         else:
             X, y, w = self._samples(X, y, sample_weight, "", True, missing)
         classes = class_table(class_weight, y, w, self)
@@ -198,9 +199,7 @@ class Training:
                     if hooks is not None:
                         hooks.begin_epoch(epoch - 1)
                     if batches is not None:
-                        values = self._epoch_of_batches(
-                            batches, classes, missing, n_threads, history, epoch
-                        )
+                        values = batches.train(self, classes, missing, n_threads, history, epoch)
                     elif course is None:
                         values = self._epoch(
                             X, y, w, batch_size, shuffle, n_threads, history, epoch
@@ -310,46 +309,6 @@ class Training:
         """What `learn_one` does with what the engine cannot use as it is."""
         return self.partial_fit(as_row(x, "x"), as_row(y, "y"))
 
-    def _batches(self, source, epochs, steps, batch_size, sample_weight):
-        """The batches that `fit` was given in place of X and y."""
-        for name, value in (("batch_size", batch_size), ("sample_weight", sample_weight)):
-            if value is not None:
-                raise ValueError(f"{name} is for arrays; batches bring their own")
-        return data.Batches(
-            source, epochs, None if steps is None else positive_int(steps, "steps_per_epoch")
-        )
-
-    def _epoch_of_batches(self, batches, classes, missing, n_threads, history, epoch):
-        """One pass over batches; the mean loss of their rows."""
-
-        def learn(number, X, y, w):
-            check_batches(self, len(X), len(X))
-            return self._epoch(X, y, w, len(X), False, n_threads, history, epoch, number)
-
-        return self._mean_of_batches(batches, classes, missing, learn)
-
-    def _evaluate_batches(self, batches, classes, missing, n_threads):
-        return self._mean_of_batches(
-            batches, classes, missing, lambda _, X, y, w: self._evaluate(X, y, w, n_threads)
-        )
-
-    def _mean_of_batches(self, batches, classes, missing, scores_of):
-        """The mean over batches of what `scores_of` says of each, by their weights."""
-        scores, sums = [], []
-        for number, batch in enumerate(batches.epoch(), 1):
-            if batch[2] is not None and not np.any(batch[2]):
-                continue  # it counts nothing
-            X, y, w = self._samples(*batch, f"batch {number}: ", True, missing)
-            w = times_classes(w, classes, y, self)
-            counts = data.counts_of(y, w)
-            if counts is None or counts.any():
-                scores.append(scores_of(number, X, y, w))
-                sums.append(len(X) if counts is None else counts.sum())
-        if not sums:
-            raise ValueError("all batches have weight 0: there is nothing to take the mean of")
-        weights, total = np.array(sums), np.sum(sums)
-        return {n: float(np.dot([s[n] for s in scores], weights) / total) for n in scores[0]}
-
     def _epoch(self, X, y, w, batch_size, shuffle, n_threads, history, epoch, batch=1):
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
@@ -392,9 +351,9 @@ class Training:
 
     def _refresh_optimizer(self):
         """Attributes of the optimizer may have been changed since the last epoch."""
-        if self._is_ready():
+        settings = self._unknown_settings()  # of now: what is changed meanwhile is looked at again
+        if not settings:
             return
-        settings = _core.settings()  # those of now: what is changed meanwhile is looked at again
         optimizer = self._optimizer
         optimizer.check()
         if self._is_full_batch:
@@ -413,7 +372,7 @@ class Training:
         )  # fmt: skip
         self._tune()
         if optimizer.schedule is None and type(optimizer) in OPTIMIZERS.values():
-            self._be_ready(settings, target_limits(self))
+            self._be_ready(settings, *target_limits(self))
 
     def _tune(self):
         """Attributes of layers may have been changed, too."""

@@ -18,7 +18,8 @@ PLAIN = [batch[:2] for batch in BATCHES]
 
 def make(backend="auto", **options):
     return Network(
-        5, Dense(6, "tanh"), Dense(3, "softmax"), backend=backend, seed=0, dtype="float64", **options
+        5, Dense(6, "tanh"), Dense(3, "softmax"), backend=backend, seed=0, dtype="float64",
+        **options,
     )  # fmt: skip
 
 

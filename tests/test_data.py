@@ -81,7 +81,8 @@ def test_rows_in_blocks_have_the_bits_of_the_array(form, backend, dtype, tmp_pat
 
 @EVERY_FORM
 def test_evaluate_in_blocks_has_the_bits_of_the_array(form, dtype, tmp_path):
-    other, w = FORMS[form](X, tmp_path / "X.npy"), np.where(np.arange(ROWS) < 600, RNG.random(ROWS), 0)
+    other = FORMS[form](X, tmp_path / "X.npy")
+    w = np.where(np.arange(ROWS) < 600, RNG.random(ROWS), 0)
     net = classifier(dtype)
     net.layers[0].l2 = 0.1
     assert net.evaluate(other, LABELS) == net.evaluate(X, LABELS)

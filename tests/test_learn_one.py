@@ -8,8 +8,23 @@ import pytest
 
 import nncore
 from nncore import (
-    SGD, Adam, AdamW, BatchNorm, Dense, Dropout, Embedding, LayerNorm, Loss, Network, PReLU,
-    Residual, _core, optimizers, schedules, trainers,
+    SGD,
+    Adam,
+    AdamW,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Loss,
+    Network,
+    PReLU,
+    Residual,
+    _core,
+    names,
+    optimizers,
+    schedules,
+    trainers,
 )  # fmt: skip
 from nncore.initializer import Initializer
 
@@ -82,7 +97,8 @@ def test_every_optimizer(rule, dtype):
     "optimizer",
     [
         AdamW(0.01, weight_decay=0.1), SGD(0.1, ema=0.9), Adam(0.1, clip_norm=0.5),
-        Adam(0.1, clip_value=0.1), SGD(schedules.Exponential(0.1, 0.9)), SGD(lambda t: 0.1 / (1 + t)),
+        Adam(0.1, clip_value=0.1), SGD(schedules.Exponential(0.1, 0.9)),
+        SGD(lambda t: 0.1 / (1 + t)),
     ],
     ids=lambda o: repr(o)[:30],
 )  # fmt: skip
@@ -124,11 +140,11 @@ def test_a_large_network_learns_without_the_gil():
     assert not net._training.locked()
 
 
-def test_functions_of_the_user_are_called():
+def test_functions_of_the_user_are_called(monkeypatch):
+    monkeypatch.setattr(names, "own_activations", {})
     nncore.register_activation("tanh_by_hand", lambda x: np.tanh(x), lambda x: 1 - np.tanh(x) ** 2)
-    assert_learns_alike(
-        Network(5, Dense(4, "tanh_by_hand"), Dense(3), seed=0), X.astype("f"), targets("mse", "float32")
-    )
+    net = Network(5, Dense(4, "tanh_by_hand"), Dense(3), seed=0)
+    assert_learns_alike(net, X.astype("f"), targets("mse", "float32"))
 
 
 @BACKENDS
@@ -136,7 +152,8 @@ def test_attributes_that_change_count_from_the_next_sample(backend):
     net = small(backend=backend, optimizer=SGD(0.1))
     twin, y = net.copy(), targets("mse", "float32")
     changes = [
-        lambda n: setattr(n.optimizer, "lr", 0.5), lambda n: setattr(n.layers[0], "trainable", False),
+        lambda n: setattr(n.optimizer, "lr", 0.5),
+        lambda n: setattr(n.layers[0], "trainable", False),
         lambda n: setattr(n.layers[1], "l2", 0.5), lambda n: setattr(n, "optimizer", Adam(0.1)),
         lambda n: setattr(n.optimizer, "ema", 0.9), lambda n: setattr(n.optimizer, "ema", None),
         lambda n: setattr(n.optimizer, "lr", schedules.Cosine(0.1, 8)),
@@ -192,7 +209,7 @@ def test_what_is_refused(backend, ready):
             net.learn_one(x, y)
         with refused(ValueError, network=net):
             net.predict_one(x)
-    for t in ([0, 0], None, 1.0, [[0, 0, 0]], [0, 0, np.nan], "abc", ["a", "b", "c"]):
+    for t in ([0, inf, 0], [0.0, 0.0, -1e39], [0, 0], None, 1.0, [[0, 0, 0]], [0, 0, np.nan], "abc", ["a", "b", "c"]):
         with refused(ValueError, "y ", network=net):
             net.learn_one(X[0], t)
     for t in (3, -1, 1.0, np.float32(1), None, [0.5, 0.1, 0.1], 10**30, "a"):
@@ -240,8 +257,9 @@ def test_only_one_thread_learns():
             go_on.wait(10)
 
     thread = threading.Thread(
-        target=net.fit, args=(X, np.zeros((40, 3))), kwargs={"callbacks": [Wait()], "verbose": False}
-    )
+        target=net.fit, args=(X, np.zeros((40, 3))),
+        kwargs={"callbacks": [Wait()], "verbose": False},
+    )  # fmt: skip
     thread.start()
     inside.wait(10)
     with refused(RuntimeError, "trained in another thread", network=net):

@@ -134,8 +134,8 @@ def test_rows_without_targets_count_nothing(backend):
     y = targets("mse")
     kept = THERE.any(axis=1)
     nets = [make("mse", backend=backend) for _ in range(2)]
-    one = nets[0].fit(X, y, batch_size=1, shuffle=False, missing="mask", verbose=False)
-    other = nets[1].fit(X[kept], y[kept], batch_size=1, shuffle=False, missing="mask", verbose=False)
+    options = {"batch_size": 1, "shuffle": False, "missing": "mask", "verbose": False}
+    one, other = nets[0].fit(X, y, **options), nets[1].fit(X[kept], y[kept], **options)
     assert nets[0].theta.tobytes() == nets[1].theta.tobytes()
     assert one.n_steps == other.n_steps == kept.sum()
     assert one["loss"] == pytest.approx(other["loss"], rel=1e-14)

@@ -43,7 +43,7 @@ PYTHON_LAYERS = [
     ["loss", "weights", "own_activation"],
     ["validation"],
     ["layers", "schedules", "trainers"],
-    ["optimizers"],
+    ["optimizers", "batches"],
     ["persistence", "gradients", "lsuv", "training"],
     ["checking"],
     ["views"],

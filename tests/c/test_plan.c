@@ -559,7 +559,8 @@ void test_called_loss(void) {
     }
 }
 
-/* ---- missing targets, and a mean over several calls ------------------------------------------- */
+/* ---- missing targets, and a mean over several calls -------------------------------------------
+ */
 
 /* Makes some targets NaN, and all of some rows; counts: what is left of each row. */
 static void punch_holes(const net *n, nnc_samples *s, double *counts) {
@@ -589,8 +590,9 @@ void test_missing(void) {
             const ptrdiff_t batch = c & 1 ? 1 : 270;
             for (int i = 0; i < isas; i++) {
                 const int here = mark(), last = c & 2 ? NNC_ACT_sigmoid : NNC_ACT_identity;
-                net n = make_net(list[i], (net_shape){
-                    {4, 9, 19}, {NNC_ACT_tanh, last}, losses[c >> 1 & 1], 0, 0});
+                net n = make_net(
+                    list[i],
+                    (net_shape){{4, 9, 19}, {NNC_ACT_tanh, last}, losses[c >> 1 & 1], 0, 0});
                 link_net(&n);
                 where("%s %s, batches of %td%s", list[i]->isa, n.name, batch, c & 4 ? ", w" : "");
                 nnc_samples s = fresh_samples(&n, ROWS, 3);
