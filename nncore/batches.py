@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ class Batches:
         self._source = source
         self._steps = None if steps is None else positive_int(steps, "steps_per_epoch")
         self._ahead: list[Any] = []
-        self._iterator: Iterator[Any] | None = None
+        self._iterator: Iterator[Any] = iter(())
+        self._begun = False
         self._once = hasattr(source, "__next__")
         if self._once and epochs > 1 and steps is None:
             raise ValueError(
@@ -75,7 +76,7 @@ class Batches:
                     "time that it is called"
                 )
             return
-        if self._iterator is None:
+        if not self._begun:
             self._begin()
         for step in range(self._steps):
             item = next(self._rest(), None)
@@ -96,7 +97,7 @@ class Batches:
     ) -> dict[str, float]:  # fmt: skip
         """Train `network` for one epoch; return the mean loss of the rows before their updates."""
 
-        def learn(number, X, y, w):
+        def learn(number: int, X: Any, y: Any, w: Any) -> Any:
             check_batches(network, len(X), len(X))
             return network._epoch(X, y, w, len(X), False, n_threads, history, epoch, number)
 
@@ -110,7 +111,10 @@ class Batches:
             network, classes, missing, lambda _, X, y, w: network._evaluate(X, y, w, n_threads)
         )
 
-    def _mean(self, network, classes, missing, scores_of):
+    def _mean(
+        self, network: Any, classes: Any, missing: str | None,
+        scores_of: Callable[[int, Any, Any, Any], Any],
+    ) -> dict[str, float]:  # fmt: skip
         """The mean over batches of what `scores_of` says of each, by their weights."""
         scores, sums = [], []
         for number, batch in enumerate(self.epoch(), 1):
@@ -127,11 +131,12 @@ class Batches:
         total = np.sum(sums)
         return {n: float(np.dot([s[n] for s in scores], sums) / total) for n in scores[0]}
 
-    def _rest(self):
+    def _rest(self) -> Iterator[Any]:
         ahead, self._ahead = self._ahead, []
         return itertools.chain(ahead, self._iterator)
 
-    def _begin(self):
+    def _begin(self) -> None:
+        self._begun = True
         source = self._source
         if not hasattr(source, "__iter__"):
             source = source()
@@ -154,11 +159,12 @@ def are_batches(X: Any, y: Any) -> bool:
     )
 
 
-def _as_batch(item):
+def _as_batch(item: Any) -> tuple[Any, Any, Any]:
     good = isinstance(item, (tuple, list)) and len(item) in (2, 3)
     if not good or not (hasattr(item[0], "__len__") or hasattr(item[0], "shape")):
         raise ValueError(
             "y is missing; or, to train with batches, X must yield tuples (X, y) or "
             f"(X, y, sample_weight) of arrays, got {type(item).__name__} {item!r:.60}"
         )
-    return (*item, None)[:3]
+    X, y, weights = (*item, None)[:3]
+    return X, y, weights

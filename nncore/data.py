@@ -157,7 +157,7 @@ def counts_of(y: Any, weights: np.ndarray | None) -> np.ndarray | None:
 # ---- through the engine, block by block where it must be ----------------------------------
 
 
-def _split(X, y, weights):
+def _split(X: Any, y: Any, weights: np.ndarray | None) -> tuple[Any, Any, Rows | None]:
     """X, y as the engine takes them or as `Rows`, the counts, and the wider of the Rows or None."""
     counts = None
     if isinstance(y, Observed):
@@ -173,7 +173,8 @@ def train(
     """Call ``engine.train`` for whole batches at a time; return the losses of all."""
     y, counts, wide = _split(X, y, weights)
     if wide is None:
-        return engine.train(X, y, order, batch_size, n_threads, weights, rates, counts)
+        whole = engine.train(X, y, order, batch_size, n_threads, weights, rates, counts)
+        return np.asarray(whole)
     losses, first = [], engine.n_updates
     for rows in slices(wide, batch_size):
         pick = rows if order is None else order[rows]
@@ -194,8 +195,8 @@ def loss(engine: Any, X: Any, y: Any, n_threads: int, weights: np.ndarray | None
     """Return ``engine.loss`` of all rows."""
     y, counts, wide = _split(X, y, weights)
     if wide is None:
-        return engine.loss(X, y, n_threads, weights=weights, counts=counts)
-    so_far = np.zeros(2)
+        return float(engine.loss(X, y, n_threads, weights=weights, counts=counts))
+    value, so_far = 0.0, np.zeros(2)
     for rows in slices(wide, BLOCK):
         value = engine.loss(
             X[rows], y[rows], n_threads, weights=_of(weights, rows), counts=_of(counts, rows),
@@ -213,5 +214,5 @@ def predict(engine: Any, X: Any, out: np.ndarray, n_threads: int, sample: bool =
         engine.predict(X[rows], out[rows], n_threads, sample)
 
 
-def _of(values, rows):
+def _of(values: np.ndarray | None, rows: Any) -> np.ndarray | None:
     return None if values is None else values[rows]

@@ -209,7 +209,8 @@ def test_what_is_refused(backend, ready):
             net.learn_one(x, y)
         with refused(ValueError, network=net):
             net.predict_one(x)
-    for t in ([0, inf, 0], [0.0, 0.0, -1e39], [0, 0], None, 1.0, [[0, 0, 0]], [0, 0, np.nan], "abc", ["a", "b", "c"]):
+    for t in ([0, inf, 0], [0.0, 0.0, -1e39], [0, 0], None, 1.0, [[0, 0, 0]], [0, 0, np.nan],
+              "abc", ["a", "b", "c"]):  # fmt: skip
         with refused(ValueError, "y ", network=net):
             net.learn_one(X[0], t)
     for t in (3, -1, 1.0, np.float32(1), None, [0.5, 0.1, 0.1], 10**30, "a"):
