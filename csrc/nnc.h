@@ -144,6 +144,7 @@ typedef struct {
     double scale;          /* what the gradient is multiplied by: 1 / (number averaged over) */
     double a, b;           /* the loss's parameters */
     const double *weights; /* of the rows, at least 0; or NULL: all 1 */
+    int masked; /* targets that are NaN are missing: elementwise losses leave them out, dy is 0 */
 } nnc_loss_args;
 
 /* A loss that is not of the table. Returns non-zero to stop; otherwise *sum is what a loss of the
@@ -450,7 +451,13 @@ typedef struct {
 
 /* Samples: X[., n_in of the first step], targets and weights as in nnc_loss_args; index: which
  * rows, in order, or NULL for 0, 1, 2, ... Labels must have been checked against n_out, weights to
- * be finite and at least 0. The mean is sum w_i l_i / sum w_i: weight 2 is the row twice. */
+ * be finite and at least 0. The mean is sum w_i l_i / sum w_i: weight 2 is the row twice.
+ *
+ * counts: where targets may be missing, in an elementwise loss, w_i times what row i counts in the
+ * mean: the number of its targets, or for a mean over rows 1 if there is any. so_far: the sum of
+ * the values and of the weights or counts of rows before these, which belong to the same mean;
+ * nnc_evaluate adds these rows', so that the last of several calls, each but the last for a
+ * multiple of NNC_BLOCK rows, returns the loss of all, with the bits of one call. */
 typedef struct {
     ptrdiff_t rows;
     const int64_t *index;
@@ -460,6 +467,8 @@ typedef struct {
     ptrdiff_t ldt;
     const int64_t *labels;
     const double *weights; /* NULL: all 1 */
+    const double *counts;  /* NULL: no target is missing */
+    double *so_far;        /* [2], or NULL: none */
 } nnc_samples;
 
 /* Called between pieces of work of some 50 ms at most; non-zero means stop. */

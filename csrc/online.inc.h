@@ -73,7 +73,8 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
                             .dy = top->dz,
                             .scale = 1 / per_row,
                             .a = plan->loss_a,
-                            .b = plan->loss_b};
+                            .b = plan->loss_b,
+                            .masked = samples->counts != NULL};
     nnc_row row = {.steps = w->steps,
                    .slots = r->f.slots,
                    .n_steps = plan->n_steps,
@@ -97,8 +98,9 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
         if (samples->weights) {
             target.weights = samples->weights + i;
             count *= *target.weights;
-            target.scale = 1 / count;
         }
+        if (samples->counts) count = samples->counts[i];
+        target.scale = 1 / count;
         if (count == 0) {
             losses[step] = 0, ++*steps_done;
             continue;

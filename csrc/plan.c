@@ -256,7 +256,8 @@ static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t
                            .scale = scale,
                            .a = r->plan->loss_a,
                            .b = r->plan->loss_b,
-                           .weights = block->weights ? block->weights + first : NULL};
+                           .weights = block->weights ? block->weights + first : NULL,
+                           .masked = block->counts != NULL};
 }
 
 /* Adds the value to *sum, fills dy; returns whether to stop. */
@@ -404,7 +405,7 @@ static int backward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, char *
 static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
     const nnc_kernels *k = r->plan->kernels;
     const ptrdiff_t n_in = r->plan->steps[0].n_in;
-    nnc_samples b = {.rows = rows};
+    nnc_samples b = {.rows = rows, .counts = all->counts};
     if (all->index == NULL) {
         b.x = row_of(all->x, all->ldx, first, k->size), b.ldx = all->ldx;
         b.t = row_of(all->t, all->ldt, first, k->size), b.ldt = all->ldt;
@@ -429,12 +430,12 @@ static nnc_samples block_of(run *r, const nnc_samples *all, ptrdiff_t first, ptr
     return b;
 }
 
-/* The sum of the weights of samples first .. first + rows. */
+/* The sum of the weights, or of the counts, of samples first .. first + rows and those before. */
 static double weight_of(const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows) {
-    if (all->weights == NULL) return (double)rows;
-    double sum = 0;
-    for (ptrdiff_t i = first; i < first + rows; i++)
-        sum += all->weights[all->index ? all->index[i] : i];
+    const double *of_row = all->counts ? all->counts : all->weights;
+    double sum = all->so_far ? all->so_far[1] : 0;
+    if (of_row == NULL) return sum + (double)rows;
+    for (ptrdiff_t i = first; i < first + rows; i++) sum += of_row[all->index ? all->index[i] : i];
     return sum;
 }
 
@@ -458,11 +459,12 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
                                     double *loss, char *gradient, const nnc_update *update,
                                     double clip_norm) {
     const nnc_plan *plan = r->plan;
-    const double count = weight_of(all, first, rows) * averaged_per_row(plan);
+    const double weight = weight_of(all, first, rows);
+    const double count = all->counts ? weight : weight * averaged_per_row(plan);
     const int at_once = update && updates_at_once(r, rows) && clip_norm == 0;
     const int penalised = is_penalised(plan);
     const double extra = penalties(r);
-    double sum = 0;
+    double sum = all->so_far ? all->so_far[0] : 0;
     for (ptrdiff_t i = 0; i < rows; i += r->block) {
         const ptrdiff_t size = rows - i < r->block ? rows - i : r->block;
         const int at_end = i + size == rows;
@@ -476,6 +478,7 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
             backward(r, size, b.x, b.ldx, gradient, i > 0, at_end && at_once ? update : NULL))
             return NNC_STOPPED;
     }
+    if (all->so_far) all->so_far[0] = sum, all->so_far[1] = weight;
     if (update && clip_norm > 0) clip_by_norm(r, flat(plan), update, gradient, clip_norm);
     if (update && !at_once && r->each)
         update_steps(r, flat(plan), update, gradient);
@@ -602,7 +605,7 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
     atomic_int stop = 0;
     run r = start(plan, theta, samples->rows, gradient ? NNC_GRADIENT : NNC_EVALUATE, plan->threads,
                   work, poll, context, &stop);
-    if (samples->weights && weight_of(samples, 0, samples->rows) == 0) {
+    if ((samples->weights || samples->counts) && weight_of(samples, 0, samples->rows) == 0) {
         *loss = 0;
         if (gradient) memset(gradient, 0, (size_t)plan->n_params * plan->kernels->size);
         return NNC_OK;
@@ -627,11 +630,12 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
     r.lowest = lowest_trained(&r);
     const int64_t before = optimizer->updates;
     r.training = 1;
-    if (r.f.wide.n > 0)
+    /* For one row alone, going wide and back takes longer than it saves, if there is a state. */
+    if (r.f.wide.n > 0 && (samples->rows > 1 || optimizer->state[0] == NULL))
         return train_wide(&r, optimizer, &update, coef, samples, losses, steps_done);
     for (ptrdiff_t i = 0; i < samples->rows; i += batch_size) {
         const ptrdiff_t rows = samples->rows - i < batch_size ? samples->rows - i : batch_size;
-        if (samples->weights && weight_of(samples, i, rows) == 0) {
+        if (weight_of(samples, i, rows) == 0) {
             losses[(*steps_done)++] = 0;
             continue;
         }

@@ -65,6 +65,7 @@ cdef extern from "nnc.h" nogil:
         double scale
         double a, b
         const double *weights
+        int masked
     ctypedef int nnc_loss_call(void *, const nnc_loss_args *, double *) noexcept nogil
 
     ctypedef struct nnc_act_args:
@@ -195,6 +196,8 @@ cdef extern from "nnc.h" nogil:
         ptrdiff_t ldt
         const int64_t *labels
         const double *weights
+        const double *counts
+        double *so_far
     ctypedef struct nnc_optimizer:
         int opt
         const double *hyper

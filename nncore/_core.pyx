@@ -8,8 +8,11 @@ chosen once, when an Engine is made.
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
+from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 import os
@@ -28,6 +31,8 @@ cdef extern from *:
 
 cdef object _ndarray = np.ndarray
 cdef object _empty = np.empty
+cdef object _np_integer = np.integer
+cdef tuple _np_reals = (np.float32, np.integer)  # float64 is a float
 
 # ---- tables ----------------------------------------------------------------------------------
 
@@ -254,6 +259,46 @@ def aligned_zeros(shape, dtype):
     start = -block.ctypes.data % NNC_ALIGN
     return block[start:start + size].view(dtype).reshape(shape)
 
+cdef enum: _FEW = 128  # numbers of a list that are put on the stack
+cdef double _EXACT = 2.0 ** 53  # whole numbers up to here are doubles
+
+cdef bint _numbers(object values, ptrdiff_t n, size_t size, object dtype, double *to, char **at):
+    """Whether `values` are n numbers that the engine can use; `at`: where they lie, or `to`.
+
+    That is an array of the engine's dtype, or a list or tuple of floats, here rounded to it.
+    """
+    cdef Py_buffer b
+    cdef ptrdiff_t i
+    cdef bint fits
+    if type(values) is _ndarray:
+        if values.dtype is not dtype:
+            return False
+        PyObject_GetBuffer(values, &b, PyBUF_STRIDES)
+        fits = (b.ndim == 1 and b.shape[0] == n and (n == 1 or b.strides[0] == b.itemsize)
+                and <uintptr_t>b.buf % size == 0)
+        at[0] = <char *>b.buf  # good while the caller holds the array
+        PyBuffer_Release(&b)
+        return fits
+    if not (type(values) is list or type(values) is tuple) or n > _FEW or len(values) != n:
+        return False
+    at[0] = <char *>to
+    for i in range(n):
+        if not _number(values[i], i, size, at[0]):
+            return False
+    return True
+
+cdef bint _number(object value, ptrdiff_t i, size_t size, char *to) except -1:
+    """Whether `value` is a number that a double holds; it is put to place i."""
+    if not PyFloat_Check(value) and not PyLong_CheckExact(value):
+        if not isinstance(value, _np_reals):
+            return False
+    cdef double number = PyFloat_AsDouble(value)
+    if size == sizeof(float):
+        (<float *>to)[i] = <float>number
+    else:
+        (<double *>to)[i] = number
+    return PyFloat_Check(value) or -_EXACT <= number <= _EXACT
+
 cdef class _Work:
     """Aligned workspace that grows; one run at a time uses it."""
     cdef void *block
@@ -384,6 +429,16 @@ cdef object _what_stopped(_Watch watch, _Own own):
     """The error that has ended a run."""
     return watch.error if own is None or own.error is None else own.error
 
+cdef uint64_t _settings = 1
+
+
+def touch():
+    """An attribute of an optimizer or a layer has changed: see `Predictor.learn_one`."""
+    global _settings
+    _settings += 1
+
+
+
 cdef class Exclusive:
     """What one run at a time may hold, as a context.
 
@@ -419,6 +474,13 @@ cdef int _set_parameters(double *a, values) except -1:
         raise ValueError(f"at most {NNC_MAX_ACT_PARAMETERS} parameters, got {values!r}")
     for i in range(NNC_MAX_ACT_PARAMETERS):
         a[i] = values[i] if i < len(values) else 0.0
+    return 0
+
+cdef int _count(counts, nnc_samples *s) except -1:
+    if counts is not None:
+        s.counts = <const double *>_vector(counts, s.rows, sizeof(double), False)
+        if s.labels != NULL:
+            raise ValueError("labels are not missing")
     return 0
 
 cdef enum:  # which derivative
@@ -679,7 +741,7 @@ cdef class Engine:
         if x.cols != self.steps[0].n_in:
             raise ValueError("X does not fit the network")
         s.rows, s.index, s.x, s.ldx = x.rows, NULL, x.data, x.ld
-        s.t, s.ldt, s.labels, s.weights = NULL, 0, NULL, NULL
+        s.t, s.ldt, s.labels, s.weights, s.counts, s.so_far = NULL, 0, NULL, NULL, NULL, NULL
         cdef ptrdiff_t n_out = self.steps[self.plan.n_steps - 1].n_out
         if weights is not None:
             if weights.dtype != np.float64:
@@ -718,9 +780,13 @@ cdef class Engine:
         with nogil:
             k.scaling(&g)
 
-    def loss(self, X, y, n_threads=0, theta=None, weights=None):
-        """The mean loss over the rows of X, with the penalties; at the parameters `theta`, if given."""
-        return self._evaluate(X, y, None, n_threads, theta, weights)
+    def loss(self, X, y, n_threads=0, theta=None, weights=None, counts=None, so_far=None):
+        """The mean loss over the rows of X, with the penalties; at the parameters `theta`, if given.
+
+        counts: as in `train`. so_far: float64 (2,), zeros before the first of several calls that
+        are one: all but the last for a multiple of BLOCK rows; the last one's result is that of all.
+        """
+        return self._evaluate(X, y, None, n_threads, theta, weights, counts, so_far)
 
     def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None, weights=None):
         """The same, with its gradient, laid out as theta, written to `gradient`."""
@@ -732,7 +798,8 @@ cdef class Engine:
             return self.theta_data
         return _vector(theta, self.plan.n_params, self.plan.kernels.size, False)
 
-    cdef double _evaluate(self, X, y, gradient, int n_threads, theta, weights) except? -1:
+    cdef double _evaluate(self, X, y, gradient, int n_threads, theta, weights, counts=None,
+                          so_far=None) except? -1:
         cdef nnc_samples s
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
@@ -741,6 +808,9 @@ cdef class Engine:
         cdef char *g = NULL
         cdef char *at = self._parameters(theta)
         y = self._samples(X, y, weights, &s)
+        _count(counts, &s)
+        if so_far is not None:
+            s.so_far = <double *>_vector(so_far, 2, sizeof(double), True)
         if gradient is not None:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
@@ -756,13 +826,14 @@ cdef class Engine:
             raise _what_stopped(watch, own)
         return loss
 
-    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
+    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None, counts=None):
         """Trains on batches of the rows of X, in the order of the indices `order` (or None).
 
         rates: float64, the learning rate of each update, in place of the rule's. Returns the loss of
         each step before its update. A loss that is not finite ends the run before its update and
         is the last one returned. Ctrl-C ends it after a whole step. A batch whose weights are all 0
-        is a step that changes nothing, with loss 0.
+        is a step that changes nothing, with loss 0. counts: where targets that are NaN are missing,
+        float64, what each row counts in the mean of its batch.
         """
         cdef nnc_samples s
         cdef nnc_status status
@@ -770,6 +841,7 @@ cdef class Engine:
         cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef ptrdiff_t done = 0, batch = batch_size
         y = self._samples(X, y, weights, &s)
+        _count(counts, &s)
         if batch < 1:
             raise ValueError("batch_size must be at least 1")
         if order is not None:
@@ -798,6 +870,33 @@ cdef class Engine:
         if status == NNC_BAD_PLAN:
             raise ValueError("a batch of one row has no variance")
         return losses[:done + 1] if status == NNC_NOT_FINITE else losses
+
+    cdef nnc_status learn(self, nnc_samples *s, double *loss, Exclusive lock) except *:
+        """One update by one row. A small network keeps the GIL: it is a matter of microseconds."""
+        cdef nnc_plan plan = self.call_plan(0, None)
+        cdef nnc_status status
+        cdef ptrdiff_t done
+        cdef _Watch watch
+        self.opt.rates = self.opt.average = NULL
+        if self.ema > 0:
+            self.opt.average = _vector(self.average, plan.n_params, plan.kernels.size, True)
+        cdef _Work work = _borrow(self.train_work, nnc_plan_work(&plan, 1, NNC_TRAIN))
+        if plan.n_params < 10000:
+            status = nnc_train(&plan, self.theta_data, self.gradient_data, &self.opt, s, 1, loss,
+                               &done, work.at, NULL, NULL)
+            work.busy = False
+            return status
+        watch = _Watch()
+        lock.held = True
+        try:
+            with nogil:
+                status = nnc_train(&plan, self.theta_data, self.gradient_data, &self.opt, s, 1,
+                                   loss, &done, work.at, _poll, <void *>watch)
+        finally:
+            work.busy = lock.held = False
+        if status == NNC_STOPPED:
+            raise watch.error
+        return status
 
     def input_gradient(self, X, y, dx, n_threads=0, theta=None, weights=None):
         """The mean loss; dx (rows, n_in) = its gradient with respect to X."""
@@ -938,6 +1037,13 @@ cdef class Predictor:
     """
     cdef Engine c_engine
     cdef object any_engine
+    cdef readonly Exclusive _training  # held while parameters or optimizer change
+    cdef uint64_t ready  # the settings that the engine has; 0: `learn_one` goes the long way
+    cdef double low, high
+    cdef bint ends
+
+    def __cinit__(self, *args, **kwargs):
+        self._training = Exclusive()
 
     @property
     def _engine(self):
@@ -989,5 +1095,147 @@ cdef class Predictor:
             return self._predict_any(X, out, n_threads)
         engine.run_predict(&x, &y, threads, True)
         return out
+
+    def predict_one(self, x):
+        """Return the outputs for one sample: as ``predict([x])[0]``, and the same bits.
+
+        Without the cost of making a matrix of it: about a microsecond for a small network.
+
+        Parameters
+        ----------
+        x : array_like, shape (n_in,)
+            An array of the network's dtype, or a list or tuple of numbers, is the fastest.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_out,)
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1, init=[[1], [2]]))
+        >>> net.predict_one([3.0, 4.0])
+        array([11.], dtype=float32)
+        """
+        cdef Engine engine = self.c_engine
+        cdef matrix m, y
+        cdef double xs[_FEW]
+        if engine is None or engine.checked or engine.pending:
+            return self._predict_one_any(x)
+        m.rows = y.rows = 1
+        m.cols = m.ld = engine.steps[0].n_in
+        if not _numbers(x, m.cols, engine.plan.kernels.size, engine.dtype, xs, &m.data):
+            return self._predict_one_any(x)
+        y.cols = y.ld = engine.steps[engine.plan.n_steps - 1].n_out
+        out = _empty(y.cols, engine.dtype)
+        y.data = _vector(out, y.cols, engine.plan.kernels.size, True)
+        engine.run_predict(&m, &y, 0, True)
+        return out
+
+    def learn_one(self, x, y):
+        """Do one update with one sample; as ``partial_fit([x], [y])``, and the same bits.
+
+        Without the cost of making matrices of it: about a microsecond for a small network. The
+        optimizer's state is kept. With a schedule of the rate, a full-batch trainer, an `Embedding`,
+        or functions of your own in the network it goes the way of `partial_fit`.
+
+        Parameters
+        ----------
+        x : array_like, shape (n_in,)
+            An array of the network's dtype, or a list or tuple of numbers, is the fastest.
+        y : number, or array_like of shape (n_targets,)
+            The targets; for cross_entropy a class label or one weight for each class.
+
+        Returns
+        -------
+        float
+            The sample's loss before the update. With `predict_one` before it a stream is tested and
+            then trained on ("prequential" evaluation).
+
+        Raises
+        ------
+        ValueError
+            As `fit` does, for NaN too; the network is then as before.
+        FloatingPointError
+            As `fit` does.
+        RuntimeError
+            If another thread trains this network.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1), optimizer=nncore.SGD(0.1), seed=0)
+        >>> for x in [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * 200:
+        ...     loss = net.learn_one(x, x[0] - 2 * x[1])
+        >>> net.predict_one([3.0, 1.0]).round(3)
+        array([1.], dtype=float32)
+        """
+        cdef Engine engine = self.c_engine
+        cdef double xs[_FEW]
+        cdef double ts[_FEW]
+        cdef double loss = 0
+        cdef int64_t label
+        cdef nnc_samples s
+        cdef nnc_status status
+        if (self.ready != _settings or self._training.held
+                or not _one_sample(self, engine, x, y, xs, ts, &label, &s)):
+            return self._learn_one_any(x, y)
+        status = engine.learn(&s, &loss, self._training)
+        if status == NNC_NOT_FINITE:
+            self._refuse_loss(loss)
+        if not engine.plan.kernels.finite(engine.plan.n_params, engine.theta_data):
+            self._check_parameters()
+        return loss
+
+    def _unknown_settings(self):
+        """A number for the settings of now, another one after each `touch`; 0: the engine has them."""
+        return 0 if self.ready == _settings else _settings
+
+    def _be_ready(self, settings, double low, double high, bint ends):
+        """The engine has these settings: `learn_one` need not look at them before they change.
+
+        Targets below `low` or above `high` go the long way, and with `ends` those between them.
+        """
+        cdef Engine engine = self.c_engine
+        self.low, self.high, self.ends = low, high, ends
+        if not (engine is None or engine.checked or engine.plan.n_running or engine.functions
+                or engine.own_loss is not None):
+            self.ready = settings
+
+cdef bint _one_sample(Predictor self, Engine engine, x, y, double *xs, double *ts, int64_t *label,
+                      nnc_samples *s) except -1:
+    """Whether x and y are a sample that nothing has to be said of; it is put to `s`."""
+    cdef const nnc_kernels *k = engine.plan.kernels
+    cdef ptrdiff_t j, n = engine.steps[engine.plan.n_steps - 1].n_out
+    cdef double value
+    cdef char *at = NULL
+    memset(s, 0, sizeof(s[0]))
+    s.rows, s.ldx = 1, engine.steps[0].n_in
+    if not (_numbers(x, s.ldx, k.size, engine.dtype, xs, &at) and k.finite(s.ldx, at)):
+        return False
+    s.x = at
+    if engine.plan.loss == NNC_LOSS_cross_entropy:
+        if not PyLong_CheckExact(y):
+            if not isinstance(y, _np_integer):
+                return False
+            y = PyNumber_Index(y)
+        if not 0 <= y < n:
+            return False
+        label[0] = y
+        s.labels = label
+        return True
+    n //= nnc_losses[engine.plan.loss].per_target
+    at = <char *>ts
+    if not (n == 1 and _number(y, 0, k.size, at) or _numbers(y, n, k.size, engine.dtype, ts, &at)):
+        return False
+    if not k.finite(n, at):
+        return False
+    for j in range(n):
+        value = (<float *>at)[j] if k.size == sizeof(float) else (<double *>at)[j]
+        if not (value == self.low or value == self.high if self.ends
+                else self.low <= value <= self.high):
+            return False
+    s.t, s.ldt = at, n
+    return True
 
 include "_kernels.pxi"

@@ -7,7 +7,8 @@ import os
 
 import numpy as np
 
-from . import _core, names  # files and the NumPy twin are imported where they are used
+from . import _core, data, names  # files and the NumPy twin are imported where they are used
+from .batches import Batches, are_batches
 from .gradients import Derivatives
 from .initializer import as_initializer
 from .layers import Layer
@@ -16,7 +17,7 @@ from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
 from .threads import as_count, use_default
 from .training import History, Training
-from .validation import as_inputs, as_out, as_parameters, check_linear, check_scaled
+from .validation import as_inputs, as_out, as_parameters, as_row, check_linear, check_scaled
 from .views import Views
 from .weights import class_table
 
@@ -107,7 +108,6 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
         self._rng = _as_rng(seed)
-        self._training = _core.Exclusive()  # held while parameters or optimizer change
         self._backend = check_backend(backend)
         steps, places = [], []
         offset, kept, width = 0, 0, self.n_in
@@ -196,6 +196,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
         self._averages = optimizer.average
         self._memory = None  # of a full-batch trainer
+        _core.touch()
         self._epochs = 0  # done by `fit` since then
         self._course = None  # a schedule that was followed, and its state
 
@@ -257,32 +258,36 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     def _predict_any(self, X, out, n_threads=None):
         """What `predict` does with arguments that the engine cannot use as they are."""
-        X = as_inputs(X, self, finite=False)
+        X = as_inputs(X, self, finite=False, in_blocks=True)
         result = out
         if out is not None:
             as_out(out, len(X), self)
-        if out is None or np.may_share_memory(X, out) or not _core.is_matrix(out, write=True):
+        if out is None or data.share_memory(X, out) or not _core.is_matrix(out, write=True):
             result = np.empty((len(X), self.n_out), self.dtype)
-        self._engine.predict(X, result, as_count(n_threads), sample=True)
+        data.predict(self._engine, X, result, as_count(n_threads), sample=True)
         if out is None:
             return result
         if result is not out:
             out[...] = result
         return out
 
+    def _predict_one_any(self, x):
+        return self._predict_any(as_row(x, "x"), None)[0]
+
     def evaluate(
-        self, X, y, *, sample_weight=None, class_weight=None, n_threads=None, metrics=None
-    ):
+        self, X, y=None, *, sample_weight=None, class_weight=None, n_threads=None, metrics=None,
+        missing=None,
+    ):  # fmt: skip
         """Return the mean loss with the penalties of layers, the accuracy of classes, and metrics.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
         y : array_like
-            As in `fit`.
+            As in `fit`. Without it X are batches.
         sample_weight, class_weight : optional
             As in `fit`, of these rows; accuracy and metrics are weighted, too.
-        n_threads : int, optional
+        n_threads, missing : optional
             As in `fit`.
         metrics : optional
             As in `fit`: names of `nncore.metrics`, or functions.
@@ -300,10 +305,17 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         >>> sorted(net.evaluate([[1.0], [2.0]], [3.0, 5.0], metrics=["mae", "r2"]))
         ['loss', 'mae', 'r2']
         """
-        X, y, w = self._samples(X, y, sample_weight)
+        n_threads = as_count(n_threads)
+        if are_batches(X, y):
+            classes = class_table(class_weight, None, None, self)
+            if metrics is not None:
+                raise ValueError("metrics are of all rows at once, which batches are not")
+            batches = Batches(X, sample_weight=sample_weight)
+            return batches.evaluate(self, classes, missing, n_threads)
+        X, y, w = self._samples(X, y, sample_weight, "", True, missing)
         w = self._weights(w, class_table(class_weight, y, w, self), y)
         measures = self._measures(y, w, metrics, self._always())
-        return self._evaluate(X, y, w, as_count(n_threads), measures)
+        return self._evaluate(X, y, w, n_threads, measures)
 
     # ---- description and files ----
 
@@ -382,7 +394,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 # What the engine was made for.
 _FIXED = {"n_in", "n_out", "n_params", "loss", "dtype", "layers"}
 _OWN = {
-    *_FIXED, "_rng", "_training", "_backend", "_optimizer", "_epochs", "_course",
+    *_FIXED, "_rng", "_backend", "_optimizer", "_epochs", "_course",
     "_last_rate", "_averages", "_memory",
 }  # fmt: skip  # all that `_build` and training set
 

@@ -56,6 +56,10 @@ class Optimizer(Described):
     hyper: tuple[float, ...]
     full_batch = False  # unlike `nncore.trainers`
 
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        _core.touch()
+
     def check(self):
         self._check_rate()
         own = self._arguments.items()

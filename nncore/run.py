@@ -16,16 +16,19 @@ class Run:
         The metrics of the training and of the validation data, or None.
     saved : Saved or None
         A checkpoint to go on from.
+    batches : tuple or None
+        `Batches`, the weights of classes, and whether targets are missing; `data` is the first one.
     """
 
     def __init__(
         self, network, data, validation, measures, *, epochs, batch_size, shuffle, n_threads, watch,
-        hooks, history, progress, saved, rng,
+        hooks, history, progress, saved, rng, batches=None,
     ):  # fmt: skip
         self.network, self.data, self.validation = network, data, validation
         self.measures, self.epochs, self.shuffle = measures, epochs, shuffle
         self.watch, self.hooks, self.history, self.progress = watch, hooks, history, progress
-        steps = -(-len(data[0]) // batch_size)
+        self._batches = batches
+        steps = batches[0].steps if batches else -(-len(data[0]) // batch_size)
         self.params = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
         self._n_threads, self._saved, self._rng = n_threads, saved, rng
         self.given = None
@@ -112,6 +115,9 @@ class Run:
         return True
 
     def _train(self, epoch, course):
+        if self._batches:
+            source, *how = self._batches
+            return source.train(self.network, *how, self._n_threads, self.history, epoch)
         if course is None:
             return self.network._epoch(
                 *self.data, self.params["batch_size"], self.shuffle, self._n_threads, self.history,

@@ -26,6 +26,11 @@ def split(network, data, share, validation, saved):
         raise ValueError(f"validation_split must be a number from 0 to below 1, got {share!r}")
     if validation is not None:
         raise ValueError("give validation_data or validation_split, not both")
+    if not all(isinstance(part, np.ndarray) for part in data[:2]):
+        raise ValueError(
+            "validation_split copies the rows: it needs arrays without missing targets, neither "
+            "sparse ones nor files of another dtype; give validation_data"
+        )
     rng, n = copy.deepcopy(network._rng), len(data[0])
     rows = held_out(share, data[1], network, rng) if saved is None else saved.rows(n)
     kept = np.ones(n, bool)

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from . import data
+from .batches import Batches, are_batches
 from .layers import Tuning
 from .layers.dense import positive_int
+from .optimizers import OPTIMIZERS
 from .progress import Progress
 from .run import Run
 from .threads import as_count
-from .validation import as_inputs, as_targets, check_batches
+from .validation import as_inputs, as_row, as_targets, check_batches, target_limits
 from .weights import (
     as_weights,
     check_weights,
@@ -98,16 +101,20 @@ class Training:
     # ---- training ----
 
     def fit(
-        self, X, y, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
+        self, X, y=None, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
         verbose="auto", n_threads=None, sample_weight=None, class_weight=None, stop=None,
         callbacks=None, validation_split=0.0, metrics=None, train_metrics=None,
+        steps_per_epoch=None, missing=None,
     ):  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
-            Converted to the network's dtype where it differs. A `Scaling` that has no numbers yet
+            Converted to the network's dtype where it differs; an array that is memory-mapped and a
+            sparse one in CSR form only block by block. Or, without y, batches: an iterable of
+            tuples ``(X, y)`` or ``(X, y, sample_weight)``, each for one update, or a function that
+            returns one. It is gone through once in each epoch. A `Scaling` that has no numbers yet
             takes them from X, or from y.
         y : array_like, shape (n_rows, n_out), or (n_rows,)
             Targets. One column may come flat. For cross_entropy: integer labels (n_rows,), or
@@ -153,6 +160,12 @@ class Training:
             ``sample_weight`` gets the weights where there are any.
         train_metrics : likewise, optional
             Of the training data; each epoch then costs one more `predict` of them.
+        steps_per_epoch : int, optional
+            Of batches: how many make an epoch. The next one goes on where it has ended.
+        missing : "mask", optional
+            Targets that are NaN are missing: the loss is the mean over those that are not, also in
+            the validation data; without "mask" NaN is refused. Of losses that are computed target
+            by target.
 
         Returns
         -------
@@ -171,16 +184,23 @@ class Training:
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
         """
-        X, y, w = self._samples(X, y, sample_weight, ready=False)
         epochs, n_threads = positive_int(epochs, "epochs"), as_count(n_threads)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         hooks = _hooks(callbacks)
         saved = hooks and _saved(hooks)
-        history, rng, validation = History(), None, None
-        if validation_data is not None:  # here, since warnings name the line that called `fit`
+        history, rng, validation, batches = History(), None, None, None
+        how = {"in_blocks": True, "missing": missing}
+        if are_batches(X, y):
+            batches = Batches(X, epochs, steps_per_epoch, batch_size, sample_weight)
+            X, y, w = self._first(batches, validation_split, train_metrics, missing)
+        else:  # here, since warnings name the line that called `fit`
+            X, y, w = self._samples(X, y, sample_weight, ready=False, **how)
+            if steps_per_epoch is not None:
+                raise ValueError("steps_per_epoch is for batches; of arrays an epoch is all rows")
+        if validation_data is not None:
             validation = self._samples(
-                *_as_validation_data(validation_data), "validation ", ready=False
+                *_as_validation_data(validation_data), "validation ", ready=False, **how
             )
         if validation_split != 0.0:
             from .splitting import split
@@ -188,13 +208,14 @@ class Training:
             history.validation_rows, (X, y, w), validation, rng = split(
                 self, (X, y, w), validation_split, validation, saved
             )
-        classes = class_table(class_weight, y, w, self)
-        w = self._weights(w, classes, y)
+        classes = class_table(class_weight, y if batches is None else None, w, self)
+        if batches is None:
+            w = self._weights(w, classes, y)
+            batch_size = self._batch_size(batch_size, len(X))
+            warn_if_without_effect(w, batch_size)
         if validation is not None:
             V, v, w_v = validation
             validation = V, v, self._weights(w_v, classes, v, "validation ")
-        batch_size = self._batch_size(batch_size, len(X))
-        warn_if_without_effect(w, batch_size)
         self._check_monitor(validation is not None)
         if metrics is not None and validation is None:
             raise ValueError(
@@ -206,16 +227,29 @@ class Training:
             validation and self._measures(*validation[1:], metrics, self._always()),
         )
         with self._training:
-            self._adapt(X, y)
+            if batches is None:
+                self._adapt(X, y)
             run = Run(
                 self, (X, y, w), validation, measures,
                 epochs=epochs, batch_size=batch_size, shuffle=shuffle, n_threads=n_threads,
                 watch=self._watch(stop, validation is not None), hooks=hooks, history=history,
                 progress=Progress(epochs, verbose), saved=saved, rng=rng,
+                batches=batches and (batches, classes, missing),
             )  # fmt: skip
             run.go()
         self._check_parameters()
         return history
+
+    def _first(self, batches, validation_split, train_metrics, missing):
+        """The first of batches, checked, after what cannot be done with batches."""
+        self._refuse_parts(None)
+        for name, value in (("validation_split", validation_split), ("metrics", train_metrics)):
+            if value not in (None, 0.0):
+                name = "train_metrics" if name == "metrics" else f"{name}; give validation_data"
+                raise ValueError(f"there are no rows of batches to keep for {name}")
+        X, y, w = batches.first()
+        w = None if w is None or not np.any(w) else w  # such a batch is left out
+        return self._samples(X, y, w, "batch 1: ", missing=missing)
 
     def _adapt(self, X, y):
         """Give a `Scaling` without numbers those of these data."""
@@ -224,8 +258,8 @@ class Training:
 
             ends = ((self.layers[0], X, False), (self.layers[-1], y, True))
             found = [
-                (layer, measure([data], layer.kind))
-                for layer, data, last in ends
+                (layer, measure(_blocks(values), layer.kind))
+                for layer, values, last in ends
                 if layer.scales and not layer.ready and layer.inverted == last
             ]
             for layer, numbers in found:
@@ -238,8 +272,18 @@ class Training:
             return None
         from .trainers.course import Course
 
+        self._refuse_parts(X, y)
         self._refresh_optimizer()
         return Course(self, X, y, w, n_threads, history)
+
+    def _refuse_parts(self, *of):
+        """A full-batch trainer needs arrays."""
+        if self._is_full_batch and not all(isinstance(what, np.ndarray) for what in of):
+            raise ValueError(
+                f"{type(self._optimizer).__name__} uses all rows at once: it needs arrays of "
+                f"{self.dtype}, without missing targets, and no sparse, converted or batched "
+                'rows; give those, or use an optimizer for batches such as "adam"'
+            )
 
     @property
     def _is_full_batch(self):
@@ -262,7 +306,7 @@ class Training:
             )
         return Watch(stop, self)
 
-    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None):
+    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None, missing=None):
         """Do one update with all rows as one batch; the optimizer's state is kept.
 
         Parameters
@@ -272,7 +316,7 @@ class Training:
             As in `fit`.
         sample_weight : array_like, shape (n_rows,), optional
             As in `fit`.
-        n_threads : int, optional
+        n_threads, missing : optional
             As in `fit`.
 
         Returns
@@ -285,7 +329,7 @@ class Training:
         FloatingPointError
             As `fit` does.
         """
-        X, y, w = self._samples(X, y, sample_weight)
+        X, y, w = self._samples(X, y, sample_weight, in_blocks=True, missing=missing)
         self._batch_size(len(X), len(X))
         n_threads = as_count(n_threads)
         with self._training:
@@ -299,37 +343,41 @@ class Training:
         self._check_parameters()
         return loss
 
-    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, history, epoch):
+    def _learn_one_any(self, x, y):
+        """What `learn_one` does with what the engine cannot use as it is."""
+        return self.partial_fit(as_row(x, "x"), as_row(y, "y"))
+
+    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, history, epoch, batch=1):
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         rates = self._rates(-(-rows // batch_size))
         order = self._rng.permutation(rows) if shuffle else None
         start = time.perf_counter()
-        losses = engine.train(X, y, order, batch_size, n_threads, w, rates)
+        losses = data.train(engine, X, y, order, batch_size, n_threads, w, rates)
         history.seconds += time.perf_counter() - start
-        sums = sums_of_batches(w, order, batch_size, rows)
-        done = sums[: len(losses)]
-        n_steps = len(losses) if w is None else int(np.count_nonzero(done))
+        sums = sums_of_batches(data.counts_of(y, w), order, batch_size, rows)
+        n_steps = int(np.count_nonzero(sums[: len(losses)]))
         history.n_steps += n_steps
         if rates is not None and n_steps:
             self._last_rate = float(rates[n_steps - 1])
         if not np.isfinite(losses[-1]):
-            batch = len(losses)
-            where = f" at epoch {epoch}, batch {batch}" if epoch else ""
-            if not np.isfinite(self.theta).all():
-                fix = f"The parameters are no longer finite: {_START_AGAIN}."
-            elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
-                fix = (
-                    "Scale the inputs and targets. If training before made the parameters too "
-                    f"large, {_START_AGAIN}."
-                )
-            else:
-                fix = "Try a smaller learning rate, or scale the inputs and targets."
-            raise FloatingPointError(
-                f"Loss became {losses[-1]:g}{where}; that update was not applied. {fix}"
-            )
+            self._refuse_loss(losses[-1], epoch, len(losses) - 1 + batch)
         return {"loss": float(losses @ sums / sums.sum())}
+
+    def _refuse_loss(self, loss, epoch=None, batch=1):
+        """Raise for a loss that is not finite."""
+        where = f" at epoch {epoch}, batch {batch}" if epoch else ""
+        if not np.isfinite(self.theta).all():
+            fix = f"The parameters are no longer finite: {_START_AGAIN}."
+        elif batch == 1 and epoch in (1, None):  # no update of this call is to blame
+            fix = (
+                "Scale the inputs and targets. If training before made the parameters too "
+                f"large, {_START_AGAIN}."
+            )
+        else:
+            fix = "Try a smaller learning rate, or scale the inputs and targets."
+        raise FloatingPointError(f"Loss became {loss:g}{where}; that update was not applied. {fix}")
 
     def _check_parameters(self):
         """An update can overflow where the loss before it did not."""
@@ -341,6 +389,9 @@ class Training:
 
     def _refresh_optimizer(self):
         """Attributes of the optimizer may have been changed since the last epoch."""
+        settings = self._unknown_settings()  # of now: what is changed meanwhile is looked at again
+        if not settings:
+            return
         optimizer = self._optimizer
         optimizer.check()
         if self._is_full_batch:
@@ -358,6 +409,8 @@ class Training:
             optimizer.ema or 0,
         )  # fmt: skip
         self._tune()
+        if optimizer.schedule is None and type(optimizer) in OPTIMIZERS.values():
+            self._be_ready(settings, *target_limits(self))
 
     def _tune(self):
         """Attributes of layers may have been changed, too."""
@@ -462,7 +515,7 @@ class Training:
 
     def _evaluate(self, X, y, w, n_threads, measures):
         self._tune_if_idle()
-        scores = {"loss": self._engine.loss(X, y, n_threads, weights=w)}
+        scores = {"loss": data.loss(self._engine, X, y, n_threads, w)}
         return scores | (self._measure(X, measures, n_threads) if measures is not None else {})
 
     def _always(self):
@@ -473,25 +526,37 @@ class Training:
         """What computes metrics for these targets, or None."""
         if metrics is None and not always:
             return None
-        from .metrics.measures import Measures
+        from .metrics import measures
 
-        return Measures(self, metrics, y, w, always)
+        if isinstance(y, data.Observed):
+            if metrics:
+                raise ValueError("metrics are of all targets; with missing ones there is the loss")
+            return measures.Partly(self, y, w) if always else None
+        return measures.Measures(self, metrics, y[:], w, always)
 
     def _measure(self, X, measures, n_threads):
         out = np.empty((len(X), self.n_out), self.dtype)
-        self._engine.predict(X, out, n_threads)
+        data.predict(self._engine, X, out, n_threads)
         return measures(out)
 
-    def _samples(self, X, y, weights=None, of="", ready=True):
-        X = as_inputs(X, self, f"{of}X", ready=ready)
-        y = as_targets(y, len(X), self, f"{of}y", f"{of}X")
+    def _samples(self, X, y, weights=None, of="", in_blocks=False, missing=None, ready=True):
+        X = as_inputs(X, self, f"{of}X", in_blocks=in_blocks, ready=ready)
+        y = as_targets(
+            y, len(X), self, f"{of}y", f"{of}X", in_blocks=in_blocks, missing=missing
+        )  # fmt: skip
         weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
         if len(X) == 0:
             raise ValueError(f"{of}X has no rows; at least one is needed.")
         check_weights(weights, f"{of}sample_weight")
+        if missing is not None and not y.counts(weights).any():
+            raise ValueError(f"all targets in {of}y are missing: there is nothing left to learn.")
         # A step changes theta while it still reads X and y.
-        X, y = (a.copy() if np.may_share_memory(a, self.theta) else a for a in (X, y))
+        X, y = (self._apart(a) for a in (X, y))
         return X, y, weights
+
+    def _apart(self, array):
+        shared = isinstance(array, np.ndarray) and np.may_share_memory(array, self.theta)
+        return array.copy() if shared else array
 
     def _weights(self, weights, classes, y, of=""):
         weights = times_classes(weights, classes, y, self, f"{of}y")
@@ -534,6 +599,13 @@ def _saved(hooks):
     from .checkpoints import Saved
 
     return Saved(*found)
+
+
+def _blocks(values):
+    """An array, or what must not be converted as a whole, for `Scaling`."""
+    if isinstance(values, data.Observed):
+        values = values.values
+    return (values[rows] for rows in data.slices(values)) if values.ndim == 2 else [values]
 
 
 def _as_validation_data(data):

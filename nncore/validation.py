@@ -6,11 +6,13 @@ what came, and what to do.
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
 
-from ._core import all_finite, is_matrix
+from ._core import LOSSES, is_matrix
+from .data import Observed, Rows, as_rows, first_not_finite, slices
 
 
 class LinearNetworkWarning(UserWarning):
@@ -53,14 +55,17 @@ def check_batches(network, rows, batch_size):
         )
 
 
-def as_inputs(X, network, name="X", *, finite=True, ready=True):
+def as_inputs(X, network, name="X", *, finite=True, in_blocks=False, ready=True):
     """Return X as (rows, n_in) of the network's dtype, copied only where it must be.
 
-    ready: whether a `Scaling` without numbers is an error.
+    in_blocks: what must not be copied as a whole comes as `Rows`. ready: whether a `Scaling`
+    without numbers is an error.
     """
     if ready:
         network._check_ready()
-    X = _as_real(X, name, network.dtype)
+    names = _columns(X)
+    rows = as_rows(X, network.dtype, name) if in_blocks else None
+    X = _as_real(X, name, network.dtype) if rows is None else rows
     if X.ndim != 2 or X.shape[1] != network.n_in:
         first = network.layers[0]
         raise ValueError(
@@ -69,7 +74,7 @@ def as_inputs(X, network, name="X", *, finite=True, ready=True):
             + _hint(X, network.n_in, name)
         )
     if finite:
-        _check_finite(X, name)
+        _check_finite(X, name, names)
     network.layers[0].check_inputs(X, name)
     return X
 
@@ -84,16 +89,36 @@ def _hint(X, n_in, name):
     return ""
 
 
-def as_targets(y, rows, network, name="y", data="X", *, warn=True):
+def as_row(x, name):
+    """Return one sample as a matrix, or its targets as those of one row."""
+    if x is None:
+        raise ValueError(f"{name} is None; expected what belongs to one sample.")
+    x = np.asarray(x)
+    if x.ndim > 1 or (name == "x" and x.ndim == 0):
+        raise ValueError(
+            f"{name} has shape {x.shape}; expected one sample, without a dimension of rows. For "
+            "several use predict or partial_fit."
+        )
+    return x[None]
+
+
+def as_targets(
+    y, rows, network, name="y", data="X", *, warn=True, in_blocks=False, missing=None
+):  # fmt: skip
     """Return y as (rows, n_out) of the network's dtype, or as int64 labels (rows,).
 
-    warn: of targets that the output cannot give.
+    warn: of targets that the output cannot give. in_blocks: as in `as_inputs`. missing: "mask"
+    gives `Observed` targets.
     """
+    if missing is not None:
+        _check_mask(missing, network)
+    names = _columns(y)
     if network.loss.name == "cross_entropy":
         y = _as_classes(y, rows, network, name, data)
         if y.ndim == 1:
             return y
-    y = _as_real(y, name, network.dtype)
+    in_place = as_rows(y, network.dtype, name) if in_blocks else None
+    y = _as_real(y, name, network.dtype) if in_place is None else in_place
     n_targets = network.n_out // network.loss.per_target
     if y.ndim == 1 and n_targets == 1:
         y = y.reshape(-1, 1)
@@ -108,19 +133,31 @@ def as_targets(y, rows, network, name="y", data="X", *, warn=True):
             f"output{'s' if network.n_out > 1 else ''}; expected ({rows}, {n_targets}).{hint}"
         )
     _check_rows(y, rows, name, data)
-    _check_finite(y, name)
+    _check_finite(y, name, names, missing)
     _check_meaning(y, network, name)
     beyond = targets_beyond(y, network) if warn else None
     if beyond is not None:
         low, high, (bottom, top) = beyond
         warnings.warn(
             f"Targets span [{low:g}, {high:g}] but the output activation is "
-            f"{network._at_loss()[0].activation}, range ({bottom:g}, {top:g}). Use \"identity\" or "
+            f'{network._at_loss()[0].activation}, range ({bottom:g}, {top:g}). Use "identity" or '
             "scale the targets.",
             UserWarning,
             stacklevel=4,  # the caller of fit, through _samples
         )
-    return y
+    return y if missing is None else Observed(y, LOSSES[network.loss.name]["mean"] == "rows")
+
+
+def _check_mask(missing, network):
+    if missing != "mask":
+        raise ValueError(f'missing must be None or "mask", got {missing!r}')
+    name = network.loss.name
+    info = LOSSES.get(name)
+    if info is None or info["per_target"] > 1 or info["output"] == "softmax":
+        raise ValueError(
+            f'missing="mask" needs a loss of single targets, such as mse or binary_cross_entropy; '
+            f"{name} is of whole rows. Leave rows out, with sample_weight=0."
+        )
 
 
 def _as_classes(y, rows, network, name, data):
@@ -153,24 +190,30 @@ def _as_classes(y, rows, network, name, data):
     return np.ascontiguousarray(y, dtype=np.int64)
 
 
-# What a loss asks of its targets: a test of those that are wrong, what is needed, and the fix.
-_BETWEEN = (lambda y: (y < 0) | (y > 1), "targets in [0, 1]", "")
-_SIGNS = (lambda y: np.abs(y) != 1, "targets -1 or 1", " For classes 0 and 1 give 2 * y - 1.")
+# What a loss asks of its targets: the lowest and the highest, whether there is nothing between
+# them, and this in words with the fix.
+_BETWEEN = (0, 1, False, "targets in [0, 1]", "")
+_SIGNS = (-1, 1, True, "targets -1 or 1", " For classes 0 and 1 give 2 * y - 1.")
 _TARGETS = {
     "cross_entropy": _BETWEEN,
     "kl_divergence": _BETWEEN,
     "binary_cross_entropy": _BETWEEN,
-    "focal": (
-        lambda y: (y != 0) & (y != 1), "targets 0 or 1",
-        ' For probabilities use "binary_cross_entropy".',
-    ),
+    "focal": (0, 1, True, "targets 0 or 1", ' For probabilities use "binary_cross_entropy".'),
     "hinge": _SIGNS,
     "squared_hinge": _SIGNS,
     "poisson": (
-        lambda y: y < 0, "targets of at least 0",
+        0, math.inf, False, "targets of at least 0",
         ' It is for counts; for other numbers use "mse".',
     ),
 }  # fmt: skip
+
+
+def target_limits(network):
+    """Return the lowest and highest target that nothing is to be said of, and if only those two."""
+    loss = network.loss
+    if loss.name in _TARGETS:
+        return _TARGETS[loss.name][:3]
+    return (*_ends_of_output(network), False)
 
 
 def _check_meaning(y, network, name):
@@ -178,22 +221,25 @@ def _check_meaning(y, network, name):
     loss = network.loss
     if loss.name not in _TARGETS or len(y) == 0:
         return
-    is_wrong, needed, fix = _TARGETS[loss.name]
-    wrong = is_wrong(y)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"{loss.name} needs {needed}; got {y[row, column]:g} at row {row}, "
-            f"column {column} of {name}.{fix}"
-        )
-    if loss.output == "softmax":
-        off = np.abs(y.sum(axis=1) - 1) > 1e-3
-        if off.any():
-            row = int(off.argmax())
+    low, high, ends, needed, fix = _TARGETS[loss.name]
+    for rows in slices(y):
+        block = y[rows]
+        wrong = (block != low) & (block != high) if ends else (block < low) | (block > high)
+        wrong &= block == block  # what is missing is not wrong
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
             raise ValueError(
-                f"{loss.name} needs rows that sum to 1; row {row} of {name} sums to "
-                f"{y[row].sum():g}."
+                f"{loss.name} needs {needed}; got {block[row, column]:g} at row "
+                f"{rows.start + row}, column {column} of {name}.{fix}"
             )
+        if loss.output == "softmax":
+            off = np.abs(block.sum(axis=1) - 1) > 1e-3
+            if off.any():
+                row = int(off.argmax())
+                raise ValueError(
+                    f"{loss.name} needs rows that sum to 1; row {rows.start + row} of {name} sums "
+                    f"to {block[row].sum():g}."
+                )
 
 
 def check_scaled(loss, layers):
@@ -210,16 +256,25 @@ def targets_beyond(y, network):
 
     Both in front of a `Scaling` at the end.
     """
+    bottom, top = _ends_of_output(network)
+    if len(y) == 0 or (bottom, top) == (-math.inf, math.inf):
+        return None
+    low, high = np.inf, -np.inf
+    for rows in slices(y):  # fmin and fmax: what is missing is left out
+        block = network._at_loss(y[rows])[1]
+        low = np.fmin(low, np.fmin.reduce(block, axis=None))
+        high = np.fmax(high, np.fmax.reduce(block, axis=None))
+    beyond = low < bottom or high > top
+    return (float(low), float(high), (bottom, top)) if beyond else None
+
+
+def _ends_of_output(network):
+    """The range of what the loss takes, where targets are to be in it and nothing else checks."""
     loss = network.loss
-    if len(y) == 0 or loss.name in _TARGETS or loss.per_target > 1 or loss.of_rows:
-        return None  # checked, or any number will do, or who knows
-    layer, y = network._at_loss(y)
-    function = getattr(layer, "function", None)
-    if function is None:
-        return None  # layers without one have any outputs
-    low, high = float(y.min()), float(y.max())
-    bottom, top = function.range
-    return (low, high, (bottom, top)) if low < bottom or high > top else None
+    function = getattr(network._at_loss()[0], "function", None)  # without one: any outputs
+    if loss.name in _TARGETS or loss.per_target > 1 or loss.of_rows or function is None:
+        return -math.inf, math.inf  # checked, or any number will do, or who knows
+    return function.range
 
 
 def as_out(out, rows, network):
@@ -242,6 +297,8 @@ def _as_array(value, name, wanted="", labels=False):
     """An ndarray of bool, int or float, whatever it came as; or what is wrong with it."""
     if value is None:
         raise ValueError(f"{name} is None; expected an array of numbers.{wanted}")
+    if _columns(value) is not None:
+        value = _from_frame(value, name)
     if hasattr(value, "toarray"):
         raise ValueError(f"{name} is a sparse matrix; convert it with {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray):
@@ -252,6 +309,9 @@ def _as_array(value, name, wanted="", labels=False):
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
     if array.dtype.kind in "biuf":
         return array
+    named = getattr(value, "name", None)  # of a Series
+    if isinstance(named, str) and array.ndim == 1:
+        name = f"{name} ({named!r})"
     if labels and array.ndim and array.size == len(array) and array.dtype.kind in "OSTU":
         raise ValueError(
             f"{name} has dtype {array.dtype}.{wanted} Number the labels, e.g. with "
@@ -264,6 +324,33 @@ def _as_array(value, name, wanted="", labels=False):
     raise ValueError(
         f"{name} has dtype {array.dtype}; convert it to float32 or float64{hint}.{wanted}"
     )
+
+
+def _columns(value):
+    """The names of the columns of a data frame, or None."""
+    columns = getattr(value, "columns", None)
+    return None if columns is None or not hasattr(value, "__array__") else [*columns]
+
+
+def _from_frame(frame, name):
+    """A frame as an array, if each of its columns is of numbers."""
+    array = np.asarray(frame)
+    kinds = [str(dtype).lower()[:8] for dtype in getattr(frame, "dtypes", ())]
+    if array.dtype.kind in "biuf" and "category" not in kinds:
+        return array
+    columns = []
+    for i, column in enumerate(_columns(frame)):
+        series = frame.iloc[:, i] if hasattr(frame, "iloc") else frame[column]
+        values, kind = np.asarray(series), getattr(series.dtype, "kind", "O")
+        if values.dtype.kind == "O" and kind in "biuf":  # numbers of which some may be missing
+            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        if values.dtype.kind not in "biuf" or kinds[i : i + 1] == ["category"]:
+            raise ValueError(
+                f"column {column!r} of {name} has dtype {series.dtype}; make numbers of it, such "
+                "as one column for each category, or leave it out"
+            )
+        columns.append(values)
+    return np.column_stack(columns) if columns else array
 
 
 def _as_real(value, name, dtype):
@@ -280,19 +367,25 @@ def _check_rows(y, rows, name, data):
         raise ValueError(f"{data} has {rows} rows but {name} has {len(y)}.")
 
 
-def _check_finite(array, name):
-    if all_finite(array):
+def _check_finite(array, name, columns=None, missing=None):
+    found = array.not_finite() if isinstance(array, Rows) else first_not_finite(array)
+    if found is not None and missing is not None:
+        found = _first_infinite(array)
+    if found is None:
         return
-    block = max(1, (1 << 20) // max(1, array.shape[1]))  # bounded memory for the masks
-    for start in range(0, len(array), block):
-        finite = np.isfinite(array[start : start + block])
-        if finite.all():
-            continue
-        row, column = np.argwhere(~finite)[0]
-        row += start
-        value = array[row, column]
-        what = "NaN" if np.isnan(value) else "infinity"
-        raise ValueError(
-            f"{name} contains {what} as {array.dtype} (first at row {row}, column {column}). "
-            "Clean, impute or scale it."
-        )
+    row, column, value = found
+    what = "NaN" if np.isnan(value) else "infinity"
+    of = "" if columns is None else f" {columns[column]!r}"
+    raise ValueError(
+        f"{name} contains {what} as {array.dtype} (first at row {row}, column {column}{of}). "
+        "Clean, impute or scale it."
+    )
+
+
+def _first_infinite(array):
+    for rows in slices(array):
+        infinite = np.argwhere(np.isinf(array[rows]))
+        if len(infinite):
+            row, column = infinite[0]
+            return rows.start + row, column, np.inf
+    return None

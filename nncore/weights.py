@@ -82,6 +82,10 @@ def class_table(class_weight, y, weights, network):
     """
     if class_weight is None:
         return None
+    if hasattr(y, "counts"):
+        raise ValueError("class_weight needs the class of each row, but targets are missing")
+    if y is None and isinstance(class_weight, str):
+        raise ValueError(f"class_weight={class_weight!r} needs all labels at once, not batches")
     classes = _classes(network)
     table = np.ones(len(classes))
     if isinstance(class_weight, str):
@@ -131,6 +135,8 @@ def _classes(network):
 def _index_of_class(y, classes, network, name):
     if y.ndim == 1:
         return y
+    if not isinstance(y, np.ndarray):
+        y = y[:]  # rows that are converted in blocks elsewhere
     if network.loss.name == "cross_entropy":
         soft = ((y != 0) & (y != 1)).any(axis=1)
     else:

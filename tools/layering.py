@@ -43,13 +43,13 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads", "stopping", "tables"],
+    ["names", "info", "threads", "stopping", "tables", "data"],
     ["callbacks"],
     ["activation", "initializer", "columns"],
     ["loss", "weights", "own_activation"],
     ["validation", "metrics"],
     ["layers", "schedules", "trainers"],
-    ["optimizers", "line_searches"],
+    ["optimizers", "line_searches", "batches"],
     ["persistence", "gradients", "lsuv", "splitting"],
     ["checkpoints"],
     ["run"],

@@ -79,8 +79,26 @@ static const void *loss_row(const void *at, ptrdiff_t ld, ptrdiff_t i) {
     return at == NULL ? NULL : (const real *)at + i * ld;
 }
 
-/* Each row as it would be alone; one of weight 0 is not looked at. */
-static double weighted_rows(double (*loss)(const nnc_loss_args *), const nnc_loss_args *g) {
+/* The runs of targets of a row that are not missing, each as it would be alone. */
+static double observed_of_row(double (*loss)(const nnc_loss_args *), const nnc_loss_args *row) {
+    const real *t = row->t;
+    double sum = 0;
+    nnc_loss_args run = *row;
+    run.masked = 0;
+    for (ptrdiff_t j = 0; j < row->n; j += run.n) {
+        const int missing = t[j] != t[j];
+        for (run.n = 1; j + run.n < row->n; run.n++)
+            if ((t[j + run.n] != t[j + run.n]) != missing) break;
+        run.y = (real *)row->y + j, run.dy = (real *)row->dy + j, run.t = t + j;
+        for (ptrdiff_t l = 0; missing && l < run.n; l++) ((real *)run.dy)[l] = 0;
+        if (!missing) sum += loss(&run);
+    }
+    return sum;
+}
+
+/* Each row as it would be alone; one of weight 0 is not looked at. In each loss it would be 600
+ * bytes more. */
+NEVER_INLINE double weighted_rows(double (*loss)(const nnc_loss_args *), const nnc_loss_args *g) {
     double sum = 0;
     for (ptrdiff_t i = 0; i < g->rows; i++) {
         nnc_loss_args row = *g;
@@ -89,9 +107,10 @@ static double weighted_rows(double (*loss)(const nnc_loss_args *), const nnc_los
         row.dy = (real *)g->dy + i * g->lddy;
         row.t = loss_row(g->t, g->ldt, i);
         row.labels = g->labels ? g->labels + i : NULL;
-        row.scale = g->scale * g->weights[i];
-        if (g->weights[i] > 0)
-            sum += g->weights[i] * loss(&row);
+        const double weight = g->weights ? g->weights[i] : 1;
+        row.scale = g->scale * weight;
+        if (weight > 0)
+            sum += weight * (g->masked ? observed_of_row(loss, &row) : loss(&row));
         else
             for (ptrdiff_t j = 0; j < g->n; j++) ((real *)row.dy)[j] = 0;
     }
@@ -179,7 +198,8 @@ static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
         } \
     } \
     static double loss_##name(const nnc_loss_args *g) { \
-        return g->weights ? weighted_rows(loss_##name, g) : loss_of_elements(g, elements_##name); \
+        return g->weights || g->masked ? weighted_rows(loss_##name, g) \
+                                       : loss_of_elements(g, elements_##name); \
     }
 #define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
 #include "../tables/losses.def"
@@ -205,7 +225,7 @@ ALWAYS_INLINE real max_of_row(ptrdiff_t n, const real *z) {
 
 /* e[j] = exp(z[j] - max z) for j < n, a multiple of PAD; returns their sum. A NaN in z makes the
  * sum NaN, whether or not the comparisons saw it. e may be z. */
-ALWAYS_INLINE real exp_row(ptrdiff_t n, const real *z, real *e, real *max) {
+NEVER_INLINE real exp_row(ptrdiff_t n, const real *z, real *e, real *max) {
     const real top = max_of_row(n, z);
     real part[PAD];
     *max = top;
@@ -360,6 +380,12 @@ ALWAYS_INLINE double entropy_of_row(const nnc_loss_args *g, ptrdiff_t i, real ma
     return (1 - g->a) * row + g->a / (double)g->n * all;
 }
 
+/* The same, once for all that do not need it for many rows of few columns. */
+NEVER_INLINE double entropy_of_one(const nnc_loss_args *g, ptrdiff_t i, real max, real log_sum,
+                                   real *weight) {
+    return entropy_of_row(g, i, max, log_sum, weight);
+}
+
 /* dz -= t, times scale. */
 ALWAYS_INLINE void subtract_targets(const nnc_loss_args *g, ptrdiff_t i, real scale) {
     real *dz = (real *)g->dy + i * g->lddy;
@@ -400,7 +426,7 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
         real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max, weight;
         fill_row(z, n);
         const real sum = exp_row(padded(n), z, dz, &max);
-        value += entropy_of_row(g, i, max, v_log(sum), &weight);
+        value += entropy_of_one(g, i, max, v_log(sum), &weight);
         const real per = weight * scale / sum;
         for (ptrdiff_t j = 0; j < padded(n); j++) dz[j] *= per;
         subtract_targets(g, i, scale);

@@ -37,7 +37,7 @@ static void curve_cross_entropy(const nnc_loss_args *g, const void *r_, ptrdiff_
         const real *r = (const real *)r_ + i * ldr;
         fill_row(z, n);
         const real sum = exp_row(padded(n), z, dz, &max);
-        entropy_of_row(g, i, max, R(0), &weight);
+        entropy_of_one(g, i, max, R(0), &weight);
         const real mean = dot_row(n, dz, r) / sum, per = weight * scale_of_row(g, i) / sum;
         for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] * per * (r[j] - mean);
     }

@@ -27,8 +27,9 @@ class Callback:
     params : dict
         "epochs", "steps" (updates in an epoch) and "batch_size" of this call of `fit`.
     data : tuple
-        The training data as `fit` checked them: X, y, and the weights of the rows or None. Not
-        copies: do not change them.
+        The training data as `fit` checked them: X, y, and the weights of the rows or None; of
+        batches the first one. Not copies: do not change them. What is converted in blocks, such as
+        a sparse X, gives arrays by indexing: ``X[rows]``.
 
     All four are there while `fit` runs, and None before and after it.
 

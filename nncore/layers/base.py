@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._core import touch
 from ..validation import as_parameters
 
 
@@ -92,6 +93,7 @@ class Layer:
         elif "_theta" in self.__dict__ and name in self.config():
             raise AttributeError(f"{name} is fixed when a Network is made; make a new one")
         super().__setattr__(name, value)
+        touch()
 
     def tunings(self) -> list[Tuning]:
         """Return how the parameters are trained, one for each step that `lower` returns."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..data import slices
 from .base import Layer, Step, copy_into
 from .dense import positive_int
 
@@ -148,22 +149,25 @@ class Embedding(Layer):
         return super().bind(n_in, theta, running)
 
     def check_inputs(self, X, name):
-        if self.columns is None:
-            self._check_tokens(X, 0, self.n_tokens, name)
-        else:
-            for column, (n_tokens, _) in self.columns.items():
-                self._check_tokens(X[:, column : column + 1], column, n_tokens, name)
+        for rows in slices(X):
+            block = X[rows]
+            if self.columns is None:
+                self._check_tokens(block, rows.start, 0, self.n_tokens, name)
+            else:
+                for column, (n_tokens, _) in self.columns.items():
+                    one = block[:, column : column + 1]
+                    self._check_tokens(one, rows.start, column, n_tokens, name)
 
     def tokens(self, X):
         return list(range(X.shape[1]) if self.columns is None else self.columns)
 
-    def _check_tokens(self, X, first, n_tokens, name):
+    def _check_tokens(self, X, first_row, first, n_tokens, name):
         good = (X >= 0) & (X < n_tokens) & (X == np.floor(X))
         if not good.all():
             row, column = np.argwhere(~good)[0]
             raise ValueError(
-                f"{name} has {X[row, column]:g} at row {row}, column {first + column}, which is no "
-                f"token of {self!r}: those are the whole numbers 0 .. {n_tokens - 1}."
+                f"{name} has {X[row, column]:g} at row {first_row + row}, column {first + column}, "
+                f"which is no token of {self!r}: those are the whole numbers 0 .. {n_tokens - 1}."
             )
 
     def config(self):

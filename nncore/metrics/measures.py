@@ -147,6 +147,23 @@ class Measures:
         return lambda out: function(self._y, out[:, 0] if out.shape[1] == 1 else out, **named)
 
 
+class Partly:
+    """The accuracy where targets are missing, of those that are not."""
+
+    names = ("accuracy",)
+
+    def __init__(self, network, y, weights):
+        values = y.values[:]
+        self._middle = 0.5 if network.loss.output else 0.0
+        self._seen, self._true = ~np.isnan(values), values > self._middle
+        self._weights, self._total = weights, y.counts(weights).sum()
+
+    def __call__(self, out):
+        right = (((out > self._middle) == self._true) & self._seen).sum(axis=1)
+        right = right.sum() if self._weights is None else right @ self._weights
+        return {"accuracy": float(right / self._total)}
+
+
 def _takes_weights(function):
     try:
         return "sample_weight" in inspect.signature(function).parameters

@@ -8,11 +8,12 @@ import numpy as np
 from . import steps as reference_steps
 from .activations import ACTIVATIONS, LOG_SOFTMAX, SOFTMAX
 from .derivatives import Derivatives
-from .losses import loss_of
+from .losses import LOSSES, loss_of
 from .optimizers import OPTIMIZERS
 
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
 BLOCK = 512
+
 
 class ReferenceEngine(Derivatives):
     """Predicts with and trains a lowered network.
@@ -179,19 +180,26 @@ class ReferenceEngine(Derivatives):
             self._mode.sample = False
 
     @np.errstate(all="ignore")
-    def loss(self, X, y, n_threads=0, theta=None, weights=None):
-        """Return the mean loss over all rows, with the penalties; at theta, if given."""
+    def loss(self, X, y, n_threads=0, theta=None, weights=None, counts=None, so_far=None):
+        """Return the mean loss over all rows, with the penalties; at theta, if given.
+
+        counts: as in `train`. so_far: the sum and the weight of rows before these, which belong to
+        the same mean; these rows are added.
+        """
         if theta is not None:
-            return self.again(theta=theta).loss(X, y, weights=weights)
-        y = self._targets(y)
-        total = len(X) if weights is None else weights.sum()
-        if not total:
-            return 0.0
-        value = sum(
-            work.loss(X[rows], y[rows], total, None if weights is None else weights[rows])
-            for rows, work in self._blocks(len(X))
-        )
-        return value + self._penalty()
+            return self.again(theta=theta).loss(X, y, weights=weights, counts=counts)
+        y, total = self._targets(y), _total(X, weights, counts)
+        value = 0.0
+        if total:
+            value = sum(
+                work.loss(X[rows], y[rows], total, _part(weights, rows), counts is not None)
+                for rows, work in self._blocks(len(X))
+            )
+        if so_far is not None:
+            so_far += value * total, total
+            total = so_far[1]
+            value = float(so_far[0] / total) if total else 0.0
+        return value + self._penalty() if total else 0.0
 
     @np.errstate(all="ignore")
     def loss_and_gradient(self, X, y, gradient, n_threads=0, theta=None, weights=None):
@@ -242,37 +250,39 @@ class ReferenceEngine(Derivatives):
         return losses
 
     @np.errstate(all="ignore")
-    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None):
+    def train(
+        self, X, y, order, batch_size, n_threads=0, weights=None, rates=None, counts=None
+    ):  # fmt: skip
         """Update theta once per batch; return the loss of each batch before its update.
 
         Batches are consecutive slices of `order`, int64 row numbers, or of all rows in turn if it
         is None; the last may be shorter. If a loss is not finite, training stops before the update
         and this loss is the last one returned. A batch whose weights are all 0 is left out, with
         loss 0. `rates`: the learning rates of the updates, in place of the first hyper-parameter.
+        `counts`: what each row counts in the mean, where targets that are NaN are missing.
         """
         y, n_rows = self._targets(y), len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
         self._mode.training, self._mode.first = True, 0
         try:
-            return self._train(X, y, order, batch_size, n_rows, losses, weights, rates)
+            return self._train(X, y, order, batch_size, n_rows, losses, weights, rates, counts)
         finally:
             self._mode.training = False
 
-    def _train(self, X, y, order, batch_size, n_rows, losses, weights, rates):
+    def _train(self, X, y, order, batch_size, n_rows, losses, weights, rates, counts):
         before = self.n_updates + 1
         for i in range(len(losses)):
             self._mode.number = self._trained
             rows = slice(i * batch_size, min((i + 1) * batch_size, n_rows))
             work = self._pass(rows.stop - rows.start)
             x, t = (X[rows], y[rows]) if order is None else work.gather(X, y, order[rows])
-            w, total = None, len(x)
-            if weights is not None:
-                w = weights[rows] if order is None else weights[order[rows]]
-                total = w.sum()
-                if total == 0:
-                    losses[i] = 0
-                    continue
-            losses[i] = loss = work.loss(x, t, total, w) + self._penalty()
+            pick = rows if order is None else order[rows]
+            w = _part(weights, pick)
+            total = _total(x, w, _part(counts, pick))
+            if total == 0:
+                losses[i] = 0
+                continue
+            losses[i] = loss = work.loss(x, t, total, w, counts is not None) + self._penalty()
             if not math.isfinite(loss):
                 return losses[: i + 1]
             work.backward(x)
@@ -412,9 +422,17 @@ class _Pass:
         y = self.forward(x)
         return self._link(y, y, self._delta) if self._link else y
 
-    def loss(self, x, t, rows, w=None):
-        """Return the share of x in the mean loss over `rows` rows, ready for `backward`."""
-        if w is not None:  # so that they are numbers of any dtype
+    def loss(self, x, t, rows, w=None, masked=False):
+        """Return the share of x in the mean loss over `rows` rows, ready for `backward`.
+
+        masked: targets that are NaN are missing; then it is a mean over `rows` of what is not.
+        """
+        if masked:  # a weight for each element
+            there = ~np.isnan(t)
+            t = np.where(there, t, 0)
+            each = 1 if self._loss is LOSSES["half_mse"].run else t.shape[1]
+            w, rows = there * (each / rows if w is None else (w * (each / rows))[:, None]), 1.0
+        elif w is not None:  # so that they are numbers of any dtype
             w, rows = w / rows, 1.0
         return self._loss(self.forward(x), t, rows, self._delta, w, *self._hyper)
 
@@ -512,6 +530,16 @@ class _Dense:
 
     def settle(self):
         pass
+
+
+def _part(values, rows):
+    return None if values is None else values[rows]
+
+
+def _total(X, weights, counts):
+    """The sum of what the rows of X count in a mean."""
+    of_row = weights if counts is None else counts
+    return len(X) if of_row is None else of_row.sum()
 
 
 def _activation(step):

@@ -17,8 +17,8 @@ class Loss(NamedTuple):
     run(s, t, rows, delta, w, *hyper)  writes the gradient with respect to s to delta and returns
                 the value, summed in float64; both as this block's share in a mean over `rows` rows.
                 One function does both, so they belong together. Overwrites scores, but not outputs.
-                w: None, or weights of the rows, (M,); then `rows` is the sum of all weights, and
-                rows of weight 0 are as if they were not there.
+                w: None, or weights of the rows, (M,), or of all targets, (M, N); then `rows` is
+                the sum of all weights, and what has weight 0 is as if it were not there.
     hyper       names of the parameters and their defaults
     per_target  outputs for each target: t is (M, N / per_target)
     """
@@ -44,9 +44,11 @@ class Loss(NamedTuple):
 
 
 def _total(values, w):
-    """The sum of the values of all rows, (M,) or (M, N), each row times its weight."""
+    """The sum of the values, (M,) or (M, N), each row, or each value, times its weight."""
     if w is None:
         return _sum(values)
+    if w.ndim == 2:
+        return float(np.sum(np.where(w > 0, values, 0) * w, dtype=np.float64))
     if values.ndim == 2:
         values = np.add.reduce(values, axis=1, dtype=np.float64)
     return float(np.dot(w, np.where(w > 0, values, 0)))
@@ -57,13 +59,14 @@ def _scale(delta, factor, w):
     if w is None:
         delta *= factor
     else:
-        delta *= (factor * w)[:, None]
+        delta *= factor * w if w.ndim == 2 else (factor * w)[:, None]
         delta[w == 0] = 0
 
 
 def _squares(y, t, delta, factor, w):  # factor sum (y - t)^2
     np.subtract(y, t, out=delta)
-    value = factor * _total(np.vecdot(delta, delta), w)
+    each = np.square(delta) if w is not None and w.ndim == 2 else np.vecdot(delta, delta)
+    value = factor * _total(each, w)
     _scale(delta, 2 * factor, w)
     return value
 

@@ -164,6 +164,54 @@ class Views:
 
         return diagnose(self, X, y, sample_weight, class_weight, batch_size, rows, seed)
 
+    def with_classes(self, n_classes, *, init=None):
+        """Return a network with more classes, which goes on learning where this one is.
+
+        The classes that are there keep their weights and the optimizer its state, bit for bit; the
+        outputs of new ones are behind them. For labels that appear while a stream is learned::
+
+            if label >= net.n_out:
+                net = net.with_classes(label + 1)
+            net.learn_one(x, label)
+
+        Where the number of classes is known from the start, make a network with as many outputs:
+        labels of some of them may come later.
+
+        Parameters
+        ----------
+        n_classes : int
+            All classes, with those that are there.
+        init : str, Initializer, function or array_like, optional
+            Starting weights of the new outputs, as `Dense` takes them, of which an array has the
+            shape (n inputs of the last layer, n new classes). By default those of a new `Dense`.
+
+        Returns
+        -------
+        Network
+            A new one, of the same type; this network stays as it is. The optimizer's state of the
+            new weights is zero, as at the start, but the number of updates goes on: a rule that
+            corrects for its start, such as Adam's, takes somewhat longer first steps there. A
+            full-batch trainer starts afresh.
+
+        Raises
+        ------
+        ValueError
+            If the last layer is not `Dense`, or `n_classes` is not more than there are.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(2, "softmax"), seed=0)
+        >>> loss = net.learn_one([0.5, 1.0], 1)
+        >>> wide = net.with_classes(3)
+        >>> (wide.layers[0].W[:, :2] == net.layers[0].W).all()
+        np.True_
+        >>> loss = wide.learn_one([-0.5, 1.0], 2)
+        """
+        from .wider import with_classes
+
+        return with_classes(self, n_classes, init)
+
     def collapse(self):
         """Return a network in which each `Dense` layer with "identity" is folded into the next.
 

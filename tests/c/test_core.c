@@ -156,6 +156,7 @@ int main(int argc, char **argv) {
     test_networks();
     test_gradients();
     test_called_loss();
+    test_missing();
     test_derivatives();
     test_landscape();
     test_long_products();

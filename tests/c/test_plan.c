@@ -558,3 +558,74 @@ void test_called_loss(void) {
         }
     }
 }
+
+/* ---- missing targets, and a mean over several calls -------------------------------------------
+ */
+
+/* Makes some targets NaN, and all of some rows; counts: what is left of each row. */
+static void punch_holes(const net *n, nnc_samples *s, double *counts) {
+    const ptrdiff_t n_out = outputs(n);
+    for (ptrdiff_t i = 0; i < s->rows; i++) {
+        counts[i] = 0;
+        for (ptrdiff_t j = 0; j < n_out; j++) {
+            const int missing = i % 5 == 3 || mixed(9, (uint64_t)(i * n_out + j)) % 3 == 0;
+            void *t = at(n->plan.kernels->dtype, s->t, i * s->ldt + j);
+            if (missing) memset(t, 0xff, size_of(n->plan.kernels->dtype)); /* a NaN */
+            counts[i] += !missing;
+        }
+        if (s->weights) counts[i] *= s->weights[i];
+    }
+    s->counts = counts;
+}
+
+void test_missing(void) {
+    enum { ROWS = 600, BYTES = 1 << 17 };
+    const int losses[] = {NNC_LOSS_mse, NNC_LOSS_binary_cross_entropy};
+    for (int type = 0; type < NNC_N_DTYPES; type++) {
+        const nnc_kernels *list[MAX_ISAS];
+        const int isas = runnable((nnc_dtype)type, list), start = mark();
+        group("missing targets %s", type_names[type]);
+        char *first = zeroed(BYTES, 1), *bits = zeroed(BYTES, 1);
+        for (int c = 0; c < 8; c++) {
+            const ptrdiff_t batch = c & 1 ? 1 : 270;
+            for (int i = 0; i < isas; i++) {
+                const int here = mark(), last = c & 2 ? NNC_ACT_sigmoid : NNC_ACT_identity;
+                net n = make_net(
+                    list[i],
+                    (net_shape){{4, 9, 19}, {NNC_ACT_tanh, last}, losses[c >> 1 & 1], 0, 0});
+                link_net(&n);
+                where("%s %s, batches of %td%s", list[i]->isa, n.name, batch, c & 4 ? ", w" : "");
+                nnc_samples s = fresh_samples(&n, ROWS, 3);
+                if (c & 4) add_weights(&s);
+                punch_holes(&n, &s, fresh(ROWS * sizeof(double)));
+                void *theta = fresh_theta(&n, 2);
+                const size_t bytes = (size_t)n.plan.n_params * list[i]->size;
+                nnc_optimizer o = fresh_optimizer(&n, NNC_OPT_adam);
+                double *steps = fresh(ROWS * sizeof(double)), whole = 0, parts = 0;
+                ptrdiff_t done = 0;
+                check(nnc_train(&n.plan, theta, fresh(bytes), &o, &s, batch, steps, &done,
+                                fresh_work(&n, batch, NNC_TRAIN), NULL, NULL) == NNC_OK,
+                      "a loss was not finite");
+                void *work = fresh_work(&n, ROWS, NNC_EVALUATE);
+                nnc_evaluate(&n.plan, theta, &s, &whole, NULL, work, NULL, NULL);
+                check(isfinite(whole) && whole > 0, "the loss is %g", whole);
+                double so_far[2] = {0, 0};
+                for (ptrdiff_t from = 0; from < ROWS; from += 2 * NNC_BLOCK) {
+                    const ptrdiff_t left = ROWS - from;
+                    nnc_samples p = part_of(&n, &s, from, left < 512 ? left : 512);
+                    p.so_far = so_far, p.counts = s.counts + from;
+                    nnc_evaluate(&n.plan, theta, &p, &parts, NULL, work, NULL, NULL);
+                }
+                check(parts == whole, "%.17g in two calls, %.17g in one", parts, whole);
+                memcpy(bits, theta, bytes), memcpy(bits + bytes, &whole, sizeof whole);
+                if (i == 0)
+                    memcpy(first, bits, BYTES);
+                else if (strcmp(list[i]->isa, "baseline"))
+                    check(!memcmp(first, bits, bytes + sizeof whole), "other bits than %s",
+                          list[0]->isa);
+                release(here);
+            }
+        }
+        release(start);
+    }
+}

@@ -123,6 +123,7 @@ void test_plan_check(void);
 void test_networks(void);
 void test_gradients(void);
 void test_called_loss(void);
+void test_missing(void);
 void test_derivatives(void);
 void test_landscape(void);
 void test_long_products(void);

@@ -97,6 +97,8 @@ class Monitor(Callback):
     def on_train_begin(self, logs=None):
         self.findings, self.seconds, self.looks = [], 0.0, 0
         X, y, w = self.data
+        if hasattr(y, "counts"):
+            raise ValueError("a Monitor cannot look at rows with missing targets")
         n = len(X) if w is None else np.count_nonzero(w)
         chosen = np.random.default_rng(0).permutation(n)[: self.rows]
         if w is not None:  # rows of weight 0 are not trained
