@@ -451,6 +451,7 @@ cdef class Engine:
             values = getattr(loss, "values", (*LOSSES[name]["hyper"].values(),))
             self.plan.loss = _loss_code[name]
             self.plan.loss_a, self.plan.loss_b = (*values, 0, 0)[:2]
+            self.plan.by_rows = getattr(loss, "mean", None) == "rows"
         else:
             self.own_loss, self.plan.loss_call = loss, _call_loss
         self.plan.n_steps = len(steps)

@@ -220,6 +220,11 @@ def _gaussian_nll(y, t, rows, delta, w=None):
     return _total((v + d * slope) / 2, w) / (rows * n)
 
 
+def _by_rows(run):
+    """The same loss summed over each row, of a mean over elements."""
+    return lambda y, t, rows, *rest: run(y, t, rows / t.shape[1], *rest)
+
+
 def _own_loss(of_rows):
     """The mean over rows of a loss that was registered: of_rows(y, t) returns values and slopes."""
 
@@ -239,6 +244,8 @@ def _own_loss(of_rows):
 def _sum(a):
     return float(np.add.reduce(a, axis=None, dtype=np.float64))
 
+
+_BY_ROWS = ("half_mse", "cross_entropy", "kl_divergence")  # as they are
 
 LOSSES = {
     "mse": Loss(None, _mse),
@@ -265,5 +272,8 @@ def loss_of(loss):
     """Return the `Loss` and its parameters, of a name or an object with ``name`` and ``values``."""
     if getattr(loss, "of_rows", None) is not None:
         return Loss(None, _own_loss(loss.of_rows)), ()
-    row = LOSSES[getattr(loss, "name", loss)]
+    name = getattr(loss, "name", loss)
+    row = LOSSES[name]
+    if getattr(loss, "mean", None) == "rows" and name not in _BY_ROWS:
+        row = row._replace(run=_by_rows(row.run))
     return row, tuple(getattr(loss, "values", row.hyper.values()))
