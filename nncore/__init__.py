@@ -108,6 +108,7 @@ _LATER = (
 _MODULES = {
     "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
     "line_searches": "trainers.line_search", "plots": "views.plotting.plots",
+    "sklearn": "sklearn",
 }  # fmt: skip
 
 

@@ -150,6 +150,7 @@ class Engine:
         n_threads: int = 0,
         weights: NDArray[np.float64] | None = None,
         rates: NDArray[np.float64] | None = None,
+        most: float = 0.0,
     ) -> NDArray[np.float64]: ...
 
 class Predictor:

@@ -15,8 +15,8 @@ Other than in scikit-learn:
 
 - ``loss_`` is the objective whose gradient is followed. With squared errors of several outputs
   scikit-learn reports the mean over the outputs and follows the gradient of their sum; here both
-  are of the sum. Logarithms of probabilities are exact, where scikit-learn cuts them off at
-  ``eps``.
+  are of the sum. With "sgd" and "adam" a logarithmic loss is reported as scikit-learn does, as if
+  no probability were below ``eps``; the gradient, in both, and all else know the exact one.
 - A loss that is not finite ends `fit` at once, not after ``max_iter`` epochs; with
   ``early_stopping`` the best weights are kept.
 - ``momentum`` is below 1; sample weights are 0 or between 1e-100 and 1e100.

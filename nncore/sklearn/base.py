@@ -7,7 +7,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -111,11 +110,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # ---- fitting ----
 
     def _fit(self, X, y, sample_weight, *, incremental=False, validation=(None, None, None)):
+        """Train. Where a first fit fails, the estimator is as it was before."""
+        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
+        before = dict(vars(self))
+        try:
+            return self._fit_from(first, X, y, sample_weight, incremental, validation)
+        except Exception:
+            if first:
+                for name in set(vars(self)) - set(before):
+                    if not name.startswith(("_callback", "_skl")):  # scikit-learn's to tear down
+                        delattr(self, name)
+                vars(self).update(before)
+            raise
+
+    def _fit_from(self, first, X, y, sample_weight, incremental, validation):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         build.hidden_sizes(self)
         given = X, y
-        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         X, y = self._check_data(X, y, reset=first, multi_output=True, dtype=_DTYPES)
         weights = None
         if sample_weight is not None:
@@ -186,7 +198,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             if self.early_stopping and not own:
                 order, held_out = self._split(targets, rng)
                 validation = samples.take(held_out)
-            network._check_monitor(validation is not None)
+            self._check_monitor(validation)
             if self.early_stopping and len(validation) < 2:
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
@@ -196,11 +208,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             if network.optimizer.full_batch:
                 solver = FullBatch(*arguments)
             else:
-                solver = Stochastic(*arguments, batch_size=self._batch_rows(len(order)))
+                rows = self._batch_rows(len(order))
+                solver = Stochastic(*arguments, batch_size=rows, most=self._most())
             run_epochs(self, solver, validation, rng, callbacks, incremental)
         for layer in build.dense_layers(network):
             layer.l2 = self.alpha / samples.weight()  # so that its loss is the objective
         network._tune()
+
+    def _check_monitor(self, validation):
+        schedule = self.network_.optimizer.schedule
+        if schedule is not None and schedule.monitored() == "val_accuracy":
+            raise ValueError('the schedule monitors val_accuracy; use monitor="val_loss" here')
+        self.network_._check_monitor(validation is not None)
 
     def _batch_rows(self, rows):
         if self.batch_size == "auto":
@@ -209,12 +228,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped.",
-                stacklevel=6,
+                stacklevel=7,
             )
         return int(min(self.batch_size, rows))
 
     def _split(self, targets, rng):
         """Rows to train on and rows held out, by scikit-learn's numbers."""
+        from sklearn.model_selection import train_test_split  # slow to import
+
         return train_test_split(
             np.arange(len(targets)), random_state=rng, test_size=self.validation_fraction,
             stratify=self._strata(targets),
@@ -241,6 +262,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _times_classes(self, weights, targets, incremental):
         return weights
+
+    def _most(self):
+        """What a larger loss is reported as; 0: as itself."""
+        return 0.0
 
     # ---- use ----
 

@@ -281,6 +281,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         weights = table[targets] if weights is None else table[targets] * weights
         return weights.astype(np.float64, copy=False)
 
+    def _most(self):
+        """scikit-learn reports the loss of probabilities that are at least eps."""
+        return -float(np.log(np.finfo(self.network_.dtype).eps)) if self.loss == "log_loss" else 0.0
+
     def _score_outputs(self, out, samples):
         """The accuracy; of labels, that all of a row are right."""
         if self._is_multiclass:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.sparse
 
@@ -36,33 +38,33 @@ class Samples:
     def weight(self):
         return float(len(self)) if self.weights is None else float(self.weights.sum())
 
-    def runs(self, order, batch_size, penalised):
-        """Cut an epoch into runs of whole batches that one call of the engine trains.
+    def cuts(self, order, batch_size, penalised):
+        """Say how to cut an epoch into runs of whole batches that one call of the engine trains.
 
         The L2 penalty of a batch is divided by its weight, so batches in a run have the same one;
         and a run of a sparse matrix is no larger than a block.
 
-        Yields
-        ------
-        X, y, index, weights : as `Engine.train` takes them
-        batches : slice
-            Which of the epoch's.
-        weight : float
-            Of each of these batches, if `penalised`.
+        Returns
+        -------
+        sums : numpy.ndarray
+            The weight of each batch.
+        runs : list of slice
+            Of the batches.
         """
         sums = sums_of_batches(self.weights, order, batch_size, len(order))
-        cuts = np.flatnonzero(np.diff(sums)) + 1 if penalised else ()
+        cuts = np.flatnonzero(np.diff(sums)) + 1 if penalised else np.array([], int)
         if self.is_sparse:
             most = max(1, BLOCK // (self.X.shape[1] * batch_size))
-            cuts = np.union1d(cuts, np.arange(most, len(sums), most)).astype(int)
-        for start, stop in zip([0, *cuts], [*cuts, len(sums)], strict=True):
-            index = order[start * batch_size : stop * batch_size]
-            batches = slice(start, stop)
-            if self.is_sparse:
-                some = self.take(index)
-                yield some.X.toarray(), some.y, None, some.weights, batches, sums[start]
-            else:
-                yield self.X, self.y, index, self.weights, batches, sums[start]
+            cuts = np.union1d(cuts, np.arange(most, len(sums), most))
+        cuts = [0, *cuts.tolist(), len(sums)]
+        return sums, [slice(*ends) for ends in pairwise(cuts)]
+
+    def at(self, index):
+        """Return (X, y, index, weights) as `Engine.train` takes them, for these rows in order."""
+        if not self.is_sparse:
+            return self.X, self.y, index, self.weights
+        some = self.take(index)
+        return some.X.toarray(), some.y, None, some.weights
 
     def constants(self, order, batch_size):
         """Return what is added to the loss of each batch: a weighted mean, or 0."""

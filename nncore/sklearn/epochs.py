@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .data import predict
-from .solvers import NOT_FINITE, LBFGS
+from .solvers import LBFGS, NOT_FINITE
 
 
 class Callbacks:
@@ -94,13 +94,13 @@ def run_epochs(e, solver, validation, rng, callbacks, incremental):
                     "optimization hasn't converged yet."
                 )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=5)
+        warnings.warn("Training interrupted by user.", stacklevel=7)
     if e.early_stopping:
         e.network_.theta[...] = e._best_theta
 
 
 def _warn(text):
-    warnings.warn(text, ConvergenceWarning, stacklevel=6)
+    warnings.warn(text, ConvergenceWarning, stacklevel=8)
 
 
 def _record(e, solver, validation, loss):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 
@@ -148,6 +147,8 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
         return terms.sum(axis=1) if loss.mean == "rows" else terms.mean(axis=1)
 
     def _score_outputs(self, out, samples):
+        from sklearn.metrics import r2_score  # slow to import
+
         return r2_score(samples.y, self._predicted(out), sample_weight=samples.weights)
 
     def __sklearn_tags__(self):

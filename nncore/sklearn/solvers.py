@@ -6,7 +6,6 @@ import math
 import warnings
 
 import numpy as np
-import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ..network import Network
@@ -51,15 +50,21 @@ class Solver:
 
 
 class Stochastic(Solver):
-    """An epoch is a pass over the rows in batches, as few calls of the engine as can be."""
+    """An epoch is a pass over the rows in batches, as few calls of the engine as can be.
 
-    def __init__(self, *arguments, batch_size):
+    most : what a larger loss of an output or row counts as in what is reported; 0: as itself.
+    """
+
+    def __init__(self, *arguments, batch_size, most):
         super().__init__(*arguments)
-        self.batch_size = batch_size
+        self.batch_size, self.most = batch_size, most
         self.network._refresh_optimizer()
         self.learning_rate = self.network.optimizer.lr
-        n = len(self.order)
-        self._rows = sums_of_batches(None, None, batch_size, n)
+        self._rows = sums_of_batches(None, None, batch_size, len(self.order))
+        self._sums, self._runs = self._cut()
+
+    def _cut(self):
+        return self.samples.cuts(self.order, self.batch_size, self.alpha > 0)
 
     def set_rate(self, rate):
         self.learning_rate = self.network.optimizer.lr = rate
@@ -70,31 +75,30 @@ class Stochastic(Solver):
         places = np.arange(len(self.order))
         rng.shuffle(places)
         self.order = self.order[places]
+        if self.samples.weights is not None:
+            self._sums, self._runs = self._cut()
 
     def epoch(self):
         """Return the mean loss of the batches, each before its update and weighted by its rows.
 
         It is not finite if that of a batch was not, and then this batch changed nothing.
         """
-        network, batch_size = self.network, self.batch_size
+        network, size, samples = self.network, self.batch_size, self.samples
         rates = network._rates(len(self._rows))
         losses = np.zeros(len(self._rows))
-        for X, y, index, weights, batches, weight in self.samples.runs(
-            self.order, batch_size, self.alpha > 0
-        ):
+        for run in self._runs:
+            weight = self._sums[run.start]
             self.penalise(weight if weight > 0 else 1.0)
+            X, y, index, weights = samples.at(self.order[run.start * size : run.stop * size])
             some = network._engine.train(
-                X, y, index, batch_size, self.n_threads, weights,
-                None if rates is None else rates[batches],
+                X, y, index, size, self.n_threads, weights,
+                None if rates is None else rates[run], self.most,
             )  # fmt: skip
             if not math.isfinite(some[-1]):
                 return float(some[-1])
-            losses[batches] = some
-        rows = self._rows
-        if self.samples.weights is not None:  # batches of weight 0 have no loss
-            sums = sums_of_batches(self.samples.weights, self.order, batch_size, len(self.order))
-            rows = rows * (sums > 0)
-        losses += self.samples.constants(self.order, batch_size)
+            losses[run] = some
+        losses += samples.constants(self.order, size)
+        rows = self._rows * (self._sums > 0)  # batches of weight 0 have no loss
         return float(losses @ rows / rows.sum())
 
     def end_epoch(self):
@@ -187,6 +191,8 @@ class LBFGS(Solver):
 
         Ctrl-C leaves the parameters as after the last iteration.
         """
+        import scipy.optimize  # slow to import
+
         done, best = 0, self.network.theta.copy()
 
         def after(x):
@@ -210,12 +216,12 @@ class LBFGS(Solver):
                     f"lbfgs failed to converge after {done} iteration(s): {message}. Increase "
                     "max_iter or max_fun, or scale the data.",
                     ConvergenceWarning,
-                    stacklevel=5,
+                    stacklevel=8,
                 )
         except _Stop:
             pass
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=8)
         with np.errstate(over="ignore"):
             self.network.theta[...] = self.narrow.theta[...] = best
         return done
