@@ -195,8 +195,7 @@ class Loss:
         """Return what makes this loss again, as JSON values: its name, if all else is default."""
         if self == self.name:
             return self.name
-        mean = {} if self.mean == self._default_mean() else {"mean": self.mean}
-        return {"type": self.name, **self._parameters, **mean}
+        return {"type": self.name, **self._arguments_but_name()}
 
     def __repr__(self):
         return f"Loss({', '.join([repr(self.name), *self._changed()])})"
@@ -208,6 +207,10 @@ class Loss:
         default = _defaults(self.name)
         changed = [f"{n}={v!r}" for n, v in self._parameters.items() if v != default[n]]
         return changed + [f"mean={self.mean!r}"] * (self.mean != self._default_mean())
+
+    def _arguments_but_name(self):
+        mean = {} if self.mean == self._default_mean() else {"mean": self.mean}
+        return self._parameters | mean
 
     def _default_mean(self):
         return self._functions.mean if self._functions else _core.LOSSES[self.name]["mean"]
@@ -226,7 +229,7 @@ class Loss:
         return hash((self.name, *changed) if changed else self.name)
 
     def __reduce__(self):
-        return _make, (self.name, self.parameters | {"mean": self.mean})
+        return _make, (self.name, self._arguments_but_name())
 
     def _repr_latex_(self):
         return f"${self.latex}$" if self.latex else None

@@ -1,4 +1,4 @@
-"""What nncore.sklearn has that scikit-learn has not: layers, losses, weights, validation, solvers."""
+"""What nncore.sklearn has that scikit-learn has not: layers, losses, weights, solvers."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def test_an_activation_for_each_layer():
 
 
 def test_dropout():
-    kinds = [type(layer).__name__ for layer in
-             MLPClassifier((6, 5), dropout=[0.0, 0.3], max_iter=1).fit(X, Y).network_.layers]  # fmt: skip
+    model = MLPClassifier((6, 5), dropout=[0.0, 0.3], max_iter=1).fit(X, Y)
+    kinds = [type(layer).__name__ for layer in model.network_.layers]
     assert kinds == ["Dense", "Dense", "Dropout", "Dense"]
     runs = [
         MLPClassifier(20, dropout=rate, random_state=seed, max_iter=20).fit(X, Y).loss_curve_

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
@@ -140,8 +142,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
-    ):  # fmt: skip
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
         """Train from the first weights on, or with ``warm_start`` from the present ones.
 
         Parameters
@@ -170,7 +173,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(BaseMLP._check_solver)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Self:  # fmt: skip
         """Train for one epoch, from the present weights and state of the optimizer on.
 
         Parameters
@@ -190,17 +195,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if labels else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class, or the labels, of each row of X."""
         out = self._outputs(X)
         return self._label_binarizer.inverse_transform(out.ravel() if out.shape[1] == 1 else out)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities, shape (n_samples, n_classes), in the order of ``classes_``."""
         out = self._outputs(X)
         return np.hstack([1 - out, out]) if out.shape[1] == 1 else out
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of `predict_proba`."""
         out = self.predict_proba(X)
         with np.errstate(divide="ignore"):

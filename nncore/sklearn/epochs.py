@@ -13,7 +13,7 @@ from .solvers import LBFGS, NOT_FINITE
 
 
 class Callbacks:
-    """scikit-learn's callbacks around a fit and its epochs: of version 1.9 on, and if there are any."""
+    """scikit-learn's callbacks around a fit and its epochs; it has some from 1.9 on."""
 
     def __init__(self, estimator, X, y, sample_weight):
         self._root = self._epoch = None

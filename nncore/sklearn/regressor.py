@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
@@ -58,8 +60,9 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
-    ):  # fmt: skip
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
         """Train from the first weights on, or with ``warm_start`` from the present ones.
 
         Parameters
@@ -78,7 +81,7 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
 
     @available_if(BaseMLP._check_solver)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, from the present weights and state of the optimizer on.
 
         Parameters
@@ -93,7 +96,7 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the predictions for the rows of X.
 
         Parameters
