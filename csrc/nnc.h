@@ -428,7 +428,7 @@ typedef struct {
     int spin;       /* they may spin: see nnc_run_parts */
     double loss_a, loss_b;
     double loss_most; /* `most` of the loss; the gradient is that of the loss without it */
-    int by_rows; /* an elementwise loss is summed over each row: the mean is over rows */
+    int by_rows;      /* an elementwise loss is summed over each row: the mean is over rows */
     nnc_loss_call *loss_call; /* NULL, or what is called instead of the table's loss */
     void *loss_context;
     nnc_act_call *act_call; /* what steps of the kind called call */
