@@ -12,6 +12,7 @@ BENCHMARKS = {
     "derivatives": "per-sample gradients and Hessian-vector products",
     "landscape": "the loss on a grid of parameters, beside single evaluations",
     "monitor": "what nncore.Monitor adds to the time of fit",
+    "sklearn": "nncore.sklearn beside scikit-learn's own estimators: fit and predict",
     "trainers": "full-batch trainers: epochs, gradients and time to a goal, as Markdown",
     "importing": "what importing nncore adds to importing NumPy",
 }

@@ -144,7 +144,8 @@ typedef struct {
     double scale;          /* what the gradient is multiplied by: 1 / (number averaged over) */
     double a, b;           /* the loss's parameters */
     const double *weights; /* of the rows, at least 0; or NULL: all 1 */
-    int masked; /* targets that are NaN are missing: elementwise losses leave them out, dy is 0 */
+    int masked;  /* targets that are NaN are missing: elementwise losses leave them out, dy is 0 */
+    double most; /* what a larger value of an element or row counts as; 0: as itself */
 } nnc_loss_args;
 
 /* A loss that is not of the table. Returns non-zero to stop; otherwise *sum is what a loss of the
@@ -435,6 +436,8 @@ typedef struct {
     int threads;    /* that may work at once, 1 .. NNC_MAX_THREADS */
     int spin;       /* they may spin: see nnc_run_parts */
     double loss_a, loss_b;
+    double loss_most; /* `most` of the loss; the gradient is that of the loss without it */
+    int by_rows;      /* an elementwise loss is summed over each row: the mean is over rows */
     nnc_loss_call *loss_call; /* NULL, or what is called instead of the table's loss */
     void *loss_context;
     nnc_act_call *act_call; /* what steps of the kind called call */

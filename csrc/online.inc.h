@@ -74,7 +74,8 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
                             .scale = 1 / per_row,
                             .a = plan->loss_a,
                             .b = plan->loss_b,
-                            .masked = samples->counts != NULL};
+                            .masked = samples->counts != NULL,
+                            .most = plan->loss_most};
     nnc_row row = {.steps = w->steps,
                    .slots = r->f.slots,
                    .n_steps = plan->n_steps,

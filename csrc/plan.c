@@ -256,6 +256,7 @@ static nnc_loss_args loss_args(const run *r, const nnc_samples *block, ptrdiff_t
                            .scale = scale,
                            .a = r->plan->loss_a,
                            .b = r->plan->loss_b,
+                           .most = r->plan->loss_most,
                            .weights = block->weights ? block->weights + first : NULL,
                            .masked = block->counts != NULL};
 }

@@ -25,7 +25,8 @@ static ptrdiff_t n_targets(const nnc_plan *plan) {
 
 /* The numbers of each row that the mean loss is over. */
 static double averaged_per_row(const nnc_plan *plan) {
-    return loss_info(plan)->mean == NNC_MEAN_ROWS ? 1.0 : (double)n_targets(plan);
+    const int rows = plan->by_rows || loss_info(plan)->mean == NNC_MEAN_ROWS;
+    return rows ? 1.0 : (double)n_targets(plan);
 }
 
 /* The activation that step s applies: none where the loss starts from the raw scores. */

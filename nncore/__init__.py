@@ -113,7 +113,7 @@ _LATER = (
 )  # fmt: skip
 _MODULES = (
     "callbacks", "columns", "files", "line_searches", "metrics", "plots", "reference", "schedules",
-    "trainers",
+    "sklearn", "trainers",
 )  # fmt: skip
 
 

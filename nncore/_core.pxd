@@ -179,6 +179,8 @@ cdef extern from "nnc.h" nogil:
         int threads, spin
         const nnc_tuning *tuning
         double loss_a, loss_b
+        double loss_most
+        int by_rows
         nnc_loss_call *loss_call
         void *loss_context
         nnc_act_call *act_call

@@ -157,6 +157,7 @@ class Engine:
         weights: NDArray[np.float64] | None = None,
         rates: NDArray[np.float64] | None = None,
         counts: NDArray[np.float64] | None = None,
+        most: float = 0.0,
     ) -> NDArray[np.float64]: ...
 
 class Predictor:

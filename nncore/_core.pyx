@@ -528,6 +528,7 @@ cdef class Engine:
             values = getattr(loss, "values", (*LOSSES[name]["hyper"].values(),))
             self.plan.loss = _loss_code[name]
             self.plan.loss_a, self.plan.loss_b = (*values, 0, 0)[:2]
+            self.plan.by_rows = getattr(loss, "mean", None) == "rows"
         else:
             self.own_loss, self.plan.loss_call = loss, _call_loss
         self.n_steps = self.plan.n_steps = len(steps)
@@ -826,10 +827,12 @@ cdef class Engine:
             raise _what_stopped(watch, own)
         return loss
 
-    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None, counts=None):
+    def train(self, X, y, order, batch_size, n_threads=0, weights=None, rates=None, counts=None,
+              most=0.0):
         """Trains on batches of the rows of X, in the order of the indices `order` (or None).
 
-        rates: float64, the learning rate of each update, in place of the rule's. Returns the loss of
+        rates: float64, the learning rate of each update, in place of the rule's. most: what a larger
+        loss of one element (or row) counts as in the losses that are returned. Returns the loss of
         each step before its update. A loss that is not finite ends the run before its update and
         is the last one returned. Ctrl-C ends it after a whole step. A batch whose weights are all 0
         is a step that changes nothing, with loss 0. counts: where targets that are NaN are missing,
@@ -840,6 +843,7 @@ cdef class Engine:
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef ptrdiff_t done = 0, batch = batch_size
+        plan.loss_most = most
         y = self._samples(X, y, weights, &s)
         _count(counts, &s)
         if batch < 1:

@@ -100,6 +100,8 @@ class Loss:
         "huber" has ``delta``, "smooth_l1" ``beta``, "quantile" ``q``, "cross_entropy"
         ``label_smoothing``, "binary_cross_entropy" ``pos_weight`` and ``label_smoothing``, "focal"
         ``gamma`` and ``alpha``.
+    mean : {"elements", "rows"}, optional
+        "rows": the mean over rows of the sum over each row, for any loss of `nncore.losses`.
 
     Attributes
     ----------
@@ -150,14 +152,17 @@ class Loss:
     0.5
     """
 
-    def __init__(self, name, **parameters):
+    def __init__(self, name, *, mean=None, **parameters):
         name = names.look_up("loss", name, [*_core.LOSSES, *_own], names.LOSS_ALIASES)
         own = _own.get(name)
         row = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
         texts = _TEXTS.get(name) or (own.formula, "", "", "")
+        means = (row["mean"],) if own else (row["mean"], "rows")
+        if mean is not None and mean not in means:
+            raise ValueError(f"mean of {name} must be one of {sorted({*means})}, got {mean!r}")
         put = self.__dict__.update
         put(name=name, _parameters=_checked(name, row["hyper"], parameters), _functions=own)
-        put(output=row["output"], mean=row["mean"], per_target=row["per_target"])
+        put(output=row["output"], mean=mean or row["mean"], per_target=row["per_target"])
         put(zip(("formula", "latex", "kinks", "elsewhere"), texts, strict=True))
 
     def __setattr__(self, name, value):
@@ -191,7 +196,7 @@ class Loss:
         """Return what makes this loss again, as JSON values: its name, if all else is default."""
         if self == self.name:
             return self.name
-        return {"type": self.name, **self._parameters}
+        return {"type": self.name, **self._arguments_but_name()}
 
     def __repr__(self):
         return f"Loss({', '.join([repr(self.name), *self._changed()])})"
@@ -201,15 +206,23 @@ class Loss:
 
     def _changed(self):
         default = _defaults(self.name)
-        return [f"{n}={v!r}" for n, v in self._parameters.items() if v != default[n]]
+        changed = [f"{n}={v!r}" for n, v in self._parameters.items() if v != default[n]]
+        return changed + [f"mean={self.mean!r}"] * (self.mean != self._default_mean())
+
+    def _arguments_but_name(self):
+        mean = {} if self.mean == self._default_mean() else {"mean": self.mean}
+        return self._parameters | mean
+
+    def _default_mean(self):
+        return self._functions.mean if self._functions else _core.LOSSES[self.name]["mean"]
 
     def __eq__(self, other):
         if isinstance(other, str):
             return self.name == other and not self._changed()
         if not isinstance(other, Loss):
             return NotImplemented
-        return (self.name, self.parameters, self._functions) == (
-            other.name, other.parameters, other._functions,
+        return (self.name, self.parameters, self.mean, self._functions) == (
+            other.name, other.parameters, other.mean, other._functions,
         )  # fmt: skip
 
     def __hash__(self):
@@ -217,7 +230,7 @@ class Loss:
         return hash((self.name, *changed) if changed else self.name)
 
     def __reduce__(self):
-        return _make, (self.name, self.parameters)
+        return _make, (self.name, self._arguments_but_name())
 
     def _repr_latex_(self):
         return f"${self.latex}$" if self.latex else None

@@ -145,7 +145,7 @@ def as_targets(
             UserWarning,
             stacklevel=4,  # the caller of fit, through _samples
         )
-    return y if missing is None else Observed(y, LOSSES[network.loss.name]["mean"] == "rows")
+    return y if missing is None else Observed(y, network.loss.mean == "rows")
 
 
 def _check_mask(missing, network):

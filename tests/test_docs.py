@@ -2,7 +2,7 @@
 
 import contextlib
 import doctest
-import importlib
+import importlib.util
 import io
 import pkgutil
 import re
@@ -24,6 +24,8 @@ MODULES = [
         if not any(part.startswith("_") for part in module.name.split("."))
     ),
 ]
+if importlib.util.find_spec("sklearn") is None:
+    MODULES = [name for name in MODULES if not name.startswith("nncore.sklearn")]
 # their examples make pictures
 DRAWING = tuple(
     f"nncore.views.{name}"

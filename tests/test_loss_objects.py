@@ -10,6 +10,7 @@ import pytest
 
 import nncore
 from nncore import Dense, Loss, Network, _core, files, names
+from nncore.loss import from_config
 from nncore.reference import LOSSES
 
 from .test_losses import draw
@@ -53,6 +54,60 @@ def test_every_loss_is_described(name):
     assert loss._repr_latex_() == f"${loss.latex}$"
     assert all(nncore.losses[alias] == loss for alias in loss.aliases)
     assert bool(loss.kinks) == (name in ("mae", "quantile", "hinge"))
+
+
+@NAMES
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_mean_over_rows(name, backend):
+    """The sum over each row: the mean over elements times the number of targets."""
+    row = _core.LOSSES[name]
+    loss = Loss(name, mean="rows")
+    assert (loss == name) is (row["mean"] == "rows") and loss.mean == "rows"
+    assert from_config(json.loads(json.dumps(loss.config()))) == loss
+    assert pickle.loads(pickle.dumps(loss)) == loss == eval(repr(loss))
+    y, t = draw(name, (7, 3), np.float64)
+    if row["output"] == "softmax":
+        t /= t.sum(axis=1, keepdims=True)
+    times = 1 if row["mean"] == "rows" else t.shape[1]
+    results = []
+    for each in (name, loss):
+        layer = Dense(y.shape[1], row["output"] or "identity", init=y)
+        net = Network(7, layer, loss=each, dtype="float64", seed=0, backend=backend)
+        weights = np.linspace(0, 2, 7)
+        loss_there, gradient = net.loss_and_gradient(np.eye(7), t, sample_weight=weights)
+        history = net.fit(np.eye(7), t, batch_size=7, verbose=False)  # before the update
+        results.append(([loss_there, history["loss"][0]], gradient))
+    (losses, gradient), (by_rows, gradient_by_rows) = results
+    np.testing.assert_allclose(by_rows, times * np.array(losses), rtol=1e-12)
+    np.testing.assert_allclose(gradient_by_rows, times * gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_mean_is_refused_where_it_has_no_meaning(registered):
+    registered("square", square, square_slope)
+    for name, mean in (("mse", "sum"), ("half_mse", "elements"), ("square", "rows"), ("mse", [])):
+        with pytest.raises(ValueError, match=f"mean of {name} must be one of"):
+            Loss(name, mean=mean)
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 2, 7)])
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy", "mse"])
+def test_losses_that_are_reported_may_be_limited(name, weights):
+    """`most` of `Engine.train`: each element, or row of cross_entropy, counts as no more."""
+    y, t = draw(name, (7, 3), np.float64)
+    t = t / t.sum(axis=1, keepdims=True) if name == "cross_entropy" else t
+    y *= 5
+    output = _core.LOSSES[name]["output"] or "identity"
+    made = [
+        Network(7, Dense(3, output, init=y), loss=name, dtype="float64", seed=0) for _ in range(3)
+    ]
+    values = np.atleast_2d(Loss(name).value(y, t).T).T
+    most = float(np.median(values))
+    order = np.arange(7)
+    for network, limit in zip(made, (0.0, most, 1e9), strict=True):
+        got = network._engine.train(np.eye(7), t, order, 7, 1, weights, None, most=limit)
+        counted = np.minimum(values, limit or np.inf).mean(axis=1)
+        assert got[0] == pytest.approx(np.average(counted, weights=weights), rel=1e-12)
+        assert np.array_equal(network.theta, made[0].theta)  # the update is the same
 
 
 def test_aliases_are_of_losses():

@@ -58,7 +58,7 @@ PYTHON_LAYERS = [
     ["views"],
     ["network", "plots"],
     ["__init__"],
-    ["demo", "bench", "commands"],
+    ["demo", "bench", "commands", "sklearn"],
     ["cli"],
     ["__main__"],
 ]
@@ -77,6 +77,8 @@ OTHERS = {
     "views/plotting/layers.py": {"matplotlib"},
     "views/landscapes/relief.py": {"matplotlib"},
 }
+# package of nncore: others that it stands on, and may import anywhere
+EXTRAS = {"sklearn": {"scipy", "sklearn"}}
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)
 
 
@@ -184,7 +186,8 @@ def check_python(package):
             # parts[:-1] is the package that a single dot means, for __init__.py as well
             modules = imported_modules(package, parts[:-1], level, module, names)
             if modules is None:
-                if module.split(".")[0] not in PACKAGES | (others if lazy else set()):
+                known = PACKAGES | EXTRAS.get(top, set()) | (others if lazy else set())
+                if module.split(".")[0] not in known:
                     yield file, line, f"only the standard library and NumPy, not {module}"
                 continue
             for path in modules:

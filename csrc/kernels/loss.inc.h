@@ -73,6 +73,12 @@ ALWAYS_INLINE real v_focal_curve(real z, real t, real gamma, real alpha) {
     return v_focal_scale(x, t, gamma, alpha) * p * bend * (sign * sign);
 }
 
+/* What a value counts as; a NaN stays one. */
+ALWAYS_INLINE double most_of(const nnc_loss_args *g) {
+    return g->most > 0 ? g->most : __builtin_inf();
+}
+ALWAYS_INLINE double counted(double value, double most) { return value > most ? most : value; }
+
 /* ---- rows with weights ----------------------------------------------------------------------- */
 
 static const void *loss_row(const void *at, ptrdiff_t ld, ptrdiff_t i) {
@@ -155,13 +161,14 @@ ALWAYS_INLINE void loss_of_chunk(const nnc_loss_args *g, element_loss *elements,
 static double loss_of_column(const nnc_loss_args *g, element_loss *elements) {
     const real *ys = g->y, *ts = g->t;
     real y[CHUNK], t[CHUNK], values[CHUNK], dy[CHUNK], *dys = g->dy;
+    const double most = most_of(g);
     double sum = 0;
     for (ptrdiff_t i = 0; i < g->rows; i += CHUNK) {
         const ptrdiff_t size = min_size(CHUNK, g->rows - i);
         for (ptrdiff_t l = 0; l < size; l++)
             y[l] = ys[(i + l) * g->ldy], t[l] = ts[(i + l) * g->ldt];
         loss_of_chunk(g, elements, size, y, t, values, dy);
-        for (ptrdiff_t l = 0; l < size; l++) sum += (double)values[l];
+        for (ptrdiff_t l = 0; l < size; l++) sum += counted((double)values[l], most);
         for (ptrdiff_t l = 0; l < size; l++) dys[(i + l) * g->lddy] = dy[l];
     }
     return sum;
@@ -169,6 +176,7 @@ static double loss_of_column(const nnc_loss_args *g, element_loss *elements) {
 
 static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
     real values[CHUNK];
+    const double most = most_of(g);
     double part[8] = {0};
     if (g->n == 1 && g->rows > 1) return loss_of_column(g, elements);
     for (ptrdiff_t i = 0; i < g->rows; i++) {
@@ -179,8 +187,10 @@ static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
             ptrdiff_t l = 0;
             loss_of_chunk(g, elements, size, ys + j, ts + j, values, dys + j);
             for (; l + 8 <= size; l += 8)
-                for (int lane = 0; lane < 8; lane++) part[lane] += (double)values[l + lane];
-            for (int lane = 0; l + lane < size; lane++) part[lane] += (double)values[l + lane];
+                for (int lane = 0; lane < 8; lane++)
+                    part[lane] += counted((double)values[l + lane], most);
+            for (int lane = 0; l + lane < size; lane++)
+                part[lane] += counted((double)values[l + lane], most);
         }
     }
     return fold_double(part);
@@ -405,6 +415,7 @@ ALWAYS_INLINE void subtract_targets(const nnc_loss_args *g, ptrdiff_t i, real sc
 static double loss_cross_entropy(const nnc_loss_args *g) {
     const ptrdiff_t n = g->n;
     const real scale = (real)g->scale;
+    const double most = most_of(g);
     double value = 0;
     ptrdiff_t i = 0;
     if (g->weights) return weighted_rows(loss_cross_entropy, g);
@@ -415,7 +426,7 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
         exp_team(size, n, (const real *)g->y + i * g->ldy, g->ldy, &t);
         for (int l = 0; l < TEAM; l++) log_sum[l] = v_log(t.sum[l]);
         for (ptrdiff_t l = 0; l < size; l++)
-            value += entropy_of_row(g, i + l, t.max[l], log_sum[l], &weight[l]);
+            value += counted(entropy_of_row(g, i + l, t.max[l], log_sum[l], &weight[l]), most);
         for (int l = 0; l < TEAM; l++) per[l] = weight[l] * scale / t.sum[l];
         for (ptrdiff_t j = 0; j < n; j++)
             for (int l = 0; l < TEAM; l++) t.e[j * TEAM + l] *= per[l];
@@ -426,7 +437,7 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
         real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max, weight;
         fill_row(z, n);
         const real sum = exp_row(padded(n), z, dz, &max);
-        value += entropy_of_one(g, i, max, v_log(sum), &weight);
+        value += counted(entropy_of_one(g, i, max, v_log(sum), &weight), most);
         const real per = weight * scale / sum;
         for (ptrdiff_t j = 0; j < padded(n); j++) dz[j] *= per;
         subtract_targets(g, i, scale);

@@ -8,7 +8,7 @@ import numpy as np
 from . import steps as reference_steps
 from .activations import ACTIVATIONS, LOG_SOFTMAX, SOFTMAX
 from .derivatives import Derivatives
-from .losses import LOSSES, loss_of
+from .losses import loss_of
 from .optimizers import OPTIMIZERS
 
 # Rows per block outside of training: memory stays bounded, matrix products stay efficient.
@@ -382,6 +382,7 @@ class _Pass:
         self._x, self._y, self._labels = (a[:n_rows] for a in batch)
         self._ones = np.ones(n_rows, engine.theta.dtype)
         self._loss, self._hyper, self._link = engine._loss.run, engine._loss_hyper, None
+        self._by_rows = engine._loss.by_rows
         self._forward, self._backward = [], []
         x_T = delta_below = None
         for step, of_step in zip(engine._steps, arrays, strict=True):
@@ -430,7 +431,7 @@ class _Pass:
         if masked:  # a weight for each element
             there = ~np.isnan(t)
             t = np.where(there, t, 0)
-            each = 1 if self._loss is LOSSES["half_mse"].run else t.shape[1]
+            each = 1 if self._by_rows else t.shape[1]
             w, rows = there * (each / rows if w is None else (w * (each / rows))[:, None]), 1.0
         elif w is not None:  # so that they are numbers of any dtype
             w, rows = w / rows, 1.0
@@ -466,6 +467,7 @@ class _MixedPass(_Pass):
         self._x, self._y, self._labels = (a[:n_rows] for a in batch)
         self._dx = np.empty((n_rows, engine._steps[0].n_in), self.theta.dtype)
         self._loss, self._hyper, self._link = engine._loss.run, engine._loss_hyper, None
+        self._by_rows = engine._loss.by_rows
         self._steps = []
         for place, (step, of_step) in enumerate(zip(engine._steps, arrays, strict=True)):
             _, y, delta = (a[:n_rows] for a in of_step)

@@ -21,12 +21,14 @@ class Loss(NamedTuple):
                 the sum of all weights, and what has weight 0 is as if it were not there.
     hyper       names of the parameters and their defaults
     per_target  outputs for each target: t is (M, N / per_target)
+    by_rows     whether an elementwise one is a sum over each row and a mean over rows
     """
 
     link: str | None
     run: Callable
     hyper: dict[str, float] = {}
     per_target: int = 1
+    by_rows: bool = False
 
     def value(self, s, t, *hyper, w=None):
         """Return the loss, a float."""
@@ -223,6 +225,11 @@ def _gaussian_nll(y, t, rows, delta, w=None):
     return _total((v + d * slope) / 2, w) / (rows * n)
 
 
+def _by_rows(run):
+    """The same loss summed over each row, of a mean over elements."""
+    return lambda y, t, rows, *rest: run(y, t, rows / t.shape[1], *rest)
+
+
 def _own_loss(of_rows):
     """The mean over rows of a loss that was registered: of_rows(y, t) returns values and slopes."""
 
@@ -243,9 +250,11 @@ def _sum(a):
     return float(np.add.reduce(a, axis=None, dtype=np.float64))
 
 
+_BY_ROWS = ("half_mse", "cross_entropy", "kl_divergence")  # as they are
+
 LOSSES = {
     "mse": Loss(None, _mse),
-    "half_mse": Loss(None, _half_mse),
+    "half_mse": Loss(None, _half_mse, by_rows=True),
     "mae": Loss(None, _elementwise(_mae)),
     "huber": Loss(None, _elementwise(_huber), {"delta": 1.0}),
     "smooth_l1": Loss(None, _elementwise(_smooth_l1), {"beta": 1.0}),
@@ -268,5 +277,8 @@ def loss_of(loss):
     """Return the `Loss` and its parameters, of a name or an object with ``name`` and ``values``."""
     if getattr(loss, "of_rows", None) is not None:
         return Loss(None, _own_loss(loss.of_rows)), ()
-    row = LOSSES[getattr(loss, "name", loss)]
+    name = getattr(loss, "name", loss)
+    row = LOSSES[name]
+    if getattr(loss, "mean", None) == "rows" and name not in _BY_ROWS:
+        row = row._replace(run=_by_rows(row.run), by_rows=True)
     return row, tuple(getattr(loss, "values", row.hyper.values()))

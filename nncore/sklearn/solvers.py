@@ -1,0 +1,227 @@
+"""What trains a network for an estimator: epochs of batches, a full-batch trainer, L-BFGS-B."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..network import Network
+from ..training import History
+from ..weights import sums_of_batches
+from .build import dense_layers
+from .data import Samples
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+
+
+class Solver:
+    """Trains on `samples`; the rows `order` of them, or all."""
+
+    def __init__(self, network, samples, order, alpha, n_threads):
+        self.network, self.samples, self.order = network, samples, order
+        self.alpha, self.n_threads = alpha, n_threads
+        self.history = History()
+        self._penalised = None
+
+    def penalise(self, weight):
+        """Let the penalty be ``alpha / (2 weight)`` times the sum of all squared weights."""
+        if weight != self._penalised:
+            for layer in dense_layers(self.network):
+                layer.l2 = self.alpha / weight
+            self.network._tune()
+            self._penalised = weight
+
+    def plain_loss(self, samples):
+        """Return the mean loss over other samples, without the penalty."""
+        engine, sum_of_losses = self.network._engine, 0.0
+        engine.set_tuning(None)
+        self._penalised = None
+        for X, y, w in samples.blocks(self.network):
+            weight = len(X) if w is None else w.sum()
+            sum_of_losses += weight * engine.loss(X, y, self.n_threads, weights=w)
+        constant = samples.constants(np.arange(len(samples)), len(samples))
+        return float(sum_of_losses / samples.weight() + np.sum(constant))
+
+
+class Stochastic(Solver):
+    """An epoch is a pass over the rows in batches, as few calls of the engine as can be.
+
+    most : what a larger loss of an output or row counts as in what is reported; 0: as itself.
+    """
+
+    def __init__(self, *arguments, batch_size, most):
+        super().__init__(*arguments)
+        self.batch_size, self.most = batch_size, most
+        self.network._refresh_optimizer()
+        self.learning_rate = self.network.optimizer.lr
+        self._rows = sums_of_batches(None, None, batch_size, len(self.order))
+        self._sums, self._runs = self._cut()
+
+    def _cut(self):
+        return self.samples.cuts(self.order, self.batch_size, self.alpha > 0)
+
+    def set_rate(self, rate):
+        self.learning_rate = self.network.optimizer.lr = rate
+        self.network._engine.hyper = self.network.optimizer.hyper
+
+    def shuffle(self, rng):
+        """Put the rows in another order, by scikit-learn's numbers."""
+        places = np.arange(len(self.order))
+        rng.shuffle(places)
+        self.order = self.order[places]
+        if self.samples.weights is not None:
+            self._sums, self._runs = self._cut()
+
+    def epoch(self):
+        """Return the mean loss of the batches, each before its update and weighted by its rows.
+
+        It is not finite if that of a batch was not, and then this batch changed nothing.
+        """
+        network, size, samples = self.network, self.batch_size, self.samples
+        rates = network._rates(len(self._rows))
+        losses = np.zeros(len(self._rows))
+        for run in self._runs:
+            weight = self._sums[run.start]
+            self.penalise(weight if weight > 0 else 1.0)
+            X, y, index, weights = samples.at(self.order[run.start * size : run.stop * size])
+            some = network._engine.train(
+                X, y, index, size, self.n_threads, weights,
+                None if rates is None else rates[run], most=self.most,
+            )  # fmt: skip
+            if not math.isfinite(some[-1]):
+                return float(some[-1])
+            losses[run] = some
+        losses += samples.constants(self.order, size)
+        rows = self._rows * (self._sums > 0)  # batches of weight 0 have no loss
+        return float(losses @ rows / rows.sum())
+
+    def end_epoch(self):
+        self.network._end_epoch(self.history)
+
+    @property
+    def is_over(self):
+        return False
+
+
+class FullBatch(Solver):
+    """An epoch is an iteration of a trainer of `nncore.trainers`, with all rows."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        if self.samples.is_sparse:
+            raise ValueError(
+                f"{type(self.network.optimizer).__name__} takes all rows as one matrix, and X is "
+                'sparse: use X.toarray(), or "lbfgs", "adam" or "sgd", which take a block at a time'
+            )
+        some = self.samples
+        some = some if len(self.order) == len(some) else some.take(self.order)
+        self.penalise(some.weight())
+        self._constant = float(np.sum(some.constants(np.arange(len(some)), len(some))))
+        X, y, w = some.X, some.y, some.weights
+        self._course = self.network._start_course(X, y, w, self.n_threads, self.history)
+        self._weight = some.weight()
+
+    def epoch(self):
+        self.penalise(self._weight)
+        try:
+            return self._course.advance(None)["loss"] + self._constant
+        except FloatingPointError:
+            return math.nan
+
+    def end_epoch(self):
+        self.network._end_epoch(self.history)
+
+    @property
+    def is_over(self):
+        """Whether no step lowers the loss any more."""
+        return self.history.stop_reason != "epochs"
+
+
+class _Stop(Exception):
+    """A callback said so."""
+
+
+class LBFGS(Solver):
+    """SciPy's L-BFGS-B with scikit-learn's options, in float64.
+
+    Its line search needs more digits than a float32 loss has. The parameters of a float32 network
+    are those of a float64 one, rounded at the end.
+    """
+
+    def __init__(self, network, samples, alpha, n_threads):
+        if network._engine.draws:
+            raise ValueError('dropout needs a solver that takes batches, not "lbfgs"')
+        if network.dtype == np.float64:
+            wide = network
+        else:
+            wide = Network.__new__(Network)
+            wide._build(
+                network.n_in, network.layers, network.loss, "sgd", "float64", 0, network._backend
+            )  # fmt: skip
+            wide.theta = network.theta
+            y = samples.y if samples.y.ndim == 1 else samples.y.astype(np.float64)
+            samples = Samples(samples.X, y, samples.weights, samples.constant)
+        super().__init__(wide, samples, None, alpha, n_threads)
+        self.narrow, self.loss = network, math.nan
+
+    def loss_and_gradient(self, theta):
+        """Return the objective and its gradient, of a flat vector laid out as ``theta``."""
+        network, total = self.network, self.samples.weight()
+        self.penalise(total)
+        network.theta[...] = theta
+        loss, gradient = 0.0, np.zeros_like(network.theta)
+        part = np.empty_like(gradient)
+        for X, y, w in self.samples.blocks(network):
+            share = (len(X) if w is None else w.sum()) / total
+            value = network._engine.loss_and_gradient(X, y, part, self.n_threads, weights=w)
+            loss += share * value
+            gradient += share * part
+        n = len(self.samples)
+        self.loss = loss + float(np.sum(self.samples.constants(np.arange(n), n)))
+        return self.loss, gradient
+
+    def run(self, max_iter, max_fun, tol, report):
+        """Minimise; return the number of iterations. report(loss) says whether to stop after one.
+
+        Ctrl-C leaves the parameters as after the last iteration.
+        """
+        import scipy.optimize  # slow to import
+
+        done, best = 0, self.network.theta.copy()
+
+        def after(x):
+            nonlocal done, best
+            done, best = done + 1, x.copy()
+            self.network.theta[...] = self.narrow.theta[...] = x
+            if report(self.loss):
+                raise _Stop
+
+        options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
+        try:
+            result = scipy.optimize.minimize(
+                self.loss_and_gradient, best, method="L-BFGS-B", jac=True, callback=after,
+                options=options,
+            )  # fmt: skip
+            best, self.loss, done = result.x, float(result.fun), min(result.nit, max_iter)
+            if result.status != 0:
+                message = result.message
+                message = message.decode() if isinstance(message, bytes) else message
+                warnings.warn(
+                    f"lbfgs failed to converge after {done} iteration(s): {message}. Increase "
+                    "max_iter or max_fun, or scale the data.",
+                    ConvergenceWarning,
+                    stacklevel=8,
+                )
+        except _Stop:
+            pass
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=8)
+        with np.errstate(over="ignore"):
+            self.network.theta[...] = self.narrow.theta[...] = best
+        return done
