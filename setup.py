@@ -17,7 +17,7 @@ HEADERS = sorted(str(p) for p in Path("csrc").rglob("*") if p.suffix in {".h", "
 # written, so body and remainder of a loop, and all instruction sets, agree.
 FLAGS = [
     "-std=c11",
-    "-O3",
+    "-O2",  # files of csrc/isa/ ask for more where it pays
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-trapping-math",
@@ -27,6 +27,13 @@ FLAGS = [
     "-pthread",
     "-g0",
 ]
+# What Cython writes twice, for speed that calls of microseconds do not need: 5 KB of a wheel.
+SMALL_CYTHON = [
+    (f"CYTHON_{name}", "0")
+    for name in (
+        "UNPACK_METHODS", "USE_DICT_VERSIONS", "USE_PYLONG_INTERNALS", "USE_UNICODE_INTERNALS",
+    )
+]  # fmt: skip
 LINK_FLAGS = ["-pthread", "-lm"]
 if sys.platform == "linux":
     LINK_FLAGS.append("-Wl,--strip-all")  # names that nobody outside can use: 5 % of the file
@@ -41,7 +48,7 @@ setup(
                 ["nncore/_core.pyx", *SOURCES],
                 include_dirs=["csrc"],
                 depends=[*HEADERS, "nncore/_core.pxd", "nncore/_kernels.pxi"],
-                define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"')],
+                define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"'), *SMALL_CYTHON],
                 extra_compile_args=FLAGS,
                 extra_link_args=LINK_FLAGS,
             )

@@ -51,7 +51,13 @@
 #define VM_DEEP VM_PICK(24, 54)
 #define VM_TWO_TO_MINUS_DEEP VM_C(0x1p-24, 0x1p-54)
 
-static inline VM_UINT vm_bits(real x) {
+/* Always inlined, also where they are compiled otherwise than their callers: a loop with a call in
+ * it is not vectorised. */
+#ifndef VM_INLINE
+#define VM_INLINE static inline __attribute__((always_inline))
+#endif
+
+VM_INLINE VM_UINT vm_bits(real x) {
     union {
         real value;
         VM_UINT bits;
@@ -59,7 +65,7 @@ static inline VM_UINT vm_bits(real x) {
     return u.bits;
 }
 
-static inline real vm_real(VM_UINT bits) {
+VM_INLINE real vm_real(VM_UINT bits) {
     union {
         VM_UINT bits;
         real value;
@@ -69,7 +75,7 @@ static inline real vm_real(VM_UINT bits) {
 
 /* q of exp(r) = 1 + r + r^2 q(r), |r| <= log(2)/2; r2 = r^2.  Error of the fit relative to
  * exp(r)-1: 2^-25.9 (f32, degree 4), 2^-58.0 (f64, degree 10). */
-static inline real vm_exp_tail(real r, real r2) {
+VM_INLINE real vm_exp_tail(real r, real r2) {
 #if NNC_REAL_IS_F32
     real a = FMA(R(0x1.5554aap-3), r, R(0.5));
     real b = FMA(R(0x1.122beep-7), r, R(0x1.55553ap-5));
@@ -91,7 +97,7 @@ static inline real vm_exp_tail(real r, real r2) {
 /* What log(1+f) lacks to f, -1/4 <= f <= 1/2.  With s = f/(2+f), z = s^2:
  * log(1+f) = 2 atanh(s) = f - s (f - z P(z)).  Error of the fit relative to log(1+f):
  * 2^-28.4 (f32, degree 2), 2^-62.6 (f64, degree 7). */
-static inline real vm_log_tail(real f, real plus) {
+VM_INLINE real vm_log_tail(real f, real plus) {
     real s = f / (R(2.0) + f), z = s * s, z2 = z * z;
 #if NNC_REAL_IS_F32
     real p = FMA(R(0x1.36ee9p-2), z2, FMA(R(0x1.992a9ap-2), z, R(0x1.5555b4p-1)));
@@ -106,7 +112,7 @@ static inline real vm_log_tail(real f, real plus) {
 }
 
 /* k log(2) + log(1+f): the large parts are added first and their rounding error put back. */
-static inline real vm_log_sum(real k, real f) {
+VM_INLINE real vm_log_sum(real k, real f) {
     real high = FMA(k, VM_LN2_HI, f);
     real low = f - FMA(k, -VM_LN2_HI, high);
     return high + (low + vm_log_tail(f, k * VM_LN2_LO));
@@ -115,7 +121,7 @@ static inline real vm_log_sum(real k, real f) {
 /* exp(x).  f32 0.914 ulp, f64 0.882 ulp.
  * x = n log(2) + r; exp(x) = 2^n (1 + p), p = r + r^2 q(r), r = a + b with a exact, so that only
  * small terms are rounded.  2^n is applied in two halves, as it may lie outside the type. */
-static inline real v_exp(real x) {
+VM_INLINE real v_exp(real x) {
     const real magic = VM_MAGIC + 2 * VM_BIAS;
     x = x < VM_EXP_LO ? VM_EXP_LO : x;
     x = x > VM_EXP_HI ? VM_EXP_HI : x;
@@ -130,7 +136,7 @@ static inline real v_exp(real x) {
 /* factor (exp(x) - 1).  With a factor of 1, f32 1.149 ulp, f64 1.213 ulp.
  * Reduced as in exp: 2^n (a + rest) + (2^n - 1), all halved so that 2^n exists for the largest n.
  * The sum of the two large terms keeps its rounding error. */
-static inline real vm_times_expm1(real factor, real x) {
+VM_INLINE real vm_times_expm1(real factor, real x) {
     const real magic = VM_MAGIC + (VM_BIAS - 1);
     real y = x < R(-60.0) ? R(-60.0) : x;
     y = y > VM_EXP_HI ? VM_EXP_HI : y;
@@ -142,13 +148,13 @@ static inline real vm_times_expm1(real factor, real x) {
     real twice = factor + factor, z = FMA(twice, high, twice * FMA(s, rest, low));
     return VM_ABS(x) < VM_C(0x1p-26, 0x1p-55) ? factor * x : z; /* tiny: -0 and denormals */
 }
-static inline real v_expm1(real x) { return vm_times_expm1(R(1.0), x); }
+VM_INLINE real v_expm1(real x) { return vm_times_expm1(R(1.0), x); }
 
 /* Klambauer et al. 2017: lambda, and lambda alpha on the left.  f32 1.13
  * ulp, f64 1.03 ulp over 14 million random arguments. */
 #define VM_SELU_SCALE R(1.0507009873554804934193349852946)
 #define VM_SELU_LEFT R(1.7580993408473768599402175208123)
-static inline real v_selu(real x) {
+VM_INLINE real v_selu(real x) {
     real left = vm_times_expm1(VM_SELU_LEFT, x);
     return x > R(0.0) ? VM_SELU_SCALE * x : left;
 }
@@ -156,7 +162,7 @@ static inline real v_selu(real x) {
 /* log(1+u) for u in [0, inf].  f32 0.955 ulp, f64 0.945 ulp.
  * 1+u = 2^k (1+f) with 3/4 <= 1+f < 3/2, k from the bits of the rounded 1+u; f = 2^-k u + (2^-k-1)
  * is then exact or nearly so. */
-static inline real v_log1p(real u) {
+VM_INLINE real v_log1p(real u) {
     int huge = u > VM_C(0x1p30, 0x1p60); /* log(1+u) = log(u), and 2^-k would be denormal */
     real v = huge ? R(0.25) * u : u, k0 = huge ? R(2.0) : R(0.0);
     VM_UINT e = (vm_bits(R(1.0) + v) + (vm_bits(R(1.0)) - vm_bits(R(0.75)))) >> VM_MANTISSA;
@@ -168,7 +174,7 @@ static inline real v_log1p(real u) {
 
 /* log(x).  f32 0.955 ulp, f64 0.939 ulp.  log(0) = -inf, NaN below.
  * x = 2^k (1+f), 3/4 <= 1+f < 3/2, taken from the bits; denormals are scaled up first. */
-static inline real v_log(real x) {
+VM_INLINE real v_log(real x) {
     int tiny = x < VM_C(0x1p-126, 0x1p-1022);
     real m = tiny ? x * VM_TWO_TO_MANTISSA : x, k0 = tiny ? R(0.0) - VM_MANTISSA : R(0.0);
     VM_UINT u = vm_bits(m) + (vm_bits(R(1.0)) - vm_bits(R(0.75)));
@@ -184,7 +190,7 @@ static inline real v_log(real x) {
  * With exp(|x|) = (1+p) / c, c = 2^n: sigmoid(-|x|) = c / (1 + c + p).  The rounding error `low`
  * of the divisor and that of the quotient are put back by one Newton step; left alone, they make
  * 2 ulp.  The other side is 1 minus this one. */
-static inline real v_sigmoid(real x) {
+VM_INLINE real v_sigmoid(real x) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_DEEP);
     real y = VM_ABS(x);
     y = y > -VM_EXP_LO ? -VM_EXP_LO : y;
@@ -201,14 +207,14 @@ static inline real v_sigmoid(real x) {
 
 /* s(x) s(-x), s the sigmoid: the derivative of s.  With q = s(-|x|) <= 1/2, which is accurate where
  * it is small, q (1 - q). */
-static inline real v_sigmoid_slope(real x) {
+VM_INLINE real v_sigmoid_slope(real x) {
     real q = v_sigmoid(-VM_ABS(x));
     return q * (R(1.0) - q);
 }
 
 /* 1 / cosh(x)^2, the derivative of tanh.  With e = exp(-2|x|), 4 e / (1 + e)^2; what
  * 1 + e lost in rounding is put back. */
-static inline real v_sech2(real x) {
+VM_INLINE real v_sech2(real x) {
     real y = VM_ABS(x), e = v_exp(R(-2.0) * y), d = R(1.0) + e, low = e - (d - R(1.0));
     return R(4.0) * e / FMA(d, d, R(2.0) * d * low);
 }
@@ -217,7 +223,7 @@ static inline real v_sech2(real x) {
  * |x| < 0.90625: |x| - |x|^3 / G(x^2), where G(z) = z / (1 - tanh(sqrt z) / sqrt z) is close to
  * 3 + 6z/5; the fit's error relative to tanh is 2^-29.9 (f32, degree 3), 2^-56.8 (f64, degree 7).
  * Above: 1 - 2c / (1 + c + p) with exp(2|x|) = (1+p) / c, c = 2^n.  One division serves both. */
-static inline real v_tanh(real x) {
+VM_INLINE real v_tanh(real x) {
     const real magic = VM_MAGIC + (VM_BIAS + 1);
     real y = VM_ABS(x), h = y + y, z = y * y;
     h = h > R(40.0) ? R(40.0) : h;
@@ -250,7 +256,7 @@ static inline real v_tanh(real x) {
 typedef struct {
     real scale, p, i, residual;
 } vm_parts;
-static inline vm_parts vm_sigmoid_parts(real y, real rest) {
+VM_INLINE vm_parts vm_sigmoid_parts(real y, real rest) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_TIMES_DEEP);
     real t = FMA(y, -VM_LOG2E, magic), n = t - magic;
     real r = FMA(n, VM_LN2_LO, FMA(n, VM_LN2_HI, y)) + rest, r2 = r * r;
@@ -263,20 +269,20 @@ static inline vm_parts vm_sigmoid_parts(real y, real rest) {
 
 /* factor * s(-(y + rest)), rounded once at the end, also where s(-y) alone would be denormal: the
  * rounding errors of the quotient and of its product with the factor are put back. */
-static inline real vm_times_parts(real factor, vm_parts q) {
+VM_INLINE real vm_times_parts(real factor, vm_parts q) {
     real product = factor * q.i, error = FMA(factor, q.i, -product);
     return (product + FMA(product, q.residual, error)) * q.scale * VM_TWO_TO_MINUS_TIMES_DEEP;
 }
-static inline real vm_times_sigmoid_of(real factor, real y, real rest) {
+VM_INLINE real vm_times_sigmoid_of(real factor, real y, real rest) {
     return vm_times_parts(factor, vm_sigmoid_parts(y, rest));
 }
-static inline real vm_times_sigmoid(real factor, real y) {
+VM_INLINE real vm_times_sigmoid(real factor, real y) {
     return vm_times_sigmoid_of(factor, y, R(-0.0));
 }
 
 /* x s(x), f32 1.19 ulp, f64 1.10 ulp over 14 million random arguments: with m = |x| s(-|x|), -m on
  * the left and x - m on the right. */
-static inline real v_silu(real x) {
+VM_INLINE real v_silu(real x) {
     real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
     real m = vm_times_sigmoid(capped, capped);
     return x < R(0.0) ? -m : x - m;
@@ -284,7 +290,7 @@ static inline real v_silu(real x) {
 
 /* Its derivative: on the left D = q (1 - y (1 - q)) with y = |x|, q = s(-y), on the right 1 - D.
  * 1 - q = (1+p) / (1 + c + p): one exponential and one division serve both. */
-static inline real v_silu_slope(real x) {
+VM_INLINE real v_silu_slope(real x) {
     real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
     vm_parts q = vm_sigmoid_parts(capped, R(-0.0));
     real e = R(1.0) + q.p, low = q.p - (e - R(1.0));
@@ -295,7 +301,7 @@ static inline real v_silu_slope(real x) {
 }
 
 /* And its second one, which is even: q (1 - q) (2 - y tanh(y / 2)). */
-static inline real v_silu_curve(real x) {
+VM_INLINE real v_silu_curve(real x) {
     real y = VM_ABS(x), capped = y > VM_TIMES_HI ? VM_TIMES_HI : y;
     real bend = FMA(-capped, v_tanh(R(0.5) * capped), R(2.0));
     return vm_times_sigmoid(v_sigmoid(capped) * bend, capped);
@@ -304,7 +310,7 @@ static inline real v_silu_curve(real x) {
 /* log(1 + exp(x)).  f32 1.656 ulp, f64 1.576 ulp.
  * max(x, 0) + log1p(exp(-|x|)), exp(-|x|) = e = 2^n (1+p).  1+e is 2 (1 + p/2) for n = 0 and
  * 3/2 (1 + p/3) for n = -1, which skips the rounding of e where it would show most. */
-static inline real v_softplus(real x) {
+VM_INLINE real v_softplus(real x) {
     const real magic = VM_MAGIC + (VM_BIAS + VM_DEEP);
     real y = VM_ABS(x);
     y = y > -VM_EXP_LO ? -VM_EXP_LO : y;

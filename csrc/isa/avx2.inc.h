@@ -32,8 +32,10 @@ static const int64_t lane_mask[8] = {-1, -1, -1, -1};
 #else
 #pragma GCC target("avx2,fma")
 #ifndef HOT_CODE
-#define HOT_CODE _Pragma("GCC optimize(\"O3\")")
-#define OTHER_CODE _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")")
+#define HOT_CODE _Pragma("GCC optimize(\"O3\", \"no-split-loops\")")
+#define OTHER_CODE \
+    _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")") \
+        _Pragma("GCC optimize(\"no-schedule-insns2\", \"no-ivopts\")")
 #endif
 #endif
 #include "../kernels/all.inc.h"

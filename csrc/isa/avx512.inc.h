@@ -40,8 +40,10 @@
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
 #ifndef HOT_CODE
-#define HOT_CODE _Pragma("GCC optimize(\"O3\")")
-#define OTHER_CODE _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")")
+#define HOT_CODE _Pragma("GCC optimize(\"O3\", \"no-split-loops\")")
+#define OTHER_CODE \
+    _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")") \
+        _Pragma("GCC optimize(\"no-schedule-insns2\", \"no-ivopts\")")
 #endif
 #endif
 #include "../kernels/all.inc.h"

@@ -5,8 +5,14 @@
 
 #include "portable.h"
 
-#if defined(__x86_64__) && !defined(__clang__) && !defined(HOT_CODE)
-#pragma GCC optimize("Os") /* the tables that most machines take are compiled for speed */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(HOT_CODE)
+#ifdef __x86_64__ /* most machines take the other tables */
+#pragma GCC optimize("Os")
+#define VM_INLINE static inline
+#else
+#define HOT_CODE _Pragma("GCC optimize(\"O3\")")
+#define OTHER_CODE HOT_CODE
+#endif
 #endif
 #define ISA_NAME "baseline"
 #define NNC_HAS_FMA 0

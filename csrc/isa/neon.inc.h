@@ -5,6 +5,10 @@
 #include <arm_neon.h>
 
 #include "portable.h"
+#if !defined(__clang__) && !defined(HOT_CODE)
+#define HOT_CODE _Pragma("GCC optimize(\"O3\")")
+#define OTHER_CODE HOT_CODE
+#endif
 #define ISA_NAME "neon"
 #define NNC_HAS_FMA 1
 #define TILE_ROWS 6 /* 24 accumulators, 4 of B and 1 of A of 32 registers */

@@ -5,14 +5,14 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "../vmath.h"
 
-/* What is in a training step is compiled for speed, and the rest, half of the code, for size. A
- * build that defines both as nothing compiles all as its flags say. */
+/* Products and the row of a small network are compiled for speed, loops over elements for size as
+ * far as it takes no speed. A build that defines both as nothing compiles all as its flags say. */
 #ifndef HOT_CODE
 #define HOT_CODE
 #define OTHER_CODE
 #endif
 
-HOT_CODE
+OTHER_CODE
 
 #include "curves.inc.h"
 
@@ -24,7 +24,6 @@ HOT_CODE
 
 #include "loss.inc.h"
 
-OTHER_CODE
 #include "derive.inc.h"
 
 #include "optim.inc.h"
