@@ -249,10 +249,36 @@ typedef struct {
     const nnc_loss_args *target; /* of one row, with y and dy in the last slot */
 } nnc_row;
 
-/* The kernels that only derivatives of second order need, apart since seldom called: instruction
- * sets with equal bits may share them. */
+/* Kernels that are never the greater part of a step of dense layers, apart: instruction sets with
+ * equal bits may share them. */
 typedef struct {
-    /* y = f''(x), as act of nnc_kernels */
+    /* ---- of steps other than dense ---- */
+    nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
+    nnc_layer_kernel *noise;   /* y = x + a times a normal number */
+    /* mean, 1 / sqrt(biased variance + a) and unbiased variance of the columns of x */
+    nnc_layer_kernel *batch_moments;
+    nnc_layer_kernel *batch_scale;      /* rstd = 1 / sqrt(var + a) */
+    nnc_layer_kernel *batch_running;    /* one row: dx += a (x - dx) */
+    nnc_layer_kernel *batch_norm;       /* y = (x - mean) rstd w + b */
+    nnc_layer_kernel *batch_norm_slope; /* dx = w rstd (dy - a dy_sums - (x - mean) rstd a sums) */
+    nnc_layer_kernel *batch_norm_sums;  /* sums (+)= sum over rows of dy (x - mean) rstd */
+    nnc_layer_kernel *layer_norm;       /* row_stats, with eps = a; y = (x - mean) rstd w + b */
+    nnc_layer_kernel *layer_norm_slope;
+    nnc_layer_kernel *layer_norm_sums;
+    nnc_layer_kernel *prelu;       /* y = x, or w x below 0 */
+    nnc_layer_kernel *prelu_slope; /* dx = dy, or w dy at 0 and below */
+    nnc_layer_kernel *prelu_sums;  /* sums (+)= sum over rows of dy min(0, x) */
+    nnc_layer_kernel *prelu_total; /* sums[0] (+)= the same over rows and columns */
+    nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
+    nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
+    nnc_layer_kernel
+        *embed_sums;           /* sums, laid out as w, += dy at the rows that x names, in order */
+    nnc_layer_kernel *add;     /* y = x + dy */
+    nnc_layer_kernel *fill;    /* one row: y = w[0] */
+    nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
+    /* ---- of derivatives of second order ---- */
+    /* y = f'(x) and f''(x), as act of nnc_kernels */
+    void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
     void (*act_d2f[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
     /* dy = scale times the Hessian of the loss, with respect to y, times r; no alias with r */
     void (*loss_curve[NNC_N_LOSSES])(const nnc_loss_args *, const void *r, ptrdiff_t ldr);
@@ -271,7 +297,7 @@ typedef struct {
     nnc_layer_kernel *batch_norm_along, *batch_norm_slope_along, *batch_norm_sums_along;
     nnc_layer_kernel *layer_norm_along, *layer_norm_slope_along, *layer_norm_sums_along;
     nnc_layer_kernel *prelu_along, *prelu_slope_along, *prelu_sums_along, *prelu_total_along;
-} nnc_second_order;
+} nnc_other_kernels;
 
 /* One instruction set and type: a const table of kernels. */
 typedef struct {
@@ -281,9 +307,8 @@ typedef struct {
     size_t gemm_work, gemm_rows_work; /* bytes for one gemm call, multiples of NNC_ALIGN */
     int lanes, tile_rows, tile_cols;
     void (*gemm)(const nnc_gemm *);
-    /* y = f(x) and f'(x); in place ok. a: NNC_MAX_ACT_PARAMETERS, those of the row first */
+    /* y = f(x); in place ok. a: NNC_MAX_ACT_PARAMETERS, those of the row first */
     void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
-    void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
     /* dx = dy * f'(kept); in place on dy ok */
     void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
                                   const double *a);
@@ -328,31 +353,7 @@ typedef struct {
     double (*dot)(ptrdiff_t n, const void *x, const void *y);
     /* q = H q by m pairs (s, y) with s.y = 1, see kernels/pairs.inc.h; alpha[m] is work */
     void (*two_loops)(ptrdiff_t n, ptrdiff_t m, const void *const *pairs, void *q, double *alpha);
-    /* ---- of steps other than dense ---- */
-    nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
-    nnc_layer_kernel *noise;   /* y = x + a times a normal number */
-    /* mean, 1 / sqrt(biased variance + a) and unbiased variance of the columns of x */
-    nnc_layer_kernel *batch_moments;
-    nnc_layer_kernel *batch_scale;      /* rstd = 1 / sqrt(var + a) */
-    nnc_layer_kernel *batch_running;    /* one row: dx += a (x - dx) */
-    nnc_layer_kernel *batch_norm;       /* y = (x - mean) rstd w + b */
-    nnc_layer_kernel *batch_norm_slope; /* dx = w rstd (dy - a dy_sums - (x - mean) rstd a sums) */
-    nnc_layer_kernel *batch_norm_sums;  /* sums (+)= sum over rows of dy (x - mean) rstd */
-    nnc_layer_kernel *layer_norm;       /* row_stats, with eps = a; y = (x - mean) rstd w + b */
-    nnc_layer_kernel *layer_norm_slope;
-    nnc_layer_kernel *layer_norm_sums;
-    nnc_layer_kernel *prelu;       /* y = x, or w x below 0 */
-    nnc_layer_kernel *prelu_slope; /* dx = dy, or w dy at 0 and below */
-    nnc_layer_kernel *prelu_sums;  /* sums (+)= sum over rows of dy min(0, x) */
-    nnc_layer_kernel *prelu_total; /* sums[0] (+)= the same over rows and columns */
-    nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
-    nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
-    nnc_layer_kernel
-        *embed_sums;           /* sums, laid out as w, += dy at the rows that x names, in order */
-    nnc_layer_kernel *add;     /* y = x + dy */
-    nnc_layer_kernel *fill;    /* one row: y = w[0] */
-    nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
-    const nnc_second_order *second;
+    const nnc_other_kernels *other;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */

@@ -90,7 +90,7 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
         row.x = row_of(samples->x, samples->ldx, i, k->size);
         if (scaled) {
             scaled->x = row.x;
-            k->scaling(scaled);
+            k->other->scaling(scaled);
             row.x = scaled->y;
         }
         target.t = row_of(samples->t, samples->ldt, i, k->size);

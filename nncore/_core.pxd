@@ -78,10 +78,6 @@ cdef extern from "nnc.h" nogil:
         ptrdiff_t ldo
     ctypedef int nnc_act_call(void *, const nnc_act_args *) noexcept nogil
 
-    ctypedef struct nnc_second_order:
-        void (**act_d2f)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
-        void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
-
     ctypedef struct nnc_layer_args:
         ptrdiff_t rows, n
         const void *x
@@ -92,12 +88,17 @@ cdef extern from "nnc.h" nogil:
         const void *b
         double a
 
+    ctypedef struct nnc_other_kernels:
+        void (*scaling)(const nnc_layer_args *) noexcept nogil
+        void (**act_df)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
+        void (**act_d2f)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
+        void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
+
     ctypedef struct nnc_kernels:
         size_t size, gemm_work, gemm_rows_work
         int lanes, tile_rows, tile_cols
         void (*gemm)(const nnc_gemm *) noexcept nogil
         void (**act)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
-        void (**act_df)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
         void (**act_slope)(ptrdiff_t, const void *, const void *, void *,
                            const double *) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
@@ -121,8 +122,7 @@ cdef extern from "nnc.h" nogil:
             ptrdiff_t, ptrdiff_t, const void *const *, void *, double *) noexcept nogil
         void (*limit_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
         nnc_rule *average
-        const nnc_second_order *second
-        void (*scaling)(const nnc_layer_args *) noexcept nogil
+        const nnc_other_kernels *other
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 
     int nnc_isa_count()

@@ -779,7 +779,7 @@ cdef class Engine:
         g.b, g.w = numbers, numbers + t.cols * <ptrdiff_t>k.size
         g.a = step.p[0] == 0
         with nogil:
-            k.scaling(&g)
+            k.other.scaling(&g)
 
     def loss(self, X, y, n_threads=0, theta=None, weights=None, counts=None, so_far=None):
         """The mean loss over the rows of X, with the penalties; at the parameters `theta`, if given.

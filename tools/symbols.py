@@ -41,7 +41,7 @@ def problems(folder, nm):
     for file in files:
         kind = "isa" if file.parent.name == "isa" else "other"
         exported = symbols(file, "--defined-only", nm)
-        tables = {f"nnc_{name}_{file.stem}" for name in ("table", "second")}
+        tables = {f"nnc_{name}_{file.stem}" for name in ("table", "other")}
         if kind == "isa" and not {f"nnc_table_{file.stem}"} <= exported <= tables:
             yield f"{file} exports {sorted(exported)}, not its tables alone"
         elif any(not name.startswith("nnc_") for name in exported):

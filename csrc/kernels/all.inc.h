@@ -30,16 +30,10 @@ OTHER_CODE
 
 #include "pairs.inc.h"
 
-#include "random.inc.h"
-
-#include "norm.inc.h"
-
-#include "layers.inc.h"
-
-/* AVX-512 takes those of AVX2, which have the same bits: they are seldom called. */
-extern const nnc_second_order NNC_SECOND;
-#ifndef NNC_SECOND_IS_ANOTHERS
-#include "second.inc.h"
+/* AVX-512 takes those of AVX2, which have the same bits. */
+extern const nnc_other_kernels NNC_OTHER;
+#ifndef NNC_OTHER_IS_SHARED
+#include "other.inc.h"
 #endif
 
 HOT_CODE
@@ -72,8 +66,7 @@ static const nnc_kernels kernels = {
     .tile_cols = TILE_COLS,
     .gemm = gemm,
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name, \
-    .act_df[NNC_ACT_##name] = act_df_##name,
+    .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name,
 #include "../tables/activations.def"
 #undef NNC_ACT
     .softmax = softmax,
@@ -104,28 +97,7 @@ static const nnc_kernels kernels = {
     .average = average,
     .dot = dot,
     .two_loops = two_loops,
-    .dropout = dropout,
-    .noise = noise,
-    .batch_moments = batch_moments,
-    .batch_scale = batch_scale,
-    .batch_running = batch_running,
-    .batch_norm = batch_norm,
-    .batch_norm_slope = batch_norm_slope,
-    .batch_norm_sums = batch_norm_sums,
-    .layer_norm = layer_norm,
-    .layer_norm_slope = layer_norm_slope,
-    .layer_norm_sums = layer_norm_sums,
-    .prelu = prelu,
-    .prelu_slope = prelu_slope,
-    .prelu_sums = prelu_sums,
-    .embed = embed,
-    .embed_slope = embed_slope,
-    .embed_sums = embed_sums,
-    .add = add,
-    .fill = fill,
-    .scaling = scaling,
-    .prelu_total = prelu_total,
-    .second = &NNC_SECOND,
+    .other = &NNC_OTHER,
     .row = row,
     .fma_probe = fma_probe,
 };

@@ -1,8 +1,9 @@
-/* What only derivatives of second order need: f'', the Hessian of a loss times a vector, and the
- * passes along a direction of the parameters (Pearlmutter 1994). Where R is the derivative along
- * it, rz stands for R z, and so on. */
+/* f', and what only derivatives of second order need: f'', the Hessian of a loss times a vector,
+ * and the passes along a direction of the parameters (Pearlmutter 1994). Where R is the derivative
+ * along it, rz stands for R z, and so on. */
 
-#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) OF_X(act_d2f_##name, d2f)
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
+    OF_X(act_df_##name, df) OF_X(act_d2f_##name, d2f)
 #include "../tables/activations.def"
 #undef NNC_ACT
 
@@ -124,33 +125,3 @@ static void log_softmax_along(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const v
         }
     }
 }
-
-#include "along.inc.h"
-
-const nnc_second_order NNC_SECOND = {
-#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    .act_d2f[NNC_ACT_##name] = act_d2f_##name,
-#include "../tables/activations.def"
-#undef NNC_ACT
-#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    .loss_curve[NNC_LOSS_##name] = curve_##name,
-#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
-    .loss_curve[NNC_LOSS_##name] = curve_##name,
-#include "../tables/losses.def"
-#undef NNC_LOSS
-#undef NNC_ROW_LOSS
-    .slope_along = slope_along,
-    .softmax_along = softmax_along,
-    .log_softmax_change = log_softmax_change,
-    .log_softmax_along = log_softmax_along,
-    .batch_norm_along = batch_norm_along,
-    .batch_norm_slope_along = batch_norm_slope_along,
-    .batch_norm_sums_along = batch_norm_sums_along,
-    .layer_norm_along = layer_norm_along,
-    .layer_norm_slope_along = layer_norm_slope_along,
-    .layer_norm_sums_along = layer_norm_sums_along,
-    .prelu_along = prelu_along,
-    .prelu_slope_along = prelu_slope_along,
-    .prelu_sums_along = prelu_sums_along,
-    .prelu_total_along = prelu_total_along,
-};

@@ -41,10 +41,10 @@ static int batch_norm_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrd
     g.y = y, g.ldy = ldy;
     g.a = r->plan->steps[s].p[1];
     if (!r->training)
-        k->batch_scale(&g);
-    else if (run_layer(r, k->batch_moments, &g, BY_COLUMNS, WORK_PER_NUMBER))
+        k->other->batch_scale(&g);
+    else if (run_layer(r, k->other->batch_moments, &g, BY_COLUMNS, WORK_PER_NUMBER))
         return 1;
-    return run_layer(r, k->batch_norm, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, k->other->batch_norm, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 /* In training the statistics depend on x, too: dx lacks the mean of dy, and what of dy goes along
@@ -58,13 +58,13 @@ static int batch_norm_backward(run *r, int s, ptrdiff_t rows, const void *x, ptr
         memset(g.sums, 0, (size_t)g.n * k->size);
         memset(dy_sums, 0, (size_t)g.n * k->size);
     } else if (sum_rows(r, rows, g.n, g.dy, g.lddy, dy_sums, 0) ||
-               run_layer(r, k->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) {
+               run_layer(r, k->other->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) {
         return 1;
     }
     g.dx = dx, g.lddx = lddx;
     g.dy_sums = dy_sums;
     g.a = 1 / (double)rows;
-    return dx && run_layer(r, k->batch_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
+    return dx && run_layer(r, k->other->batch_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 /* In training the sums are there: dx needed them. */
@@ -80,7 +80,8 @@ static int batch_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, p
         return 0;
     }
     g.sums = gamma, g.accumulate = accumulate;
-    return run_layer(r, r->plan->kernels->batch_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER) ||
+    return run_layer(r, r->plan->kernels->other->batch_norm_sums, &g, BY_COLUMNS,
+                     WORK_PER_NUMBER) ||
            sum_rows(r, rows, g.n, g.dy, g.lddy, beta, accumulate);
 }
 
@@ -89,7 +90,7 @@ static void batch_norm_of_row(const run *r, int s, ptrdiff_t i, const void *x, v
     nnc_layer_args g = batch_args(r, s, 1, x, 0);
     g.dy = args_of_row(r, s, i, x).dy;
     g.sums = (void *)element(r, gradient, step->w);
-    r->plan->kernels->batch_norm_sums(&g);
+    r->plan->kernels->other->batch_norm_sums(&g);
     copy_rows(r, 1, g.n, g.dy, 0, (void *)element(r, gradient, step->b), 0);
 }
 
@@ -102,7 +103,7 @@ static void batch_norm_settle(run *r, int s) {
                                   .x = own(r, s, variance ? BATCH_VAR : BATCH_MEAN),
                                   .dx = running(r, s, variance),
                                   .a = step->p[0]};
-        r->plan->kernels->batch_running(&g);
+        r->plan->kernels->other->batch_running(&g);
     }
 }
 
@@ -116,7 +117,7 @@ static int batch_norm_forward_along(run *r, int s, ptrdiff_t rows, const along_x
                                     const slot_along *at) {
     nnc_layer_args g = along_args(r, s, rows, in, v, at);
     with_running(r, s, &g);
-    return run_layer(r, r->plan->kernels->second->batch_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->batch_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int batch_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
@@ -124,7 +125,7 @@ static int batch_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_
                                      ptrdiff_t lddx) {
     nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
     with_running(r, s, &g);
-    return run_layer(r, r->plan->kernels->second->batch_norm_slope_along, &g, BY_ROWS,
+    return run_layer(r, r->plan->kernels->other->batch_norm_slope_along, &g, BY_ROWS,
                      WORK_PER_NUMBER);
 }
 
@@ -132,7 +133,7 @@ static int batch_norm_parameters_along(run *r, int s, ptrdiff_t rows, const alon
                                        const slot_along *at, void *product, int accumulate) {
     nnc_layer_args g = sums_along_args(r, s, rows, in, at, product, accumulate);
     with_running(r, s, &g);
-    return run_layer(r, r->plan->kernels->second->batch_norm_sums_along, &g, BY_COLUMNS,
+    return run_layer(r, r->plan->kernels->other->batch_norm_sums_along, &g, BY_COLUMNS,
                      WORK_PER_NUMBER) ||
            sum_rows(r, rows, g.n, at->rdz, g.lddy, (void *)element(r, product, r->plan->steps[s].b),
                     accumulate);

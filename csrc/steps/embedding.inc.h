@@ -31,7 +31,7 @@ static int embedding_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdi
     const nnc_step *step = &r->plan->steps[s];
     nnc_layer_args g = embedding_args(r, s, rows, x, ldx);
     g.y = y, g.ldy = ldy;
-    return run_layer(r, r->plan->kernels->embed, &g, BY_ROWS,
+    return run_layer(r, r->plan->kernels->other->embed, &g, BY_ROWS,
                      WORK_PER_GATHERED * (double)step->n_out / (double)step->n_in);
 }
 
@@ -40,7 +40,7 @@ static int embedding_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrd
                               ptrdiff_t lddx) {
     nnc_layer_args g = embedding_args(r, s, rows, x, ldx);
     g.dx = dx, g.lddx = lddx;
-    if (dx) r->plan->kernels->embed_slope(&g);
+    if (dx) r->plan->kernels->other->embed_slope(&g);
     return 0;
 }
 
@@ -49,7 +49,7 @@ static void scatter(const run *r, int s, nnc_layer_args *g, void *gradient, int 
     const nnc_kernels *k = r->plan->kernels;
     g->sums = (void *)element(r, gradient, step->w);
     if (!accumulate) memset(g->sums, 0, (size_t)step->other * k->size);
-    k->embed_sums(g);
+    k->other->embed_sums(g);
 }
 
 /* In the order of the rows, which no threads may change. */
@@ -73,7 +73,7 @@ static int embedding_forward_along(run *r, int s, ptrdiff_t rows, const along_x 
     nnc_layer_args g = embedding_args(r, s, rows, in->x, in->ldx);
     g.w = element(r, v, r->plan->steps[s].w);
     g.y = at->ry;
-    k->embed(&g);
+    k->other->embed(&g);
     for (ptrdiff_t i = 0; i < rows; i++) {
         ptrdiff_t place = i * g.ldy;
         for (ptrdiff_t j = 0; j < g.n; place += g.columns[j++].dim)

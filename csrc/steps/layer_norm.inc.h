@@ -18,7 +18,7 @@ static int layer_norm_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrd
     g.y = y, g.ldy = ldy;
     g.row_stats = r->f.slots[s].own;
     g.a = r->plan->steps[s].p[1];
-    return run_layer(r, r->plan->kernels->layer_norm, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->layer_norm, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int layer_norm_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
@@ -26,7 +26,8 @@ static int layer_norm_backward(run *r, int s, ptrdiff_t rows, const void *x, ptr
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
     g.row_stats = r->f.slots[s].own;
     g.dx = dx, g.lddx = lddx;
-    return dx && run_layer(r, r->plan->kernels->layer_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
+    return dx &&
+           run_layer(r, r->plan->kernels->other->layer_norm_slope, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int layer_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
@@ -36,7 +37,8 @@ static int layer_norm_parameters(run *r, int s, ptrdiff_t rows, const void *x, p
     g.row_stats = r->f.slots[s].own;
     g.sums = (void *)element(r, gradient, step->w);
     g.accumulate = accumulate;
-    if (run_layer(r, r->plan->kernels->layer_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER)) return 1;
+    if (run_layer(r, r->plan->kernels->other->layer_norm_sums, &g, BY_COLUMNS, WORK_PER_NUMBER))
+        return 1;
     return sum_rows(r, rows, g.n, g.dy, g.lddy, (void *)element(r, gradient, step->b), accumulate);
 }
 
@@ -45,7 +47,7 @@ static void layer_norm_of_row(const run *r, int s, ptrdiff_t i, const void *x, v
     nnc_layer_args g = args_of_row(r, s, i, x);
     g.row_stats = (void *)element(r, r->f.slots[s].own, 2 * i);
     g.sums = (void *)element(r, gradient, step->w);
-    r->plan->kernels->layer_norm_sums(&g);
+    r->plan->kernels->other->layer_norm_sums(&g);
     copy_rows(r, 1, g.n, g.dy, 0, (void *)element(r, gradient, step->b), 0);
 }
 
@@ -53,7 +55,7 @@ static int layer_norm_forward_along(run *r, int s, ptrdiff_t rows, const along_x
                                     const slot_along *at) {
     nnc_layer_args g = along_args(r, s, rows, in, v, at);
     g.row_stats = r->f.slots[s].own;
-    return run_layer(r, r->plan->kernels->second->layer_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->layer_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int layer_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
@@ -61,7 +63,7 @@ static int layer_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_
                                      ptrdiff_t lddx) {
     nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
     g.row_stats = r->f.slots[s].own;
-    return run_layer(r, r->plan->kernels->second->layer_norm_slope_along, &g, BY_ROWS,
+    return run_layer(r, r->plan->kernels->other->layer_norm_slope_along, &g, BY_ROWS,
                      WORK_PER_NUMBER);
 }
 
@@ -69,7 +71,7 @@ static int layer_norm_parameters_along(run *r, int s, ptrdiff_t rows, const alon
                                        const slot_along *at, void *product, int accumulate) {
     nnc_layer_args g = sums_along_args(r, s, rows, in, at, product, accumulate);
     g.row_stats = r->f.slots[s].own;
-    return run_layer(r, r->plan->kernels->second->layer_norm_sums_along, &g, BY_COLUMNS,
+    return run_layer(r, r->plan->kernels->other->layer_norm_sums_along, &g, BY_COLUMNS,
                      WORK_PER_NUMBER) ||
            sum_rows(r, rows, g.n, at->rdz, g.lddy, (void *)element(r, product, r->plan->steps[s].b),
                     accumulate);

@@ -21,10 +21,10 @@ static int prelu_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
     g.y = y, g.ldy = ldy;
     if (step->other == 1) {
         const nnc_layer_args all = {.rows = 1, .n = g.n, .w = g.w, .y = own(r, s, 0)};
-        k->fill(&all);
+        k->other->fill(&all);
         g.w = all.y;
     }
-    return run_layer(r, k->prelu, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, k->other->prelu, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int prelu_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
@@ -32,7 +32,7 @@ static int prelu_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
     if (r->plan->steps[s].other == 1) g.w = own(r, s, 0);
     g.dx = dx, g.lddx = lddx;
-    return dx && run_layer(r, r->plan->kernels->prelu_slope, &g, BY_ROWS, WORK_PER_NUMBER);
+    return dx && run_layer(r, r->plan->kernels->other->prelu_slope, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int prelu_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx,
@@ -42,8 +42,8 @@ static int prelu_parameters(run *r, int s, ptrdiff_t rows, const void *x, ptrdif
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
     g.sums = (void *)element(r, gradient, step->w);
     g.accumulate = accumulate;
-    if (step->other > 1) return run_layer(r, k->prelu_sums, &g, BY_COLUMNS, WORK_PER_NUMBER);
-    k->prelu_total(&g);
+    if (step->other > 1) return run_layer(r, k->other->prelu_sums, &g, BY_COLUMNS, WORK_PER_NUMBER);
+    k->other->prelu_total(&g);
     return wants_stop(r, WORK_PER_NUMBER * (double)rows * (double)g.n);
 }
 
@@ -52,14 +52,14 @@ static void prelu_of_row(const run *r, int s, ptrdiff_t i, const void *x, void *
     const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = args_of_row(r, s, i, x);
     g.sums = (void *)element(r, gradient, step->w);
-    (step->other > 1 ? k->prelu_sums : k->prelu_total)(&g);
+    (step->other > 1 ? k->other->prelu_sums : k->other->prelu_total)(&g);
 }
 
 /* One slope for all, and its direction, are vectors, too. */
 static void with_slopes(const run *r, int s, nnc_layer_args *g) {
     if (r->plan->steps[s].other > 1) return;
     const nnc_layer_args direction = {.rows = 1, .n = g->n, .w = g->vw, .y = own(r, s, 1)};
-    r->plan->kernels->fill(&direction);
+    r->plan->kernels->other->fill(&direction);
     g->w = own(r, s, 0), g->vw = direction.y;
 }
 
@@ -67,14 +67,14 @@ static int prelu_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
                                const slot_along *at) {
     nnc_layer_args g = along_args(r, s, rows, in, v, at);
     with_slopes(r, s, &g);
-    return run_layer(r, r->plan->kernels->second->prelu_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->prelu_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int prelu_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
                                 const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx) {
     nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
     with_slopes(r, s, &g);
-    return run_layer(r, r->plan->kernels->second->prelu_slope_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->prelu_slope_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int prelu_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *in,
@@ -82,7 +82,7 @@ static int prelu_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *
     const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = sums_along_args(r, s, rows, in, at, product, accumulate);
     if (r->plan->steps[s].other > 1)
-        return run_layer(r, k->second->prelu_sums_along, &g, BY_COLUMNS, WORK_PER_NUMBER);
-    k->second->prelu_total_along(&g);
+        return run_layer(r, k->other->prelu_sums_along, &g, BY_COLUMNS, WORK_PER_NUMBER);
+    k->other->prelu_total_along(&g);
     return wants_stop(r, WORK_PER_NUMBER * (double)rows * (double)g.n);
 }

@@ -40,8 +40,8 @@ static int draw_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t 
     }
     nnc_layer_args g = drawn_args(r, s, rows, x, ldx);
     g.y = y, g.ldy = ldy;
-    return run_layer(r, step->kind == NNC_STEP_dropout ? k->dropout : k->noise, &g, BY_ROWS,
-                     WORK_PER_DRAW);
+    return run_layer(r, step->kind == NNC_STEP_dropout ? k->other->dropout : k->other->noise, &g,
+                     BY_ROWS, WORK_PER_DRAW);
 }
 
 static int draw_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
@@ -56,7 +56,7 @@ static int draw_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
     }
     nnc_layer_args g = drawn_args(r, s, rows, at->dz, at->ld);
     g.y = dx, g.ldy = lddx;
-    return run_layer(r, r->plan->kernels->dropout, &g, BY_ROWS, WORK_PER_DRAW);
+    return run_layer(r, r->plan->kernels->other->dropout, &g, BY_ROWS, WORK_PER_DRAW);
 }
 
 /* Nothing is drawn outside of training: R goes through as it is. */

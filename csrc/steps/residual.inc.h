@@ -27,7 +27,7 @@ static int add_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t l
     nnc_layer_args g = layer_args(r, s, rows, x, ldx);
     g.dy = from->y, g.lddy = from->ld;
     g.y = y, g.ldy = ldy;
-    return run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->add, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int add_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,
@@ -45,7 +45,7 @@ static int fork_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
     (void)x, (void)ldx;
     g.dy = skip->dz, g.lddy = skip->ld;
     g.y = dx, g.ldy = lddx;
-    return dx && run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
+    return dx && run_layer(r, r->plan->kernels->other->add, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int add_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
@@ -54,7 +54,7 @@ static int add_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in, c
     nnc_layer_args g = along_args(r, s, rows, in, v, at);
     g.x = in->rx, g.ldx = in->ldrx;
     g.dy = at[other].ry, g.lddy = r->f.slots[s + other].ld;
-    return run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->add, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int fork_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
@@ -64,5 +64,5 @@ static int fork_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
     g.x = at->rdz, g.ldx = g.lddy;
     g.dy = at[other].rdz;
     g.y = rdx, g.ldy = lddx;
-    return run_layer(r, r->plan->kernels->add, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->add, &g, BY_ROWS, WORK_PER_NUMBER);
 }

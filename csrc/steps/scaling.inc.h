@@ -27,7 +27,7 @@ static nnc_layer_args scaling_args(const run *r, int s, ptrdiff_t rows, const vo
 static int scaling_forward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *y,
                            ptrdiff_t ldy) {
     const nnc_layer_args g = scaling_args(r, s, rows, x, ldx, y, ldy);
-    return run_layer(r, r->plan->kernels->scaling, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->scaling, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 /* y = the derivative times x, of both directions: that is a diagonal matrix. */
@@ -35,7 +35,7 @@ static int scaling_slope(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t
                          ptrdiff_t ldy) {
     nnc_layer_args g = scaling_args(r, s, rows, x, ldx, y, ldy);
     g.b = memset(own(r, s, 0), 0, (size_t)g.n * r->plan->kernels->size);
-    return run_layer(r, r->plan->kernels->scaling, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->other->scaling, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int scaling_backward(run *r, int s, ptrdiff_t rows, const void *x, ptrdiff_t ldx, void *dx,

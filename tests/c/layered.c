@@ -84,10 +84,10 @@ int call_kernel(void *context, const nnc_act_args *g) {
     check(g->rows > 0 && g->rows <= NNC_BLOCK, "called for %td rows", g->rows);
     for (ptrdiff_t i = 0; i < g->rows; i++)
         (g->derivative == 0   ? k->act
-         : g->derivative == 1 ? k->act_df
-                              : k->second->act_d2f)[act](g->n, at(k->dtype, g->x, i * g->ldx),
-                                                         at(k->dtype, g->out, i * g->ldo),
-                                                         nnc_acts[act].defaults);
+         : g->derivative == 1 ? k->other->act_df
+                              : k->other->act_d2f)[act](g->n, at(k->dtype, g->x, i * g->ldx),
+                                                        at(k->dtype, g->out, i * g->ldo),
+                                                        nnc_acts[act].defaults);
     return 0;
 }
 
