@@ -48,6 +48,7 @@ PYTHON_LAYERS = [
     ["checking"],
     ["views"],
     ["network"],
+    ["exchange"],
     ["__init__"],
     ["demo", "bench", "commands"],
     ["cli"],
@@ -57,6 +58,7 @@ PYTHON_LAYERS = [
 LAZY = {
     ("persistence", "network"): "network saves through persistence, which makes networks again",
     ("info", "__init__"): "the version",
+    ("network", "exchange"): "a network writes itself as ONNX",
     ("activation", "views"): "an activation draws itself",
 }
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts

@@ -1,0 +1,274 @@
+"""Networks from Keras models that are one chain of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..layers import BatchNorm, Embedding, GaussianNoise, LayerNorm
+from .links import Affine, Columns, Link, Made, build, checked, curve, dropout, norm, prelu
+from .objects import ancestor
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+# Functions: what they are here, where that differs from an alias of the same name.
+_FUNCTIONS: dict[str, tuple[str, dict[str, float]]] = {
+    "leaky_relu": ("leaky_relu", {"slope": 0.2}),
+    "hard_silu": ("hard_swish", {}),
+    "soft_shrink": ("softshrink", {}),
+    "tanh_shrink": ("tanhshrink", {}),
+    "hard_tanh": ("hardtanh", {}),
+    **{
+        name: (name, {})
+        for name in (
+            "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_swish",
+            "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid",
+            "silu", "softmax", "softplus", "softsign", "squareplus", "swish", "tanh",
+        )
+    },
+}  # fmt: skip
+_WANTED = "from_keras takes a Sequential or functional model of Keras"
+
+
+def from_keras(
+    model: object, *, loss: object = None, optimizer: object = "adam", dtype: object = None,
+    seed: int | None = None, backend: str = "auto",
+) -> Network:  # fmt: skip
+    """Return the network of a Keras 3 model, of any backend; Keras is not imported.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A Sequential, or a functional model whose layers form one chain, built, of:
+
+        ===================================== ==============================================
+        Dense                                 `Dense`; kernels are (n_in, n_out) in both
+        activations, as names or layers       part of the `Dense` before them, see Notes
+        BatchNormalization                    `BatchNorm`, whose momentum is 1 minus Keras'
+                                              (0.01), eps as there (1e-3)
+        LayerNormalization                    `LayerNorm`, eps as there (1e-3)
+        PReLU                                 `PReLU`
+        Dropout, GaussianNoise                `Dropout`, `GaussianNoise`
+        Embedding and then Flatten            `Embedding`
+        Normalization, Rescaling              part of the weights beside them
+        InputLayer, Identity, Flatten         nothing
+        ===================================== ==============================================
+
+    loss : str or nncore.Loss, optional
+        As in `nncore.Network`: by default what the last activation asks for. (A model compiled with
+        from_logits=True gives raw scores; its last activation is linear.)
+    optimizer : str or nncore.Optimizer, default "adam"
+        As in `nncore.Network`; it starts afresh.
+    dtype : {"float32", "float64"}, optional
+        By default that of the weights.
+    seed, backend : optional
+        As in `nncore.Network`.
+
+    Returns
+    -------
+    Network
+        `predict` gives what ``model.predict`` gives, but for rounding.
+
+    Raises
+    ------
+    TypeError
+        If it is no such model.
+    ValueError
+        If a part of it has no counterpart: the layer is named.
+
+    Notes
+    -----
+    The functions celu, elu, exponential, gelu (exact), hard_shrink, hard_sigmoid, hard_swish,
+    hard_tanh, linear, log_sigmoid, log_softmax, mish, relu, relu6, selu, sigmoid, silu,
+    soft_shrink, softmax, softplus, softsign, squareplus, tanh and tanh_shrink are what they are
+    called here. leaky_relu has the slope 0.2 as a function and 0.3 as the layer LeakyReLU; here
+    the default is 0.01. ELU and Softmax are read as layers, and ReLU with a negative_slope, a
+    threshold, or a max_value of 1 or 6. softmax and log_softmax may only be the last. An activation
+    that follows no Dense becomes a layer that is not trained: relu and leaky_relu a `PReLU`, others
+    a `Dense` whose W is the identity matrix.
+
+    Regularizers, constraints and the optimizer are not taken over. In training BatchNormalization
+    keeps the biased variance of batches, `BatchNorm` the unbiased one.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> import keras  # doctest: +SKIP
+    >>> model = keras.Sequential([
+    ...     keras.Input((4,)), keras.layers.Dense(8, "gelu"), keras.layers.Dense(1),
+    ... ])  # doctest: +SKIP
+    >>> nncore.from_keras(model).layers  # doctest: +SKIP
+    (Dense(8, 'gelu'), Dense(1, 'identity'))
+    """
+    options = dict(loss=loss, optimizer=optimizer, dtype=dtype, seed=seed, backend=backend)
+    layers = list(_chain(model))
+    n_in = model.input_shape[-1]  # type: ignore[attr-defined]
+    return build([link for layer in layers for link in _links(layer)], n_in, **options)
+
+
+def _chain(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, those of models in it too, if each takes what is before it."""
+    kind = ancestor(model, "keras", _WANTED, "call")
+    if kind not in ("Sequential", "Functional"):
+        raise TypeError(f"{_WANTED}, got a {kind}")
+    if not model.built:
+        raise ValueError("the model is not built: give it a keras.Input, or call it once")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs")
+    value = model.inputs[0]
+    if len(value.shape) != 2 or len(model.outputs[0].shape) != 2:
+        raise ValueError(
+            f"the model maps {value.shape} to {model.outputs[0].shape}; nncore maps rows of numbers "
+            "to rows of numbers, (None, n) to (None, m)"
+        )
+    for layer in model.layers:
+        if ancestor(layer, "keras", _WANTED) == "InputLayer":
+            continue
+        if layer.input is not value:
+            raise ValueError(
+                f"layer {layer.name!r} does not take the output of the layer before it alone: "
+                "nncore reads a chain of layers"
+            )
+        value = layer.output
+        if hasattr(layer, "layers"):
+            yield from _chain(layer)
+        else:
+            yield layer
+    if value is not model.outputs[0]:
+        raise ValueError("the model's output is not that of its last layer, or a layer is used twice")
+
+
+def _links(layer):
+    """The links of one layer."""
+    kind = ancestor(layer, "keras", "from_keras reads the layers of Keras", "call")
+    what, config = f"layer {layer.name!r}, {kind}", layer.get_config()
+    values = [np.asarray(v) for v in layer.get_weights()]
+    if kind in _LAYERS:
+        if _rank(layer) != 2 and kind not in ("Flatten", "Dropout", "Identity"):
+            raise ValueError(f"{what} after an Embedding: put Flatten() between them")
+        return _LAYERS[kind](what, layer, config, values)
+    raise ValueError(
+        f"{what} has no counterpart in nncore; `help(nncore.from_keras)` lists what is read"
+    )
+
+
+def _rank(layer):
+    """The number of axes of what a layer takes; an activation of another layer is not asked."""
+    return len(layer.input.shape) if layer._inbound_nodes else 2
+
+
+def _function(what: str, layer: Any, config: dict) -> list[Link]:
+    """The links of what a layer has as its activation."""
+    name = config["activation"]
+    if not isinstance(name, str) and hasattr(layer.activation, "get_config"):
+        return _links(layer.activation)
+    if not isinstance(name, str) or name not in _FUNCTIONS:
+        shown = name if isinstance(name, str) else getattr(layer.activation, "__name__", name)
+        raise ValueError(f"{what}: the activation {shown!r} has no counterpart in nncore")
+    found, parameters = _FUNCTIONS[name]
+    return [curve(what, found, **parameters)]
+
+
+def _dense(what, layer, config, values):
+    if len(values) != 1 + config["use_bias"]:
+        raise ValueError(f"{what} has {len(values)} arrays of weights, as quantized layers have")
+    W, b = (*values, None)[:2]
+    return [Affine(what, W, b, trainable=layer.trainable), *_function(what, layer, config)]
+
+
+def _relu(what, layer, config, values):
+    top, slope, threshold = (config[k] for k in ("max_value", "negative_slope", "threshold"))
+    if top is None and not threshold:
+        return [curve(what, "leaky_relu", slope=slope) if slope else curve(what, "relu")]
+    if top is None and not slope:
+        return [curve(what, "threshold", threshold=threshold, value=0.0)]
+    if top not in (1, 6) or slope or threshold:
+        raise ValueError(f"{what} with max_value={top} has no counterpart: it may be 1 or 6")
+    return [curve(what, "relu6" if top == 6 else "satlin")]
+
+
+def _softmax(what, layer, config, values):
+    _check_axis(what, config)
+    return [curve(what, "softmax")]
+
+
+def _prelu(what, layer, config, values):
+    return [prelu(what, values[0], layer.trainable)]
+
+
+def _batch_norm(what, layer, config, values):
+    _check_axis(what, config)
+    if config.get("renorm"):
+        raise ValueError(f"{what} has renorm, which nncore has not")
+    return [_norm(what, layer, config, values, BatchNorm, momentum=1 - config["momentum"])]
+
+
+def _layer_norm(what, layer, config, values):
+    _check_axis(what, config)
+    if config.get("rms_scaling"):
+        raise ValueError(f"{what} has rms_scaling, which nncore has not")
+    return [_norm(what, layer, config, values, LayerNorm)]
+
+
+def _norm(what, layer, config, values, kind, **arguments):
+    values = list(values)
+    gamma = values.pop(0) if config["scale"] else None
+    beta = values.pop(0) if config["center"] else None
+    arguments |= {"eps": config["epsilon"]}
+    n = layer.input.shape[-1]
+    return norm(what, kind, n, (gamma, beta, *values), layer.trainable, **arguments)
+
+
+def _normalization(what, layer, config, values):
+    _check_axis(what, config)
+    mean, variance = config["mean"], config["variance"]
+    if mean is None:
+        if len(values) < 2:
+            raise ValueError(f"{what} has no mean and variance yet: call adapt first")
+        mean, variance = values[:2]
+    mean, variance = (np.asarray(v, np.float64).reshape(-1) for v in (mean, variance))
+    scale = np.maximum(np.sqrt(variance), 1e-7)  # keras.config.epsilon()
+    if config["invert"]:
+        return [Columns(what, scale, mean)]
+    return [Columns(what, 1 / scale, -mean / scale)]
+
+
+def _embedding(what, layer, config, values):
+    if len(values) != 1:
+        raise ValueError(f"{what} has {len(values)} arrays of weights, as quantized layers have")
+    made = checked(what, Embedding, *values[0].shape, trainable=layer.trainable)
+    return [Made(what, made, {"E": values[0]})]
+
+
+def _check_axis(what, config):
+    axis = config["axis"]
+    axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    if axes not in ([-1], [1]):
+        raise ValueError(f"{what} has axis={axis}; here it is of columns, -1")
+
+
+_LAYERS = {
+    "Dense": _dense,
+    "Activation": lambda what, layer, config, values: _function(what, layer, config),
+    "ReLU": _relu,
+    "LeakyReLU": lambda w, l, c, v: [curve(w, "leaky_relu", slope=c["negative_slope"])],
+    "ELU": lambda what, layer, config, values: [curve(what, "elu", alpha=config["alpha"])],
+    "Softmax": _softmax,
+    "PReLU": _prelu,
+    "Dropout": lambda what, layer, config, values: dropout(what, config["rate"]),
+    "GaussianNoise": lambda what, layer, config, values: [
+        Made(what, checked(what, GaussianNoise, config["stddev"]))
+    ],
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "Normalization": _normalization,
+    "Rescaling": lambda w, l, c, v: [
+        Columns(w, np.asarray(c["scale"], np.float64), np.asarray(c["offset"], np.float64))
+    ],
+    "Embedding": _embedding,
+    "Flatten": lambda what, layer, config, values: [],
+    "Identity": lambda what, layer, config, values: [],
+}
