@@ -142,29 +142,29 @@ def _chain(model: Any) -> Iterator[Any]:
 
 
 def _links(layer):
-    """The links of one layer."""
+    """The links of one layer of the chain."""
+    kind = type(layer).__name__
+    if len(layer.input.shape) != 2 and kind not in ("Flatten", "Dropout", "Identity"):
+        raise ValueError(f"layer {layer.name!r}, {kind} after an Embedding: put Flatten between them")
+    return _read(layer)
+
+
+def _read(layer):
     kind = ancestor(layer, "keras", "from_keras reads the layers of Keras", "call")
-    what, config = f"layer {layer.name!r}, {kind}", layer.get_config()
+    what = f"layer {layer.name!r}, {kind}"
+    if kind not in _LAYERS:
+        raise ValueError(
+            f"{what} has no counterpart in nncore; `help(nncore.from_keras)` lists what is read"
+        )
     values = [np.asarray(v) for v in layer.get_weights()]
-    if kind in _LAYERS:
-        if _rank(layer) != 2 and kind not in ("Flatten", "Dropout", "Identity"):
-            raise ValueError(f"{what} after an Embedding: put Flatten() between them")
-        return _LAYERS[kind](what, layer, config, values)
-    raise ValueError(
-        f"{what} has no counterpart in nncore; `help(nncore.from_keras)` lists what is read"
-    )
-
-
-def _rank(layer):
-    """The number of axes of what a layer takes; an activation of another layer is not asked."""
-    return len(layer.input.shape) if layer._inbound_nodes else 2
+    return _LAYERS[kind](what, layer, layer.get_config(), values)
 
 
 def _function(what: str, layer: Any, config: dict) -> list[Link]:
     """The links of what a layer has as its activation."""
     name = config["activation"]
     if not isinstance(name, str) and hasattr(layer.activation, "get_config"):
-        return _links(layer.activation)
+        return _read(layer.activation)
     if not isinstance(name, str) or name not in _FUNCTIONS:
         shown = name if isinstance(name, str) else getattr(layer.activation, "__name__", name)
         raise ValueError(f"{what}: the activation {shown!r} has no counterpart in nncore")

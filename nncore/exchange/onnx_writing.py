@@ -1,0 +1,394 @@
+"""A network as an ONNX model, without the onnx package."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    GaussianNoise,
+    Layer,
+    LayerNorm,
+    PReLU,
+    Residual,
+)
+from .protobuf import Message, encode
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+OPSETS = range(13, 25)
+IR_VERSION = 8  # the oldest that has all that is used
+MOST_BYTES = (1 << 31) - 1  # Protocol Buffers reads no more
+FLOAT, INT, FLOAT64 = 1, 7, 11  # TensorProto.DataType
+_TYPES = {"float32": FLOAT, "float64": FLOAT64, "int64": INT}
+
+
+def write(
+    network: Network, path: str | os.PathLike | None, opset: int, dtype: object
+) -> bytes | None:
+    """What `Network.to_onnx` does."""
+    from ..network import _as_dtype
+
+    try:
+        number = operator.index(opset)
+    except TypeError:
+        number = 0
+    if number not in OPSETS:
+        raise ValueError(
+            f"opset must be an integer from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}"
+        )
+    kind = network.dtype if dtype is None else _as_dtype(dtype)
+    parts = encode(_model(network, Graph(number, kind)))
+    if sum(map(len, parts)) > MOST_BYTES:
+        raise ValueError(f"the model takes more than {MOST_BYTES} bytes, which no ONNX file may have")
+    if path is None:
+        return b"".join(parts)
+    from .. import files
+
+    files.write_bytes(path, parts)
+    return None
+
+
+def _model(network, graph):
+    from .. import __version__
+
+    x = Term(graph, "X")
+    for i, layer in enumerate(network.layers):
+        x = graph.layer(layer, x, f"layers.{i}")
+    graph.call_it("Y", x)
+
+    def described(name, columns):
+        dims = [{"dim_param": "batch"}, {"dim_value": columns}]
+        kind = {"elem_type": _TYPES[graph.dtype.name], "shape": {"dim": dims}}
+        return {"name": name, "type": {"tensor_type": kind}}
+
+    return {
+        "ir_version": IR_VERSION,
+        "producer_name": "nncore",
+        "producer_version": __version__,
+        "opset_import": [{"version": graph.opset}],
+        "graph": {
+            "name": "network",
+            "node": graph.nodes,
+            "initializer": [_tensor(name, values) for name, values in graph.constants.items()],
+            "input": [described("X", network.n_in)],
+            "output": [described("Y", network.n_out)],
+        },
+    }
+
+
+def _tensor(name, values):
+    data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return {
+        "name": name,
+        "dims": list(values.shape),
+        "data_type": _TYPES[values.dtype.name],
+        "raw_data": memoryview(data.reshape(-1).view(np.uint8)),
+    }
+
+
+class Graph:
+    """Nodes and constants in the making."""
+
+    def __init__(self, opset: int, dtype: np.dtype):
+        self.opset, self.dtype = opset, dtype
+        self.short = dtype == np.float32  # the type that attributes have
+        self.nodes: list[Message] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.done: dict[tuple, Term] = {}  # equal nodes are written once
+        self.taken: dict[str, int] = {}
+        self.prefix = ""
+
+    def layer(self, layer: Layer, x: Term, prefix: str) -> Term:
+        """Return what a layer makes of x."""
+        write = next((WRITERS[kind] for kind in type(layer).__mro__ if kind in WRITERS), None)
+        if write is None:
+            raise ValueError(f"{prefix} is {layer!r}, for which to_onnx has no operators")
+        self.prefix = prefix
+        return write(layer, x)
+
+    def constant(self, name: str, values: np.ndarray) -> Term:
+        """Return parameters, in the type of the model unless they are whole numbers."""
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                values = values.astype(self.dtype)
+            if not np.isfinite(values).all():
+                raise ValueError(f"{self.prefix}.{name} has values that are not finite in {self.dtype}")
+        name = f"{self.prefix}.{name}"
+        self.constants[name] = values
+        return Term(self, name)
+
+    def number(self, value: float) -> Term:
+        """Return a constant that many nodes may share."""
+        name = f"constant {value!r}"
+        self.constants[name] = np.asarray(value, self.dtype)
+        return Term(self, name)
+
+    def node(self, op: str, inputs: list[Term], attributes: dict[str, Any]) -> Term:
+        """Return the output of a node."""
+        key = (op, *(each.name for each in inputs), repr(attributes))
+        if key not in self.done:
+            name = f"{self.prefix}.{op}"
+            taken = self.taken[name] = self.taken.get(name, 0) + 1
+            name = f"{name}#{taken}" if taken > 1 else name
+            node = {"input": [each.name for each in inputs], "output": [name], "name": name}
+            described = [_attribute(*item) for item in sorted(attributes.items())]
+            self.nodes.append(node | {"op_type": op, "attribute": described})
+            self.done[key] = Term(self, name)
+        return self.done[key]
+
+    def call_it(self, name: str, x: Term) -> None:
+        """Give x, which a node makes, another name."""
+        for node in self.nodes:
+            for key in ("input", "output"):
+                node[key] = [name if each == x.name else each for each in node[key]]
+
+
+def _attribute(name, value):
+    if isinstance(value, float):
+        return {"name": name, "f": value, "type": 1}
+    if isinstance(value, int):
+        return {"name": name, "i": value, "type": 2}
+    if isinstance(value, str):
+        return {"name": name, "s": value.encode(), "type": 3}
+    return {"name": name, "ints": value, "type": 7}
+
+
+class Term:
+    """A tensor of the graph: what is computed with it becomes nodes. Factors of 1 are left out."""
+
+    def __init__(self, graph: Graph, name: str):
+        self.graph, self.name = graph, name
+
+    def to(self, op: str, *others: Any, **attributes: Any) -> Term:
+        """Return the output of a node that takes this first."""
+        others = tuple(self.graph.number(o) if isinstance(o, float) else o for o in others)
+        return self.graph.node(op, [self, *others], attributes)
+
+    def param(self, name: str, values: np.ndarray) -> Term:
+        return self.graph.constant(name, values)
+
+    def __neg__(self):
+        return self.to("Neg")
+
+    def __add__(self, other):
+        return self.to("Add", other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other):
+        return self.to("Sub", other)
+
+    def __rsub__(self, other):
+        return self.graph.number(other).to("Sub", self)
+
+    def __mul__(self, other):
+        return self if isinstance(other, float) and other == 1 else self.to("Mul", other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other):
+        return self if isinstance(other, float) and other == 1 else self.to("Div", other)
+
+    def __rtruediv__(self, other):
+        return self.graph.number(other).to("Div", self)
+
+
+# ---- activations ----
+#
+# An attribute is float32, and ONNX Runtime has some operators in float32 alone: in float64
+# activations are written in Relu, Exp, Log, Abs, Clip, ... . None of the forms loses digits that
+# count beside 1, or overflows where the activation does not.
+
+_SELU = 1.0507009873554804934193349852946
+_SELU_LEFT = 1.7580993408473768599402175208123
+
+
+def _below(x):  # min(x, 0)
+    return -(-x).to("Relu")
+
+
+def _softplus(x):
+    if x.graph.short:
+        return x.to("Softplus")
+    return x.to("Relu") + (1.0 + (-x.to("Abs")).to("Exp")).to("Log")
+
+
+def _softsign(x):
+    return x.to("Softsign") if x.graph.short else x / (1.0 + x.to("Abs"))
+
+
+def _leaky(x, slope):
+    if x.graph.short:
+        return x.to("LeakyRelu", alpha=slope)
+    return x.to("Relu") - slope * (-x).to("Relu")
+
+
+def _elu(x, alpha):
+    if x.graph.short:
+        return x.to("Elu", alpha=alpha)
+    return x.to("Relu") + alpha * (_below(x).to("Exp") - 1.0)
+
+
+def _gelu(x):
+    if x.graph.short and x.graph.opset >= 20:
+        return x.to("Gelu")
+    return 0.5 * (x * (1.0 + (x / math.sqrt(2.0)).to("Erf")))
+
+
+def _gelu_tanh(x):
+    if x.graph.short and x.graph.opset >= 20:  # ONNX Runtime's has constants of float32
+        return x.to("Gelu", approximate="tanh")
+    return 0.5 * (x * (1.0 + (math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))).to("Tanh")))
+
+
+def _where(x, condition, value):
+    return condition.to("Where", x, x.graph.number(value))
+
+
+def _clip(x, low, high):
+    return x.to("Clip", low, high)
+
+
+def _square(x):
+    return x * x
+
+
+ACTIVATIONS: dict[str, Callable[..., Term]] = {
+    "identity": lambda x: x,
+    "relu": lambda x: x.to("Relu"),
+    "sigmoid": lambda x, gain: (gain * x).to("Sigmoid"),
+    "tanh": lambda x, gain: (gain * x).to("Tanh"),
+    "softplus": lambda x, beta: _softplus(beta * x) / beta,
+    "softsign": lambda x, gain: _softsign(gain * x),
+    "leaky_relu": _leaky,
+    "elu": _elu,
+    "hardtanh": lambda x: _clip(x, -1.0, 1.0),
+    "relu6": lambda x: _clip(x, 0.0, 6.0),
+    "hard_sigmoid": lambda x: _clip((x + 3.0) / 6.0, 0.0, 1.0),
+    "elliot": lambda x, gain: 0.5 * _softsign(gain * x) + 0.5,
+    "log_sigmoid": lambda x: -_softplus(-x),
+    "silu": lambda x: x * x.to("Sigmoid"),
+    "selu": lambda x: _SELU * x.to("Relu") + _elu(_below(x), 1.0) * _SELU_LEFT,
+    "celu": lambda x, alpha: x.to("Relu") + alpha * _elu(_below(x) / alpha, 1.0),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "mish": lambda x: x * _softplus(x).to("Tanh"),
+    "hard_swish": lambda x: x * _clip((x + 3.0) / 6.0, 0.0, 1.0),
+    "tanhshrink": lambda x: x - x.to("Tanh"),
+    "hard_shrink": lambda x, width: _where(x, x.to("Abs").to("Greater", width), 0.0),
+    "softshrink": lambda x, width: x - _clip(x, -width, width),
+    "threshold": lambda x, threshold, value: _where(x, x.to("Greater", threshold), value),
+    "squareplus": lambda x, b: x.to("Relu") + b / 2 / (x.to("Abs") + (x * x + b).to("Sqrt")),
+    "exponential": lambda x: x.to("Exp"),
+    "sin": lambda x, gain: (gain * x).to("Sin"),
+    "gaussian": lambda x, gain: (-_square(gain * x)).to("Exp"),
+    "satlin": lambda x: _clip(x, 0.0, 1.0),
+    "tribas": lambda x: (1.0 - x.to("Abs")).to("Relu"),
+    "softmax": lambda x: x.to("Softmax", axis=-1),
+    "log_softmax": lambda x: x.to("LogSoftmax", axis=-1),
+}
+
+
+# ---- layers ----
+
+
+def _dense(layer, x):
+    f = layer.function
+    if f.own:
+        raise ValueError(
+            f"{x.graph.prefix} is {layer!r}: to_onnx has no operators for an activation of your own"
+        )
+    weights = [x.param("W", layer.W)] + ([x.param("b", layer.b)] if layer.bias else [])
+    return ACTIVATIONS[f.name](x.to("Gemm", *weights), **f.parameters)
+
+
+def _batch_norm(layer, x):
+    eps, var = layer.eps, layer.running_var
+    if not x.graph.short:  # what the attribute loses of eps
+        var = var + (eps - float(np.float32(eps)))
+    arguments = {"gamma": layer.gamma, "beta": layer.beta, "mean": layer.running_mean, "var": var}
+    inputs = [x.param(name, values) for name, values in arguments.items()]
+    return x.to("BatchNormalization", *inputs, epsilon=eps)
+
+
+def _layer_norm(layer, x):
+    gamma, beta = x.param("gamma", layer.gamma), x.param("beta", layer.beta)
+    if x.graph.short and x.graph.opset >= 17:
+        return x.to("LayerNormalization", gamma, beta, axis=-1, epsilon=layer.eps)
+    d = x - _mean(x)
+    return d / (_mean(d * d) + layer.eps).to("Sqrt") * gamma + beta
+
+
+def _mean(x):
+    if x.graph.opset < 18:
+        return x.to("ReduceMean", axes=[-1], keepdims=1)
+    return x.to("ReduceMean", _whole(x, "last axis", [-1]), keepdims=1)
+
+
+def _prelu(layer, x):
+    slope = x.param("slope", layer.slope)
+    if x.graph.short:
+        return x.to("PRelu", slope)
+    return x.to("Relu") - slope * (-x).to("Relu")
+
+
+def _residual(layer, x):
+    y, prefix = x, x.graph.prefix
+    for i, each in enumerate(layer.layers):
+        y = x.graph.layer(each, y, f"{prefix}.{i}")
+    x.graph.prefix = prefix
+    return x + y
+
+
+def _embedding(layer, x):
+    if layer.columns is None:
+        return _vectors(x, x.param("E", layer.E))
+    parts, numbers = [], []
+    for column in range(layer._n_in):
+        if column not in layer.columns:
+            numbers.append(column)
+            continue
+        if numbers:
+            parts.append(_columns(x, numbers))
+        numbers = []
+        table = x.param(f"E{column}", layer.E[column])
+        parts.append(_vectors(_columns(x, [column]), table))
+    if numbers:
+        parts.append(_columns(x, numbers))
+    return parts[0] if len(parts) == 1 else parts[0].to("Concat", *parts[1:], axis=1)
+
+
+def _vectors(x, table):
+    return table.to("Gather", x.to("Cast", to=INT), axis=0).to("Flatten", axis=1)
+
+
+def _columns(x, columns):
+    return x.to("Gather", _whole(x, f"columns from {columns[0]}", columns), axis=1)
+
+
+def _whole(x, name, numbers):
+    return x.param(name, np.asarray(numbers, np.int64))
+
+
+# What each layer is in ONNX: a function of the layer and its input, which returns its output.
+WRITERS: dict[type, Callable[[Any, Term], Term]] = {
+    Dense: _dense,
+    BatchNorm: _batch_norm,
+    LayerNorm: _layer_norm,
+    PReLU: _prelu,
+    Residual: _residual,
+    Embedding: _embedding,
+    Dropout: lambda layer, x: x,
+    GaussianNoise: lambda layer, x: x,
+}
