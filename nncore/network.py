@@ -353,8 +353,8 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         Notes
         -----
         Layers become Gemm, BatchNormalization, LayerNormalization, PRelu, Add (of a `Residual`),
-        and Cast and Gather (of an `Embedding`, whose tokens are not checked: below 0 they count from
-        the end). `Dropout`, also with ``always=True``, and `GaussianNoise` are left out.
+        and Cast and Gather (of an `Embedding`, whose tokens are not checked: those below 0 count
+        from the end). `Dropout`, also with ``always=True``, and `GaussianNoise` are left out.
         Activations that ONNX has not, or not in this opset and dtype, are made of its basic
         operators. ONNX Runtime has no Erf in float64, so "gelu" needs dtype="float32" there.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -117,12 +117,14 @@ def _chain(model: Any) -> Iterator[Any]:
     if not model.built:
         raise ValueError("the model is not built: give it a keras.Input, or call it once")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs")
+        raise ValueError(
+            f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        )
     value = model.inputs[0]
     if len(value.shape) != 2 or len(model.outputs[0].shape) != 2:
         raise ValueError(
-            f"the model maps {value.shape} to {model.outputs[0].shape}; nncore maps rows of numbers "
-            "to rows of numbers, (None, n) to (None, m)"
+            f"the model maps {value.shape} to {model.outputs[0].shape}; nncore maps rows of "
+            "numbers, (None, n), to rows of numbers, (None, m)"
         )
     for layer in model.layers:
         if ancestor(layer, "keras", _WANTED) == "InputLayer":
@@ -138,14 +140,18 @@ def _chain(model: Any) -> Iterator[Any]:
         else:
             yield layer
     if value is not model.outputs[0]:
-        raise ValueError("the model's output is not that of its last layer, or a layer is used twice")
+        raise ValueError(
+            "the model's output is not that of its last layer, or a layer is used twice"
+        )
 
 
 def _links(layer):
     """The links of one layer of the chain."""
     kind = type(layer).__name__
     if len(layer.input.shape) != 2 and kind not in ("Flatten", "Dropout", "Identity"):
-        raise ValueError(f"layer {layer.name!r}, {kind} after an Embedding: put Flatten between them")
+        raise ValueError(
+            f"layer {layer.name!r}, {kind} after an Embedding: put Flatten between them"
+        )
     return _read(layer)
 
 
@@ -157,118 +163,126 @@ def _read(layer):
             f"{what} has no counterpart in nncore; `help(nncore.from_keras)` lists what is read"
         )
     values = [np.asarray(v) for v in layer.get_weights()]
-    return _LAYERS[kind](what, layer, layer.get_config(), values)
+    return _LAYERS[kind](_Source(what, layer, layer.get_config(), values))
 
 
-def _function(what: str, layer: Any, config: dict) -> list[Link]:
+class _Source(NamedTuple):
+    """A layer, its name for errors, its arguments and its weights."""
+
+    what: str
+    layer: Any
+    config: dict[str, Any]
+    values: list[np.ndarray]
+
+    def refuse(self, why: str) -> NoReturn:
+        raise ValueError(f"{self.what} {why}")
+
+    def check_axis(self) -> None:
+        axis = self.config["axis"]
+        if (list(axis) if isinstance(axis, (list, tuple)) else [axis]) not in ([-1], [1]):
+            self.refuse(f"has axis={axis}; here it is of columns, -1")
+
+    def weights(self, n: int) -> list[np.ndarray]:
+        if len(self.values) != n:
+            self.refuse(f"has {len(self.values)} arrays of weights, as quantized layers have")
+        return self.values
+
+
+def _function(s: _Source) -> list[Link]:
     """The links of what a layer has as its activation."""
-    name = config["activation"]
-    if not isinstance(name, str) and hasattr(layer.activation, "get_config"):
-        return _read(layer.activation)
+    name, f = s.config["activation"], s.layer.activation
+    if not isinstance(name, str) and hasattr(f, "get_config"):
+        return _read(f)
     if not isinstance(name, str) or name not in _FUNCTIONS:
-        shown = name if isinstance(name, str) else getattr(layer.activation, "__name__", name)
-        raise ValueError(f"{what}: the activation {shown!r} has no counterpart in nncore")
+        shown = name if isinstance(name, str) else getattr(f, "__name__", name)
+        s.refuse(f"has the activation {shown!r}, which has no counterpart in nncore")
     found, parameters = _FUNCTIONS[name]
-    return [curve(what, found, **parameters)]
+    return [curve(s.what, found, **parameters)]
 
 
-def _dense(what, layer, config, values):
-    if len(values) != 1 + config["use_bias"]:
-        raise ValueError(f"{what} has {len(values)} arrays of weights, as quantized layers have")
-    W, b = (*values, None)[:2]
-    return [Affine(what, W, b, trainable=layer.trainable), *_function(what, layer, config)]
+def _dense(s: _Source) -> list[Link]:
+    W, b = (*s.weights(1 + s.config["use_bias"]), None)[:2]
+    return [Affine(s.what, W, b, trainable=s.layer.trainable), *_function(s)]
 
 
-def _relu(what, layer, config, values):
-    top, slope, threshold = (config[k] for k in ("max_value", "negative_slope", "threshold"))
+def _relu(s: _Source) -> list[Link]:
+    top, slope, threshold = (s.config[k] for k in ("max_value", "negative_slope", "threshold"))
     if top is None and not threshold:
-        return [curve(what, "leaky_relu", slope=slope) if slope else curve(what, "relu")]
+        return [curve(s.what, "leaky_relu", slope=slope) if slope else curve(s.what, "relu")]
     if top is None and not slope:
-        return [curve(what, "threshold", threshold=threshold, value=0.0)]
+        return [curve(s.what, "threshold", threshold=threshold, value=0.0)]
     if top not in (1, 6) or slope or threshold:
-        raise ValueError(f"{what} with max_value={top} has no counterpart: it may be 1 or 6")
-    return [curve(what, "relu6" if top == 6 else "satlin")]
+        s.refuse(f"with max_value={top} has no counterpart: it may be 1 or 6, alone")
+    return [curve(s.what, "relu6" if top == 6 else "satlin")]
 
 
-def _softmax(what, layer, config, values):
-    _check_axis(what, config)
-    return [curve(what, "softmax")]
+def _softmax(s: _Source) -> list[Link]:
+    s.check_axis()
+    return [curve(s.what, "softmax")]
 
 
-def _prelu(what, layer, config, values):
-    return [prelu(what, values[0], layer.trainable)]
+def _batch_norm(s: _Source) -> list[Link]:
+    return _norm(s, BatchNorm, "renorm", momentum=1 - s.config["momentum"])
 
 
-def _batch_norm(what, layer, config, values):
-    _check_axis(what, config)
-    if config.get("renorm"):
-        raise ValueError(f"{what} has renorm, which nncore has not")
-    return [_norm(what, layer, config, values, BatchNorm, momentum=1 - config["momentum"])]
+def _layer_norm(s: _Source) -> list[Link]:
+    return _norm(s, LayerNorm, "rms_scaling")
 
 
-def _layer_norm(what, layer, config, values):
-    _check_axis(what, config)
-    if config.get("rms_scaling"):
-        raise ValueError(f"{what} has rms_scaling, which nncore has not")
-    return [_norm(what, layer, config, values, LayerNorm)]
+def _norm(s: _Source, kind: type, other: str, **arguments: float) -> list[Link]:
+    s.check_axis()
+    if s.config.get(other):
+        s.refuse(f"has {other}, which nncore has not")
+    values = list(s.values)
+    gamma = values.pop(0) if s.config["scale"] else None
+    beta = values.pop(0) if s.config["center"] else None
+    n, values = s.layer.input.shape[-1], [gamma, beta, *values]
+    return [norm(s.what, kind, n, values, s.layer.trainable, eps=s.config["epsilon"], **arguments)]
 
 
-def _norm(what, layer, config, values, kind, **arguments):
-    values = list(values)
-    gamma = values.pop(0) if config["scale"] else None
-    beta = values.pop(0) if config["center"] else None
-    arguments |= {"eps": config["epsilon"]}
-    n = layer.input.shape[-1]
-    return norm(what, kind, n, (gamma, beta, *values), layer.trainable, **arguments)
-
-
-def _normalization(what, layer, config, values):
-    _check_axis(what, config)
-    mean, variance = config["mean"], config["variance"]
-    if mean is None:
-        if len(values) < 2:
-            raise ValueError(f"{what} has no mean and variance yet: call adapt first")
-        mean, variance = values[:2]
-    mean, variance = (np.asarray(v, np.float64).reshape(-1) for v in (mean, variance))
+def _normalization(s: _Source) -> list[Link]:
+    s.check_axis()
+    found = (s.config["mean"], s.config["variance"])
+    if found[0] is None and len(s.values) < 2:
+        s.refuse("has no mean and variance yet: call adapt first")
+    found = s.values[:2] if found[0] is None else found
+    mean, variance = (np.asarray(v, np.float64).reshape(-1) for v in found)
     scale = np.maximum(np.sqrt(variance), 1e-7)  # keras.config.epsilon()
-    if config["invert"]:
-        return [Columns(what, scale, mean)]
-    return [Columns(what, 1 / scale, -mean / scale)]
+    if s.config["invert"]:
+        return [Columns(s.what, scale, mean)]
+    return [Columns(s.what, 1 / scale, -mean / scale)]
 
 
-def _embedding(what, layer, config, values):
-    if len(values) != 1:
-        raise ValueError(f"{what} has {len(values)} arrays of weights, as quantized layers have")
-    made = checked(what, Embedding, *values[0].shape, trainable=layer.trainable)
-    return [Made(what, made, {"E": values[0]})]
+def _rescaling(s: _Source) -> list[Link]:
+    scale, shift = (np.asarray(s.config[k], np.float64) for k in ("scale", "offset"))
+    return [Columns(s.what, scale, shift)]
 
 
-def _check_axis(what, config):
-    axis = config["axis"]
-    axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
-    if axes not in ([-1], [1]):
-        raise ValueError(f"{what} has axis={axis}; here it is of columns, -1")
+def _embedding(s: _Source) -> list[Link]:
+    (table,) = s.weights(1)
+    layer = checked(s.what, Embedding, *table.shape, trainable=s.layer.trainable)
+    return [Made(s.what, layer, {"E": table})]
 
 
-_LAYERS = {
+def _nothing(s: _Source) -> list[Link]:
+    return []
+
+
+_LAYERS: dict[str, Callable[[_Source], list[Link]]] = {
     "Dense": _dense,
-    "Activation": lambda what, layer, config, values: _function(what, layer, config),
+    "Activation": _function,
     "ReLU": _relu,
-    "LeakyReLU": lambda w, l, c, v: [curve(w, "leaky_relu", slope=c["negative_slope"])],
-    "ELU": lambda what, layer, config, values: [curve(what, "elu", alpha=config["alpha"])],
+    "LeakyReLU": lambda s: [curve(s.what, "leaky_relu", slope=s.config["negative_slope"])],
+    "ELU": lambda s: [curve(s.what, "elu", alpha=s.config["alpha"])],
     "Softmax": _softmax,
-    "PReLU": _prelu,
-    "Dropout": lambda what, layer, config, values: dropout(what, config["rate"]),
-    "GaussianNoise": lambda what, layer, config, values: [
-        Made(what, checked(what, GaussianNoise, config["stddev"]))
-    ],
+    "PReLU": lambda s: [prelu(s.what, s.values[0], s.layer.trainable)],
+    "Dropout": lambda s: dropout(s.what, s.config["rate"]),
+    "GaussianNoise": lambda s: [Made(s.what, checked(s.what, GaussianNoise, s.config["stddev"]))],
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "Normalization": _normalization,
-    "Rescaling": lambda w, l, c, v: [
-        Columns(w, np.asarray(c["scale"], np.float64), np.asarray(c["offset"], np.float64))
-    ],
+    "Rescaling": _rescaling,
     "Embedding": _embedding,
-    "Flatten": lambda what, layer, config, values: [],
-    "Identity": lambda what, layer, config, values: [],
+    "Flatten": _nothing,
+    "Identity": _nothing,
 }

@@ -55,6 +55,7 @@ class Block(NamedTuple):
 
     what: str
     links: list
+    depth: int = 1  # of blocks in one another
 
 
 Link = Affine | Columns | Curve | Made | Block
@@ -86,7 +87,9 @@ def norm(
     trainable = trainable and not (found["gamma"] is None and found["beta"] is None)
     layer = checked(what, kind, trainable=trainable, **arguments)
     found = {
-        name: np.full(n, float(name in ("gamma", "running_var"))) if v is None else np.asarray(v)
+        name: np.full(n, name in ("gamma", "running_var"), np.float32)
+        if v is None
+        else np.asarray(v)
         for name, v in found.items()
     }
     if kind is BatchNorm and not (found["running_var"] >= 0).all():
@@ -120,12 +123,13 @@ def build(
     """
     from ..network import _as_dtype, _as_rng
 
+    links = list(links)
+    dtype = _as_dtype(dtype or _dtype_of(links))
     links = tidy(links)
     if not links:
         raise ValueError("the model has no layers")
     backend = check_backend(backend)
     _as_rng(seed)
-    dtype = _as_dtype(dtype or _dtype_of(links))
     n_in = n_in or _inputs_of(links)
     found, _ = _made(links, n_in)
     layers = [layer for layer, _ in found]
@@ -295,7 +299,9 @@ def _alone(link, width, links):
         return Affine(link.what, np.eye(width), None, link.function, False)
     shift = np.broadcast_to(_wide(link.shift), (width,))
     b = shift if np.any(shift != 0) else None
-    return Affine(link.what, np.diag(np.broadcast_to(_wide(link.scale), (width,))), b, IDENTITY, False)
+    return Affine(
+        link.what, np.diag(np.broadcast_to(_wide(link.scale), (width,))), b, IDENTITY, False
+    )
 
 
 def _fill(place, values, what, name):

@@ -50,7 +50,9 @@ def write(
     kind = network.dtype if dtype is None else _as_dtype(dtype)
     parts = encode(_model(network, Graph(number, kind)))
     if sum(map(len, parts)) > MOST_BYTES:
-        raise ValueError(f"the model takes more than {MOST_BYTES} bytes, which no ONNX file may have")
+        raise ValueError(
+            f"the model takes more than {MOST_BYTES} bytes, which no ONNX file may have"
+        )
     if path is None:
         return b"".join(parts)
     from .. import files
@@ -60,8 +62,6 @@ def write(
 
 
 def _model(network, graph):
-    from .. import __version__
-
     x = Term(graph, "X")
     for i, layer in enumerate(network.layers):
         x = graph.layer(layer, x, f"layers.{i}")
@@ -75,7 +75,6 @@ def _model(network, graph):
     return {
         "ir_version": IR_VERSION,
         "producer_name": "nncore",
-        "producer_version": __version__,
         "opset_import": [{"version": graph.opset}],
         "graph": {
             "name": "network",
@@ -123,7 +122,9 @@ class Graph:
             with np.errstate(over="ignore"):
                 values = values.astype(self.dtype)
             if not np.isfinite(values).all():
-                raise ValueError(f"{self.prefix}.{name} has values that are not finite in {self.dtype}")
+                raise ValueError(
+                    f"{self.prefix}.{name} has values that are not finite in {self.dtype}"
+                )
         name = f"{self.prefix}.{name}"
         self.constants[name] = values
         return Term(self, name)

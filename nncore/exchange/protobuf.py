@@ -44,8 +44,7 @@ def _fields(text):
 
 MESSAGES: dict[str, tuple[Field, ...]] = {
     "Model": _fields(
-        "1:ir_version:int 2:producer_name:text 3:producer_version:text 6:doc_string:text "
-        "7:graph:Graph 8:opset_import:OperatorSet*"
+        "1:ir_version:int 2:producer_name:text 7:graph:Graph 8:opset_import:OperatorSet*"
     ),
     "OperatorSet": _fields("1:domain:text 2:version:int"),
     "Graph": _fields(
@@ -71,9 +70,7 @@ MESSAGES: dict[str, tuple[Field, ...]] = {
     "Dimension": _fields("1:dim_value:int 2:dim_param:text"),
 }
 _WIRE = {"int": 0, "float": 5}  # all others are 2: a length, and so many bytes
-_BY_NUMBER = {
-    kind: {field.number: field for field in fields} for kind, fields in MESSAGES.items()
-}
+_BY_NUMBER = {kind: {field.number: field for field in fields} for kind, fields in MESSAGES.items()}
 
 
 # ---- writing ----
@@ -120,7 +117,7 @@ def _varint(value):
 
 
 def decode(data: bytes | bytearray | memoryview, kind: str = "Model") -> Message:
-    """Return the message in `data`; its bytes are views. Fields that are not in MESSAGES are left out.
+    """Return the message in `data`; its bytes are views. Fields not in MESSAGES are left out.
 
     Raises
     ------
@@ -211,10 +208,13 @@ def _read_value(data, at, wire, path):
     elif wire in (1, 5):
         size = 8 if wire == 1 else 4
     else:
-        raise FileFormatError(f"{path}: wire type {wire} is not one of ONNX; no ONNX file, or damaged")
+        raise FileFormatError(
+            f"{path}: wire type {wire} is not one of ONNX; no ONNX file, or damaged"
+        )
     if size > len(data) - at:
         raise FileFormatError(
-            f"{path}: a field of {size} bytes, but {len(data) - at} are left; no ONNX file, or cut off"
+            f"{path}: a field of {size} bytes, but {len(data) - at} are left; no ONNX file, or cut "
+            "off"
         )
     return data[at : at + size], at + size
 

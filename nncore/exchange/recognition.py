@@ -55,6 +55,8 @@ def _shrink(x, bias=0.0, lambd=0.5):
 OPERATORS: dict[str, Callable] = {
     "Abs": np.abs,
     "Add": np.add,
+    "And": np.logical_and,
+    "Bool": lambda x: x != 0,
     "Celu": lambda x, alpha=1.0: _elu(x / alpha) * alpha,
     "Clip": lambda x, min=-np.inf, max=np.inf: np.clip(x, min, max),
     "Cos": np.cos,
@@ -77,12 +79,15 @@ OPERATORS: dict[str, Callable] = {
     "Mish": lambda x: x * np.tanh(_softplus(x)),
     "Mul": np.multiply,
     "Neg": np.negative,
+    "Not": np.logical_not,
+    "Or": np.logical_or,
     "Pow": np.power,
     "Reciprocal": np.reciprocal,
     "Relu": lambda x: np.maximum(x, 0),
     "Selu": lambda x, alpha=1.6732631921768188, gamma=1.0507010221481323: gamma * _elu(x, alpha),
     "Shrink": _shrink,
     "Sigmoid": _sigmoid,
+    "Sign": np.sign,
     "Sin": np.sin,
     "Softplus": _softplus,
     "Softsign": lambda x: x / (1 + np.abs(x)),
@@ -95,8 +100,8 @@ OPERATORS: dict[str, Callable] = {
 }
 
 
-_TWO = {"Add", "Div", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul",
-        "Pow", "Sub"}  # fmt: skip
+_TWO = {"Add", "And", "Div", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min",
+        "Mul", "Or", "Pow", "Sub"}  # fmt: skip
 
 
 def accepts(op: str, n: int, attributes: dict) -> bool:
@@ -164,7 +169,9 @@ def _between(e: Expression, start: Expression) -> list[Expression]:
         if complete:
             found.append(each)
             if len(found) > MOST_NODES:
-                raise FileFormatError(f"{e.what} is of more than {MOST_NODES} elementwise operators")
+                raise FileFormatError(
+                    f"{e.what} is of more than {MOST_NODES} elementwise operators"
+                )
         elif id(each) not in seen:
             seen.add(id(each))
             stack.append((each, True))
@@ -269,7 +276,9 @@ def _layer_norm(e, x, y, numbers):
     d = x - x.mean(axis=1, keepdims=True)
     for eps in numbers:
         if eps > 0 and _same(y, d / np.sqrt((d * d).mean(axis=1, keepdims=True) + eps)):
-            return norm(e.what, LayerNorm, x.shape[1], (np.ones(x.shape[1]), None), eps=eps)
+            return norm(
+                e.what, LayerNorm, x.shape[1], (np.ones(x.shape[1], np.float32), None), eps=eps
+            )
     return None
 
 
