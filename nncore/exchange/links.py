@@ -64,10 +64,7 @@ T = TypeVar("T")
 
 def curve(what: str, name: str, **parameters: float) -> Curve:
     """Return the link of an activation, or say that nncore has it not with such parameters."""
-    try:
-        return Curve(what, Activation(name, **parameters))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: {error}") from None
+    return Curve(what, checked(what, Activation, name, **parameters))
 
 
 def dropout(what: str, rate: float) -> list[Link]:
@@ -86,12 +83,9 @@ def norm(
     found = dict(zip(names, (*values, None, None), strict=False))
     trainable = trainable and not (found["gamma"] is None and found["beta"] is None)
     layer = checked(what, kind, trainable=trainable, **arguments)
-    found = {
-        name: np.full(n, name in ("gamma", "running_var"), np.float32)
-        if v is None
-        else np.asarray(v)
-        for name, v in found.items()
-    }
+    for name, value in found.items():
+        plain = np.full(n, name in ("gamma", "running_var"), np.float32)
+        found[name] = plain if value is None else np.asarray(value)
     if kind is BatchNorm and not (found["running_var"] >= 0).all():
         raise ValueError(f"{what} has a variance that is negative or NaN")
     return Made(what, layer, found, n)
