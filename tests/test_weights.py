@@ -1,6 +1,5 @@
 """Weights of samples and classes: weight 2 is the row twice, weight 0 is no row."""
 
-
 import numpy as np
 import pytest
 

@@ -119,7 +119,8 @@ def build(
 
     links = list(links)
     dtype = _as_dtype(dtype or _dtype_of(links))
-    links = tidy(links)
+    with np.errstate(all="ignore"):  # what is not finite is refused by _fill
+        links = tidy(links)
     if not links:
         raise ValueError("the model has no layers")
     backend = check_backend(backend)

@@ -98,8 +98,9 @@ optimizer=Adam(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08))
     else:
         raise TypeError(f"from_onnx takes a path or bytes, got a {type(model).__name__}")
     try:
-        reader = _Reader(decode(data))
-        links = reader.links(output)
+        with np.errstate(all="ignore"):  # what is not finite is refused in the end
+            reader = _Reader(decode(data))
+            links = reader.links(output)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise FileFormatError(f"{where}: {error}") from error
     return build(links, reader.n_in, **options)
