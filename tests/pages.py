@@ -58,5 +58,7 @@ def _run(path, block, space):
         return space
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, space)
-    assert printed.getvalue() == block.printed, f"{path}:{block.line} prints\n{printed.getvalue()}"
+    assert printed.getvalue() == block.printed, (
+        f"{path}:{block.line} prints\n{printed.getvalue()}"
+    )
     return space

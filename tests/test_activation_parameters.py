@@ -305,9 +305,7 @@ def test_gradient_through_log_softmax(backend):
         target = -np.abs(np.resize(y, (9, n_out)))
         _, gradient = net.loss_and_gradient(X, target)
         differences = central_differences(
-            lambda: net.loss_and_gradient(X, target)[0],
-            net.theta,
-            1e-6,  # noqa: B023
+            lambda: net.loss_and_gradient(X, target)[0], net.theta, 1e-6  # noqa: B023
         )
         assert distance(gradient, differences) < 1e-7
 

@@ -249,10 +249,8 @@ SLOPES = {
     "elliot": (lambda x: 0.5 / (1 + np.abs(x)) ** 2, lambda x, s: 5 * s),
     "log_sigmoid": (lambda y: -np.expm1(y), lambda y, s: 4 * s),
     "silu": (silu_slope, lambda x, s: 8 * np.abs(s) + 0.5),
-    "selu": (
-        lambda y: np.where(y > 0, SELU_SCALE, y + SELU_LEFT).astype(y.dtype),
-        lambda y, s: s + 2,
-    ),
+    "selu": (lambda y: np.where(y > 0, SELU_SCALE, y + SELU_LEFT).astype(y.dtype),
+             lambda y, s: s + 2),
     "celu": (lambda y: np.where(y > 0, 1, y + 1), lambda y, s: 2 * s + np.abs(y)),
     "gelu": (gelu_slope, lambda x, s: 8 * np.abs(s) + 1),
     "gelu_tanh": (gelu_tanh_slope, lambda x, s: 8 * np.abs(s) + 1),

@@ -57,8 +57,10 @@ def test_the_examples_were_found():
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
-    "name", ["README.md", "HACKING.md", "docs/trainers.md", "docs/why_the_derivative.md"]
-)
+    "name",
+    ["README.md", "HACKING.md", "docs/exchange.md", "docs/trainers.md",
+     "docs/why_the_derivative.md"],
+)  # fmt: skip
 def test_code_blocks(name, tmp_path, monkeypatch):
     """All blocks of a file in order, in one namespace; what they print is checked."""
     monkeypatch.chdir(tmp_path)

@@ -1,20 +1,23 @@
 """Models of scikit-learn, PyTorch and Keras become networks that predict the same."""
 
 import os
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nncore
 from nncore import BatchNorm, Dense, Dropout, Embedding, LayerNorm, PReLU, Residual
-from nncore.exchange.links import Affine, Columns, Curve, build, curve
+from nncore.exchange.links import Affine, Columns, build, curve, norm
 
 from .checks import assert_near, assert_same_bits
 
 RNG = np.random.default_rng(0)
+BACKENDS = ("torch", "jax", "tensorflow")  # of Keras
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def torch():
 
 @pytest.fixture(scope="module")
 def keras():
-    backend = next((b for b in ("torch", "jax", "tensorflow") if _is_here(b)), None)
+    backend = next(filter(_is_here, BACKENDS), None)
     if backend is None:
         pytest.skip("models of Keras need one of its backends")
     os.environ.setdefault("KERAS_BACKEND", backend)
@@ -432,12 +435,19 @@ def test_maps_of_columns_go_into_their_neighbours():
     s, t, u = rng.normal(size=3), rng.normal(size=3), rng.normal(size=2)
     X = rng.normal(size=(20, 3))
     tanh = curve("f", "tanh")
-    links = [Columns("s", s, t), Columns("2", 2.0, 1.0), Affine("W", W, b), Columns("0.5", 0.5, 0.0),
-             tanh, Affine("V", V), Columns("u", u, 3.0)]  # fmt: skip
+    links = [Columns("s", s, t), Columns("2", 2.0, 1.0), Affine("W", W, b),
+             Columns("0.5", 0.5, 0.0), tanh, Affine("V", V), Columns("u", u, 3.0)]  # fmt: skip
     network = build(links)
     want = np.tanh(0.5 * ((2 * (s * X + t) + 1) @ W + b)) @ V * u + 3
     alike(network, X, want)
     assert len(network.layers) == 2
+    gamma, beta = rng.normal(size=(2, 3))
+    normal = norm("n", LayerNorm, 3, (gamma, beta))
+    network = build([normal, Columns("s", s, t)])
+    d = X - X.mean(axis=1, keepdims=True)
+    y = gamma * d / np.sqrt((d * d).mean(axis=1, keepdims=True) + 1e-5) + beta
+    alike(network, X, s * y + t)
+    assert len(network.layers) == 1
 
 
 def test_what_stands_alone_stays_as_it_is_in_training():
@@ -466,7 +476,6 @@ def test_options_are_checked_first():
     assert (network.backend, network.dtype, network.loss) == ("reference", np.float32, "mae")
     with pytest.raises(ValueError, match="not finite in float32"):
         build([Affine("W", np.full((3, 1), 1e300))], dtype="float32")
-    assert isinstance(links[0], Affine) and not isinstance(links[0], Curve)
 
 
 def test_nothing_is_imported():
@@ -493,3 +502,23 @@ def test_safetensors_reads_what_nncore_saves(tmp_path):
     assert_same_bits(found["layers.0.W"], network.layers[0].W)
     assert_same_bits(found["layers.1.running_var"], network.layers[1].running_var)
     assert {name.partition(".")[0] for name in found} == {"layers", "optimizer"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_examples_with_other_packages(tmp_path, monkeypatch):
+    """The ```py blocks of docs/exchange.md, which test_docs does not run, where they can be."""
+    page = Path(__file__).parents[1] / "docs" / "exchange.md"
+    if not page.exists():
+        pytest.skip("docs/ is not here: these are the sources of a release")
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": "__main__"}
+    found = re.findall(r"^```(py|python)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    assert sum(kind == "py" for kind, _ in found) == 5
+    for kind, code in found:
+        packages = re.findall(r"^(?:import|from) (\w+)", code, re.M)
+        if "keras" in packages:
+            packages += [] if any(map(_is_here, BACKENDS)) else ["a backend of Keras"]
+        if "torch.onnx" in code:
+            packages.append("onnx")
+        if kind == "python" or all(map(_is_here, packages)):
+            exec(code, space)

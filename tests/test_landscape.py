@@ -172,7 +172,9 @@ def test_principal_directions():
     for direction, vector in zip(found.directions, vectors, strict=False):
         assert abs(direction @ vector) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found.explained, (sizes**2 / (sizes**2).sum())[:2], rtol=1e-6)
-    np.testing.assert_allclose(found.path, (points - points[-1]) @ found.directions.T, atol=1e-6)
+    np.testing.assert_allclose(
+        found.path, (points - points[-1]) @ found.directions.T, atol=1e-6
+    )
     assert found.path[-1] == pytest.approx([0, 0], abs=1e-12) and (found.path[0] <= 1e-9).all()
     f = network.theta_to_loss(*XOR)
     assert found.path_losses.tolist() == [f(p)[0] for p in points]

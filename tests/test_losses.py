@@ -488,7 +488,9 @@ def test_weights_multiply_rows(kernels, name):
     y[4] = 1
     kernels.loss_curve(name, y, t, r, gradient, 0.3, None, weights)
     for i in range(6):
-        kernels.loss_curve(name, y[i : i + 1], t[i : i + 1], r[i : i + 1], of_row, 0.3 * weights[i])
+        kernels.loss_curve(
+            name, y[i : i + 1], t[i : i + 1], r[i : i + 1], of_row, 0.3 * weights[i]
+        )
         assert_same_bits(gradient[i], of_row[0])
 
 

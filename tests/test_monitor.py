@@ -235,8 +235,7 @@ def test_a_look_is_one_gradient_and_one_forward_pass(monkeypatch):
                                            run(network, layers, x, found))[1],
     )  # fmt: skip
     monkeypatch.setattr(
-        measures,
-        "gradient_norms",
+        measures, "gradient_norms",
         lambda network, x, *rest: (gradient.append(len(x)), norms(network, x, *rest))[1],
     )
     monitor = Monitor(rows=40, every=3)

@@ -345,6 +345,17 @@ def test_activations_in_the_words_of_others():
     check([*z, *twice], np.tanh(2 * (X @ W + B)) + 1, constants=constants)
 
 
+def test_what_is_nearly_an_activation_is_none():
+    """relu, but for a bump at 0.5 or a bound that is far away."""
+    z = [node("Gemm", "X W b", "z"), node("Relu", "z", "r")]
+    bump = [node("Sub", "z half", "d"), node("Abs", "d", "a"), node("Sub", "small a", "c"),
+            node("Relu", "c", "e"), node("Add", "r e", "Y")]  # fmt: skip
+    constants = [*CONSTANTS, tensor("half", 0.5), tensor("small", 0.05), tensor("far", 3e4)]
+    for nodes in (bump, [node("Min", "r far", "Y")]):
+        with pytest.raises(FileFormatError, match="no activation of nncore"):
+            nncore.from_onnx(model([*z, *nodes], constants))
+
+
 def test_sums_are_residual_blocks():
     U = RNG.normal(size=(4, 4)).astype(np.float32)
     constants = [*CONSTANTS, tensor("U", U)]
@@ -521,7 +532,8 @@ def test_what_is_no_model(tmp_path):
     for data, message in (
         (b"", "no graph"), (b"hello, world", "wire type"), (b"PK\x03\x04" + bytes(99), "wire type"),
         (b"\x3a\xff\xff\xff\xff\x0f", "4294967295 bytes, but 0 are left"),
-        (b"\x08" + b"\xff" * 50, "longer than 10 bytes"), (b"\x0a\x00", "wire type 2"),
+        (b"\x08" + b"\x80" * 10 + b"\x00\x3a\x00", "longer than 10 bytes"),
+        (b"\x0a\x00", "wire type 2"),
         (b"\x3a\x00\x3a\x00", "stands twice"), (b"\x12\x02\xff\xfe", "is no text"),
         (b"\x3a\x00", "no output"),
     ):  # fmt: skip

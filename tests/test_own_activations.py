@@ -219,7 +219,7 @@ def test_every_loss(registered, loss, backend):
 
 def test_losses_that_contain_the_output_are_refused(registered):
     for loss in ("cross_entropy", "binary_cross_entropy"):
-        with pytest.raises(ValueError, match='but the last layer is "my_tanh"'):
+        with pytest.raises(ValueError, match="but the last layer is \"my_tanh\""):
             Network(2, Dense(2, "my_tanh"), loss=loss)
     assert Network(2, Dense(2, "my_tanh")).loss == "mse"
     network = Network(2, Dense(4, "my_tanh"), Dense(3, "softmax"), seed=0)
@@ -501,15 +501,12 @@ def test_ctrl_c(registered, use, function, backend, record_property):
         def run():
             network._engine.predict(wide, out)
     elif use == "fit":
-
         def run():
             network.fit(X, y, epochs=10**6, verbose=False)
     else:
-
         def run():
             while True:
                 network.hessian_vector_product(X, y, theta)
-
     interrupted(record_property, f"{use}, {function}", run)
     assert np.isfinite(network.theta).all()
     assert use == "fit" or (network.theta == theta).all()

@@ -130,9 +130,8 @@ FORMULAS = {
     "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * math.expm1(x)),
     "celu": lambda x: x if x > 0 else math.expm1(x),
     "gelu": lambda x: x * math.erfc(-x / math.sqrt(2)) / 2,
-    "gelu_tanh": lambda x: (
-        x * FORMULAS["sigmoid"](2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
-    ),
+    "gelu_tanh": lambda x: x
+    * FORMULAS["sigmoid"](2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
     "mish": lambda x: x * math.tanh(FORMULAS["softplus"](x)),
     "hard_swish": lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
     "tanhshrink": lambda x: x - math.tanh(x),

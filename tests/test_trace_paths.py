@@ -219,9 +219,7 @@ def test_a_dense_without_biases():
 
 
 def test_the_text_of_a_weight():
-    assert (
-        str(net321().trace(X3, Y3).weight("w14"))
-        == """\
+    assert str(net321().trace(X3, Y3).weight("w14")) == """\
 w14 = 0.1: weight from x1 to unit 4, layer 0
 dJ/dw14 = (h - y) f'(z6) w46 f'(z4) x1
         = 0.76545 * 0.17954 * 0.1 * 0.21789 * 0.6
@@ -235,7 +233,6 @@ dJ/dw14 = (h - y) f'(z6) w46 f'(z4) x1
 new w14 = old + rate * delta * f'(e) * input, with e = z4 and delta = -dJ/da4
         = 0.1 + 0.1 * -0.013743 * 0.21789 * 0.6
         = 0.09982"""
-    )
 
 
 def test_the_trace_of_a_small_network_has_every_number():

@@ -1,5 +1,6 @@
 """Weights of samples and classes: weight 2 is the row twice, weight 0 is no row."""
 
+
 import numpy as np
 import pytest
 
