@@ -487,6 +487,8 @@ GEMM = node("Gemm", "X W b", "Y")
         ([node("Clip", "X s two", "Y")], {}, "is no activation"),
         ([node("Gather", "X s", "Y")], {}, "Gather: neither"),
         ([node("Cast", "X", "Y", to=8)], {}, "to type 8"),
+        ([node("Cast", "W", "U", to=9), node("MatMul", "X U", "Y")], {}, "to type 9"),
+        ([node("Transpose", "W", "U", perm=(0, 1)), node("MatMul", "X U", "Y")], {}, "perm must"),
         ([node("Concat", "X X", "Y", axis=1)], {}, "joins other things"),
         ([node("Reshape", "X two", "Y")], {}, "Reshape: to"),
         ([node("Normalizer", "X", "Y", domain="ai.onnx.ml")], {}, "Normalizer of ai.onnx.ml"),
@@ -575,6 +577,8 @@ def test_nothing_large_is_allocated():
     for nodes, constants in (
         (mean, CONSTANTS), ([node("PRelu", "X two", "Y")], CONSTANTS),
         ([node("Tanh", "X", "Y")], CONSTANTS), ([node("MatMul", "X W", "Y")], CONSTANTS),
+        ([node("Gather", "X ints", "a", axis=1), node("Concat", "a a", "Y", axis=1)],
+         [*CONSTANTS, tensor("ints", [0, 1], np.int64)]),
         ([node("Cast", "X", "c", to=7), node("Gather", "V c", "g"), node("Flatten", "g", "Y")],
          CONSTANTS),
     ):  # fmt: skip

@@ -166,6 +166,19 @@ def _cast(reader, what, inputs, attributes):
     raise FileFormatError(f"{what}: to type {to} of this is not read")
 
 
+def _cast_constant(what, value, attributes):
+    to = attributes.get("to")
+    if to not in (*FLOATS, INT, INT32):
+        raise FileFormatError(f"{what}: to type {to} is not read")
+    return value if to in FLOATS else value.astype(np.int64)
+
+
+def _transpose(what, value, attributes):
+    if attributes.get("perm", [1, 0]) != [1, 0]:
+        raise FileFormatError(f"{what}: perm must be [1, 0]")
+    return matrix(value, what).T
+
+
 def _part(reader, value):
     """The input itself as a part of it; other values as they are."""
     whole = isinstance(value, Value) and value.expression is getattr(reader.start, "start", None)
@@ -200,7 +213,7 @@ def concat(reader, what, inputs, attributes):
     if any(each.columns is None for each in inputs):
         raise FileFormatError(f"{what}: joins other things than columns of the input")
     order = [column for each in inputs for column in each.columns]
-    if order != list(range(reader.n_in or len(order))):
+    if order != list(range(len(order))) or len(order) != (reader.n_in or len(order)):
         raise FileFormatError(f"{what}: the columns of the input are not all there, in their order")
     tables = {
         column: each.table for each in inputs if each.table is not None for column in each.columns
@@ -259,7 +272,7 @@ NODES: dict[str, Callable] = {
 ML_NODES: dict[str, Callable] = {"Scaler": _scaler, "ZipMap": _same}
 TAKE_PARTS = ("Cast", "Concat", "Flatten", "Gather", "Identity", "Reshape")
 OF_CONSTANTS: dict[str, Callable] = {
-    "Cast": lambda what, value: value,
-    "Identity": lambda what, value: value,
-    "Transpose": lambda what, value: matrix(value, what).T,
+    "Cast": _cast_constant,
+    "Identity": lambda what, value, attributes: value,
+    "Transpose": _transpose,
 }

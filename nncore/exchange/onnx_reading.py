@@ -124,10 +124,6 @@ class _Reader:
             raise FileFormatError("there is no graph in it; is it an ONNX file?")
         self.graph = graph
         self.constants = {t.get("name", ""): t for t in graph.get("initializer", [])}
-        self.opset = max(
-            (o.get("version", 1) for o in model.get("opset_import", []) if not o.get("domain")),
-            default=1,
-        )
         self.makers: dict[str, Message] = {}
         for node in graph.get("node", []):
             for name in filter(None, node.get("output", [])):
@@ -213,7 +209,7 @@ class _Reader:
         inputs = [self.values[name] if name else None for name in node.get("input", [])]
         if domain in ("", "ai.onnx") and inputs:
             if op in OF_CONSTANTS and isinstance(inputs[0], np.ndarray):
-                return OF_CONSTANTS[op](what, *inputs)
+                return OF_CONSTANTS[op](what, inputs[0], attributes)
             if op not in TAKE_PARTS:
                 inputs = [self._embedded(each, what) for each in inputs]
             if op in NODES:

@@ -269,7 +269,7 @@ def _slopes(e, x, y, shared=False):
     slope = -y[np.flatnonzero(x[:, 0] == -1)[0]]
     if not np.isfinite(slope).all() or not _same(y, np.where(x > 0, x, slope * x)):
         return None
-    return prelu(e.what, slope[:1] if shared else slope)
+    return prelu(e.what, slope[:1] if shared else slope, trainable=not shared)
 
 
 def _layer_norm(e, x, y, numbers):
