@@ -69,7 +69,7 @@ def from_sklearn(
     >>> X, y = load_iris(return_X_y=True)  # doctest: +SKIP
     >>> classifier = MLPClassifier(random_state=0).fit(X, y)  # doctest: +SKIP
     >>> net = nncore.from_sklearn(classifier)  # doctest: +SKIP
-    >>> abs(net.predict(X) - classifier.predict_proba(X)).max() < 1e-12  # doctest: +SKIP
+    >>> bool(abs(net.predict(X) - classifier.predict_proba(X)).max() < 1e-12)  # doctest: +SKIP
     True
     """
     options = dict(loss=loss, optimizer=optimizer, dtype=dtype, seed=seed, backend=backend)
