@@ -186,7 +186,8 @@ nnc_status nnc_jacobian(const nnc_plan *plan, const void *theta, const void *x, 
 
 static void slope_of_step(run *r, ptrdiff_t rows, int s, const slot_along *at) {
     const nnc_slot *here = &r->f.slots[s];
-    r->plan->kernels->slope_along(rows * here->ld, at->df, at->d2f, at->rz, here->dz, at->rdz);
+    r->plan->kernels->second->slope_along(rows * here->ld, at->df, at->d2f, at->rz, here->dz,
+                                          at->rdz);
 }
 
 /* z, y, f'(z), f''(z), R z and R y of step s. `x` and its `rx`, NULL for 0, are rows apart by ldx
@@ -229,11 +230,11 @@ static int forward_along(run *r, ptrdiff_t rows, int s, int raw, const void *x, 
         k->softmax_slope(rows, step->n_out, to->y, to->ld, at->rz, to->ld, at->ry, to->ld);
     } else if (act == NNC_ACT_log_softmax) {
         k->log_softmax(rows, step->n_out, z, to->ld, to->y, to->ld);
-        k->log_softmax_change(rows, step->n_out, to->ld, to->y, at->rz, at->ry);
+        k->second->log_softmax_change(rows, step->n_out, to->ld, to->y, at->rz, at->ry);
     } else if (bends) {
         k->act[act](n, z, to->y, step->act_a);
         k->act_df[act](n, z, at->df, step->act_a);
-        k->act_d2f[act](n, z, at->d2f, step->act_a);
+        k->second->act_d2f[act](n, z, at->d2f, step->act_a);
         k->multiply(n, at->df, at->rz, at->ry);
     }
     return 0;
@@ -250,10 +251,10 @@ static int loss_along(run *r, const nnc_samples *block, double scale, double *su
     nnc_loss_args along = g;
     along.dy = at->rdz;
     if (add_loss(r, &g, sum)) return 1;
-    k->loss_curve[plan->loss](&along, at->ry, top->ld);
+    k->second->loss_curve[plan->loss](&along, at->ry, top->ld);
     if (fused(plan)) return 0;
     if (of_whole_row(step->act))
-        (step->act == NNC_ACT_softmax ? k->softmax_along : k->log_softmax_along)(
+        (step->act == NNC_ACT_softmax ? k->second->softmax_along : k->second->log_softmax_along)(
             block->rows, step->n_out, top->ld, top->y, at->ry, top->dz, at->rdz);
     else if (step->act != NNC_ACT_identity)
         slope_of_step(r, block->rows, plan->n_steps - 1, at);

@@ -247,6 +247,30 @@ typedef struct {
     const nnc_loss_args *target; /* of one row, with y and dy in the last slot */
 } nnc_row;
 
+/* The kernels that only derivatives of second order need, apart since seldom called: instruction
+ * sets with equal bits may share them. */
+typedef struct {
+    /* y = f''(x), as act of nnc_kernels */
+    void (*act_d2f[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
+    /* dy = scale times the Hessian of the loss, with respect to y, times r; no alias with r */
+    void (*loss_curve[NNC_N_LOSSES])(const nnc_loss_args *, const void *r, ptrdiff_t ldr);
+    /* dy becomes dz = f' dy, and rdy becomes f'' rz dy + f' rdy */
+    void (*slope_along)(ptrdiff_t n, const void *df, const void *d2f, const void *rz, void *dy,
+                        void *rdy);
+    /* the same through y = softmax(z); ry its derivative along the direction; rows `ld` apart */
+    void (*softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y, const void *ry,
+                          void *dy, void *rdy);
+    /* R y of y = log_softmax(z) from rz = R z; and as softmax_along, of log_softmax */
+    void (*log_softmax_change)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y,
+                               const void *rz, void *ry);
+    void (*log_softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y,
+                              const void *ry, void *dy, void *rdy);
+    /* the derivatives along a direction of what those of nnc_kernels compute */
+    nnc_layer_kernel *batch_norm_along, *batch_norm_slope_along, *batch_norm_sums_along;
+    nnc_layer_kernel *layer_norm_along, *layer_norm_slope_along, *layer_norm_sums_along;
+    nnc_layer_kernel *prelu_along, *prelu_slope_along, *prelu_sums_along, *prelu_total_along;
+} nnc_second_order;
+
 /* One instruction set and type: a const table of kernels. */
 typedef struct {
     const char *isa;
@@ -255,10 +279,9 @@ typedef struct {
     size_t gemm_work, gemm_rows_work; /* bytes for one gemm call, multiples of NNC_ALIGN */
     int lanes, tile_rows, tile_cols;
     void (*gemm)(const nnc_gemm *);
-    /* y = f(x), f'(x) and f''(x); in place ok. a: NNC_MAX_ACT_PARAMETERS, those of the row first */
+    /* y = f(x) and f'(x); in place ok. a: NNC_MAX_ACT_PARAMETERS, those of the row first */
     void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
     void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
-    void (*act_d2f[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
     /* dx = dy * f'(kept); in place on dy ok */
     void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
                                   const double *a);
@@ -275,8 +298,6 @@ typedef struct {
                               const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
     /* returns the sum over rows and columns of the value, not averaged; fills dy */
     double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
-    /* dy = scale times the Hessian of the loss, with respect to y, times r; no alias with r */
-    void (*loss_curve[NNC_N_LOSSES])(const nnc_loss_args *, const void *r, ptrdiff_t ldr);
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
                         int accumulate);
@@ -287,17 +308,6 @@ typedef struct {
     void (*multiply)(ptrdiff_t n, const void *x, const void *y, void *out);
     /* c[m, n], without a gap, = x[i] * y[j] */
     void (*outer)(ptrdiff_t m, ptrdiff_t n, const void *x, const void *y, void *c);
-    /* second order: dy becomes dz = f' dy, and rdy becomes f'' rz dy + f' rdy */
-    void (*slope_along)(ptrdiff_t n, const void *df, const void *d2f, const void *rz, void *dy,
-                        void *rdy);
-    /* the same through y = softmax(z); ry its derivative along the direction; rows `ld` apart */
-    void (*softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y, const void *ry,
-                          void *dy, void *rdy);
-    /* R y of y = log_softmax(z) from rz = R z; and as softmax_along, of log_softmax */
-    void (*log_softmax_change)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y,
-                               const void *rz, void *ry);
-    void (*log_softmax_along)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const void *y,
-                              const void *ry, void *dy, void *rdy);
     /* whether none of n numbers is infinite or NaN */
     int (*finite)(ptrdiff_t n, const void *x);
     /* out = center + a u + b v, in double, each operation rounded, and then to real */
@@ -336,13 +346,11 @@ typedef struct {
     nnc_layer_kernel *embed;       /* y = what the n columns of x name, tables in w */
     nnc_layer_kernel *embed_slope; /* dx = dy of columns that are numbers, and 0 */
     nnc_layer_kernel
-        *embed_sums;        /* sums, laid out as w, += dy at the rows that x names, in order */
-    nnc_layer_kernel *add;  /* y = x + dy */
-    nnc_layer_kernel *fill; /* one row: y = w[0] */
-    /* the derivatives along a direction of what they compute */
-    nnc_layer_kernel *batch_norm_along, *batch_norm_slope_along, *batch_norm_sums_along;
-    nnc_layer_kernel *layer_norm_along, *layer_norm_slope_along, *layer_norm_sums_along;
-    nnc_layer_kernel *prelu_along, *prelu_slope_along, *prelu_sums_along, *prelu_total_along;
+        *embed_sums;           /* sums, laid out as w, += dy at the rows that x names, in order */
+    nnc_layer_kernel *add;     /* y = x + dy */
+    nnc_layer_kernel *fill;    /* one row: y = w[0] */
+    nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
+    const nnc_second_order *second;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
@@ -433,7 +441,8 @@ typedef struct {
     const nnc_tuning *tuning; /* of each step, or NULL: rate 1 and the rest 0 */
     /* Of steps other than dense. */
     ptrdiff_t n_running;
-    void *running; /* [n_running] running statistics; nnc_train updates them with the parameters */
+    void *running; /* [n_running] running statistics, which nnc_train updates with the parameters,
+                      and the numbers of scaling steps */
     uint64_t seed; /* of random numbers */
     uint64_t draw; /* number of the prediction */
     int sample;    /* in predictions draw what is random there too */

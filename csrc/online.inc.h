@@ -53,9 +53,10 @@ static void start_wide(const run *r, const wide_vectors *w) {
     memset(w->gradient, 0, (size_t)w->n * plan->kernels->size);
 }
 
+/* scaled: how the inputs are scaled, or NULL. */
 static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *optimizer,
                                const nnc_update *update, double *coef, const nnc_samples *samples,
-                               double *losses, ptrdiff_t *steps_done) {
+                               nnc_layer_args *scaled, double *losses, ptrdiff_t *steps_done) {
     const nnc_plan *plan = r->plan;
     const nnc_kernels *k = plan->kernels;
     const nnc_slot *top = &r->f.slots[plan->n_steps - 1];
@@ -85,6 +86,11 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
     for (ptrdiff_t step = 0; step < samples->rows; step++) {
         const ptrdiff_t i = samples->index ? samples->index[step] : step;
         row.x = row_of(samples->x, samples->ldx, i, k->size);
+        if (scaled) {
+            scaled->x = row.x;
+            k->scaling(scaled);
+            row.x = scaled->y;
+        }
         target.t = row_of(samples->t, samples->ldt, i, k->size);
         target.labels = samples->labels ? samples->labels + i : NULL;
         double count = per_row;
@@ -119,15 +125,22 @@ static nnc_status rows_of_wide(run *r, const wide_vectors *w, nnc_optimizer *opt
     return NNC_OK;
 }
 
-/* As nnc_train in batches of one, and the same bits. */
+/* As nnc_train in batches of one, and the same bits. A first step that scales the inputs is done
+ * beside the plan. */
 static nnc_status train_wide(run *r, nnc_optimizer *optimizer, const nnc_update *update,
                              double *coef, const nnc_samples *samples, double *losses,
                              ptrdiff_t *steps_done) {
     const wide_vectors *w = &r->f.wide;
+    const nnc_plan above = above_scaling(r->plan);
+    const int is_scaled = above.n_steps < r->plan->n_steps;
+    nnc_layer_args scaled;
+    if (is_scaled) scaled = scaling_args(r, 0, 1, NULL, 0, r->f.slots[0].y, 0);
+    r->plan = &above;
+    r->f.slots += is_scaled, r->lowest -= is_scaled;
     start_wide(r, w);
-    copy_all_wide(r->plan, w, update, optimizer, 0);
-    const nnc_status status =
-        rows_of_wide(r, w, optimizer, update, coef, samples, losses, steps_done);
-    copy_all_wide(r->plan, w, update, optimizer, 1);
+    copy_all_wide(&above, w, update, optimizer, 0);
+    const nnc_status status = rows_of_wide(r, w, optimizer, update, coef, samples,
+                                           is_scaled ? &scaled : NULL, losses, steps_done);
+    copy_all_wide(&above, w, update, optimizer, 1);
     return status;
 }

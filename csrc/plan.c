@@ -13,7 +13,6 @@
 #include "nnc.h"
 #include "run.inc.h"
 #include "update.inc.h"
-#include "online.inc.h"
 
 #include "steps/layer.inc.h"
 
@@ -24,6 +23,9 @@
 #include "steps/prelu.inc.h"
 #include "steps/random.inc.h"
 #include "steps/residual.inc.h"
+#include "steps/scaling.inc.h"
+
+#include "online.inc.h"
 
 /* ---- the kinds of steps --------------------------------------------------------------------- */
 
@@ -123,6 +125,12 @@ static const step_kind kinds[NNC_N_STEPS] = {
                       .backward = add_backward,
                       .forward_along = add_forward_along,
                       .backward_along = copy_backward_along},
+    [NNC_STEP_scaling] = {.fits = scaling_fits,
+                          .own = scaling_own,
+                          .forward = scaling_forward,
+                          .backward = scaling_backward,
+                          .forward_along = scaling_forward_along,
+                          .backward_along = scaling_backward_along},
     [NNC_STEP_called] = {.fits = called_fits,
                          .forward = called_forward,
                          .backward = called_backward,

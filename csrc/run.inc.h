@@ -108,6 +108,16 @@ static ptrdiff_t wide_size(const nnc_plan *plan) {
     return size;
 }
 
+/* The plan without a first step that only scales the inputs. */
+static nnc_plan above_scaling(const nnc_plan *plan) {
+    nnc_plan above = *plan;
+    if (plan->n_steps > 1 && plan->steps[0].kind == NNC_STEP_scaling) {
+        above.steps++, above.n_steps--;
+        if (above.tuning) above.tuning++;
+    }
+    return above;
+}
+
 static int is_small(const nnc_plan *plan) {
     enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
     if (plan->loss_call || plan->n_params > FEW_PARAMS || !is_dense(plan)) return 0;
@@ -212,9 +222,10 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
         if (work) f.slots[s] = at;
     }
     if (use == NNC_TRAIN) f.each = take(&f, work, (size_t)plan->n_steps * sizeof(step_update));
-    if (use == NNC_TRAIN && rows == 1 && is_small(plan)) {
+    const nnc_plan above = above_scaling(plan);
+    if (use == NNC_TRAIN && rows == 1 && is_small(&above)) {
         wide_vectors *w = &f.wide;
-        w->n = wide_size(plan);
+        w->n = wide_size(&above);
         w->steps = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_step));
         const size_t bytes = (size_t)w->n * k->size;
         w->theta = take(&f, work, bytes);

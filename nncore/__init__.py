@@ -44,6 +44,13 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import (  # noqa: F401  not all in __all__
+        callbacks,
+        columns,
+        line_searches,
+        metrics,
+        plots,
+    )
     from .callbacks import Callback
     from .exchange.keras import from_keras
     from .exchange.onnx_reading import from_onnx
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
         LayerNorm,
         PReLU,
         Residual,
+        Scaling,
     )  # fmt: skip
     from .own_activation import register_activation
     from .stopping import Stop
@@ -74,7 +82,6 @@ if TYPE_CHECKING:
         SteepestDescent,
         minimize,
     )
-    from .trainers import line_search as line_searches
     from .validation import LinearNetworkWarning
     from .views.diagnosing.diagnosis import Diagnosis, Finding
     from .views.diagnosing.monitor import Monitor
@@ -82,7 +89,6 @@ if TYPE_CHECKING:
     from .views.landscapes.path import Path
     from .views.landscapes.stationary import StationaryPoint, stationary_point
     from .views.lr_find import lr_find
-    from .views.plotting import plots  # noqa: F401  a module, so not in __all__
 del TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -113,17 +119,17 @@ _LATER = (
         "lr_find": "views.lr_find", "register_activation": "own_activation",
     }
 )  # fmt: skip
-_MODULES = {
-    "files": "files", "reference": "reference", "schedules": "schedules", "trainers": "trainers",
-    "line_searches": "trainers.line_search", "plots": "views.plotting.plots",
-}  # fmt: skip
+_MODULES = (
+    "callbacks", "columns", "files", "line_searches", "metrics", "plots", "reference", "schedules",
+    "trainers",
+)  # fmt: skip
 
 
 def __getattr__(name):
     import importlib
 
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        return importlib.import_module(f"{__name__}.{name}")
     if name in _LATER:
         return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -173,6 +179,7 @@ __all__ = [
     "Rprop",
     "SGD",
     "ScaledConjugateGradient",
+    "Scaling",
     "StationaryPoint",
     "SteepestDescent",
     "Stop",

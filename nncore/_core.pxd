@@ -20,6 +20,7 @@ cdef extern from "nnc.h" nogil:
     enum: NNC_MAX_ACT_PARAMETERS
     enum: NNC_N_ACTS, NNC_N_LOSSES, NNC_N_OPTS
     enum: NNC_N_STEPS, NNC_STEP_dropout, NNC_STEP_noise, NNC_STEP_batch_norm, NNC_STEP_called
+    enum: NNC_STEP_scaling
     enum: NNC_LOSS_cross_entropy
     ctypedef enum nnc_status:
         NNC_OK
@@ -76,13 +77,26 @@ cdef extern from "nnc.h" nogil:
         ptrdiff_t ldo
     ctypedef int nnc_act_call(void *, const nnc_act_args *) noexcept nogil
 
+    ctypedef struct nnc_second_order:
+        void (**act_d2f)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
+        void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
+
+    ctypedef struct nnc_layer_args:
+        ptrdiff_t rows, n
+        const void *x
+        ptrdiff_t ldx
+        void *y
+        ptrdiff_t ldy
+        const void *w
+        const void *b
+        double a
+
     ctypedef struct nnc_kernels:
         size_t size, gemm_work, gemm_rows_work
         int lanes, tile_rows, tile_cols
         void (*gemm)(const nnc_gemm *) noexcept nogil
         void (**act)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
         void (**act_df)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
-        void (**act_d2f)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
         void (**act_slope)(ptrdiff_t, const void *, const void *, void *,
                            const double *) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
@@ -93,7 +107,6 @@ cdef extern from "nnc.h" nogil:
         void (*log_softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
                                   ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         double (**loss)(const nnc_loss_args *) noexcept nogil
-        void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
@@ -107,6 +120,8 @@ cdef extern from "nnc.h" nogil:
             ptrdiff_t, ptrdiff_t, const void *const *, void *, double *) noexcept nogil
         void (*limit_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
         nnc_rule *average
+        const nnc_second_order *second
+        void (*scaling)(const nnc_layer_args *) noexcept nogil
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 
     int nnc_isa_count()

@@ -49,6 +49,7 @@ class Engine:
     theta: NDArray[Any]
     dtype: np.dtype[Any]
     isa: str
+    pending: bool
     rule: str
     state: NDArray[Any]
     hyper: tuple[float, ...]
@@ -117,6 +118,7 @@ class Engine:
         jacobian: NDArray[Any],
         n_threads: int = 0,
         theta: NDArray[Any] | None = None,
+        of_loss: bool = False,
     ) -> None: ...
     def hessian_product(
         self,

@@ -16,6 +16,9 @@ import os
 
 import numpy as np
 
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()  # cpython.pythread has it as it was in 3.6
+
 cdef extern from *:
     """
     #if defined(__GNUC__) && !defined(__clang__)
@@ -388,11 +391,18 @@ cdef class Exclusive:
     back, as it can around a lock of Python's.
     """
     cdef bint held
+    cdef unsigned long thread  # that holds it
 
     def __enter__(self):
         if self.held:
+            if self.thread == PyThread_get_thread_ident():
+                raise RuntimeError(
+                    "this network is being trained by the fit whose callback, or function, makes "
+                    "this call: train a copy here, net.copy(), or the network when that fit is over"
+                )
             raise RuntimeError("this network is being trained in another thread")
         self.held = True
+        self.thread = PyThread_get_thread_ident()
 
     def __exit__(self, *error):
         self.held = False
@@ -419,11 +429,16 @@ cdef class Engine:
 
     `Network` checks everything that reaches an engine; what is checked again here only keeps the
     memory safe. `reference.ReferenceEngine` is its NumPy twin.
+
+    Where the last of several steps is a scaling, the loss is taken before it, and the targets go
+    back through it. `pending`: scalings may be without numbers; `Network` looks.
     """
-    cdef nnc_plan plan
+    cdef nnc_plan plan  # up to where the loss is taken
+    cdef int n_steps
     cdef nnc_step *steps
     cdef nnc_column *columns
     cdef bint random, samples, checked  # steps draw, predictions do, inputs are checked before
+    cdef public bint pending
     cdef nnc_optimizer opt
     cdef double hyper_values[8]
     cdef nnc_tuning *tuning
@@ -453,7 +468,7 @@ cdef class Engine:
             self.plan.loss_a, self.plan.loss_b = (*values, 0, 0)[:2]
         else:
             self.own_loss, self.plan.loss_call = loss, _call_loss
-        self.plan.n_steps = len(steps)
+        self.n_steps = self.plan.n_steps = len(steps)
         self.steps = <nnc_step *>PyMem_Calloc(len(steps), sizeof(nnc_step))
         self.columns = <nnc_column *>PyMem_Calloc(len(steps[0].columns) + 1, sizeof(nnc_column))
         self.tuning = <nnc_tuning *>PyMem_Malloc(len(steps) * sizeof(nnc_tuning))
@@ -467,7 +482,11 @@ cdef class Engine:
             self.plan.act_call = _call_activation
         self.running = aligned_zeros(self.plan.n_running, self.dtype)
         self.plan.running = _vector(self.running, self.plan.n_running, self.plan.kernels.size, True)
-        if nnc_plan_check(&self.plan) != NNC_OK:
+        cdef nnc_plan outputs = self.plan
+        if self.n_steps > 1 and self.steps[self.n_steps - 1].kind == NNC_STEP_scaling:
+            self.plan.n_steps -= 1
+            outputs.loss, outputs.loss_call = 0, NULL  # one that takes any outputs
+        if nnc_plan_check(&self.plan) != NNC_OK or nnc_plan_check(&outputs) != NNC_OK:
             raise ValueError("these steps are not a network")
         self.theta = aligned_zeros(n_params, self.dtype)
         self.gradient = aligned_zeros(n_params, self.dtype)
@@ -486,7 +505,8 @@ cdef class Engine:
         _set_parameters(to.act_a, step.parameters)
         for j, value in enumerate(step.values):
             to.p[j] = value
-        if to.kind == NNC_STEP_batch_norm:  # running statistics lie in the order of the steps
+        self.pending |= to.kind == NNC_STEP_scaling
+        if to.kind == NNC_STEP_batch_norm or to.kind == NNC_STEP_scaling:  # in order of the steps
             to.other = self.plan.n_running
             self.plan.n_running += 2 * to.n_out
         if to.kind == NNC_STEP_called:
@@ -592,7 +612,7 @@ cdef class Engine:
         if tuning is None:
             self.plan.tuning = NULL
             return
-        if len(tuning) != self.plan.n_steps:
+        if len(tuning) != self.n_steps:
             raise ValueError("one for each step")
         for i, step in enumerate(tuning):
             self.tuning[i] = nnc_tuning(
@@ -620,6 +640,7 @@ cdef class Engine:
         cdef nnc_status status
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
+        plan.n_steps = self.n_steps
         if sample and self.samples:
             plan.sample = True
             self.plan.draw += 1
@@ -649,8 +670,10 @@ cdef class Engine:
             return None
         return _Own(self.own_loss, self.functions, self.dtype)
 
-    cdef int _samples(self, X, y, weights, nnc_samples *s) except -1:
+    cdef object _samples(self, X, y, weights, nnc_samples *s):
+        """Fills `s`; returns what has to stay alive while it is used."""
         cdef matrix x, t
+        cdef char *to
         cdef size_t size = self.plan.kernels.size
         _matrix(X, size, False, &x)
         if x.cols != self.steps[0].n_in:
@@ -675,7 +698,25 @@ cdef class Engine:
             if t.rows != x.rows or t.cols != n_out:
                 raise ValueError("y does not fit the network")
             s.t, s.ldt = t.data, t.ld
-        return 0
+            if self.plan.n_steps < self.n_steps:
+                y = _empty((t.rows, t.cols), self.dtype)
+                to = _vector(y.reshape(-1), t.rows * t.cols, size, True)
+                self._scale_targets(&t, to)
+                s.t, s.ldt = to, t.cols
+        return y
+
+    cdef void _scale_targets(self, matrix *t, char *to) noexcept:
+        """Back through the last step: where the loss is taken."""
+        cdef const nnc_kernels *k = self.plan.kernels
+        cdef const nnc_step *step = &self.steps[self.n_steps - 1]
+        cdef char *numbers = <char *>self.plan.running + step.other * <ptrdiff_t>k.size
+        cdef nnc_layer_args g
+        memset(&g, 0, sizeof(g))
+        g.rows, g.n, g.x, g.ldx, g.y, g.ldy = t.rows, t.cols, t.data, t.ld, to, t.cols
+        g.b, g.w = numbers, numbers + t.cols * <ptrdiff_t>k.size
+        g.a = step.p[0] == 0
+        with nogil:
+            k.scaling(&g)
 
     def loss(self, X, y, n_threads=0, theta=None, weights=None):
         """The mean loss over the rows of X, with the penalties; at the parameters `theta`, if given."""
@@ -699,7 +740,7 @@ cdef class Engine:
         cdef double loss = 0
         cdef char *g = NULL
         cdef char *at = self._parameters(theta)
-        self._samples(X, y, weights, &s)
+        y = self._samples(X, y, weights, &s)
         if gradient is not None:
             g = _vector(gradient, self.plan.n_params, self.plan.kernels.size, True)
         cdef _Work work = _borrow(
@@ -728,7 +769,7 @@ cdef class Engine:
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
         cdef ptrdiff_t done = 0, batch = batch_size
-        self._samples(X, y, weights, &s)
+        y = self._samples(X, y, weights, &s)
         if batch < 1:
             raise ValueError("batch_size must be at least 1")
         if order is not None:
@@ -762,7 +803,7 @@ cdef class Engine:
         """The mean loss; dx (rows, n_in) = its gradient with respect to X."""
         cdef nnc_samples s
         cdef matrix m
-        self._samples(X, y, weights, &s)
+        y = self._samples(X, y, weights, &s)
         _matrix(dx, self.plan.kernels.size, True, &m)
         if m.rows != s.rows or m.cols != self.steps[0].n_in:
             raise ValueError("dx does not fit X")
@@ -771,14 +812,17 @@ cdef class Engine:
     def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
         """losses[i] and gradients[i] of row i alone."""
         cdef nnc_samples s
-        self._samples(X, y, None, &s)
+        y = self._samples(X, y, None, &s)
         cdef char *each = _vector(losses, s.rows, sizeof(double), True)
         cdef char *to = _vector(gradients.reshape(-1), s.rows * self.plan.n_params,
                                 self.plan.kernels.size, True)
         self._derive(_BY_ROW, &s, theta, n_threads, to, 0, <double *>each, NULL)
 
-    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None):
-        """jacobian[i, k] = the gradient of output k of row i, by its inputs or the parameters."""
+    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None, of_loss=False):
+        """jacobian[i, k] = the gradient of output k of row i, by its inputs or the parameters.
+
+        of_loss: of the outputs as the loss takes them, before a scaling at the end.
+        """
         cdef nnc_samples s
         cdef matrix x
         _matrix(X, self.plan.kernels.size, False, &x)
@@ -789,14 +833,15 @@ cdef class Engine:
         cdef ptrdiff_t n = self.plan.n_params if by_parameters else x.cols
         n *= x.rows * self.steps[self.plan.n_steps - 1].n_out
         cdef char *to = _vector(jacobian.reshape(-1), n, self.plan.kernels.size, True)
-        self._derive(_OUTPUTS_BY_THETA if by_parameters else _OUTPUTS_BY_X, &s, theta, n_threads,
-                     to, 0, NULL, NULL)
+        cdef int what = _OUTPUTS_BY_THETA if by_parameters else _OUTPUTS_BY_X
+        self._derive(what, &s, theta, n_threads, to, 0, NULL, NULL,
+                     self.plan.n_steps if of_loss else self.n_steps)
 
     def hessian_product(self, X, y, v, product, n_threads=0, theta=None, weights=None):
         """The mean loss; product = its Hessian times v, which is of `aligned_zeros`."""
         cdef nnc_samples s
         cdef size_t size = self.plan.kernels.size
-        self._samples(X, y, weights, &s)
+        y = self._samples(X, y, weights, &s)
         cdef char *along = _vector(v, self.plan.n_params, size, False)
         cdef char *to = _vector(product, self.plan.n_params, size, True)
         return self._derive(_ALONG, &s, theta, n_threads, to, 0, NULL, along)
@@ -812,7 +857,7 @@ cdef class Engine:
         cdef ptrdiff_t n = self.plan.n_params
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
-        self._samples(X, y, weights, &s)
+        y = self._samples(X, y, weights, &s)
         losses = np.zeros((len(a), len(b)))
         cdef double *to = <double *>_vector(losses.reshape(-1), losses.size, sizeof(double), True)
         g.center = <const double *>_vector(center, n, sizeof(double), False)
@@ -836,10 +881,15 @@ cdef class Engine:
         return losses
 
     cdef double _derive(self, int what, nnc_samples *s, theta, int n_threads, char *to,
-                        ptrdiff_t ld, double *losses, char *v) except? -1:
-        """The one way through the engine of all derivatives beyond the gradient."""
+                        ptrdiff_t ld, double *losses, char *v, int n_steps=0) except? -1:
+        """The one way through the engine of all derivatives beyond the gradient.
+
+        n_steps: how many are walked; 0: those of the loss.
+        """
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
+        if n_steps:
+            plan.n_steps = n_steps
         cdef nnc_status status = NNC_OK
         cdef double loss = 0
         cdef char *at = self._parameters(theta)
@@ -921,7 +971,7 @@ cdef class Predictor:
         cdef matrix x, y
         cdef size_t size
         cdef int threads = 0
-        if (engine is None or engine.checked or type(X) is not _ndarray
+        if (engine is None or engine.checked or engine.pending or type(X) is not _ndarray
                 or X.dtype is not engine.dtype):
             return self._predict_any(X, out, n_threads)
         if n_threads is not None:

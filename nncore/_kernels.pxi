@@ -101,7 +101,7 @@ cdef class Kernels:
         if order == 1:
             self.k.act_df[act](n, px, py, p)
         elif order == 2:
-            self.k.act_d2f[act](n, px, py, p)
+            self.k.second.act_d2f[act](n, px, py, p)
         else:
             raise ValueError(f"order must be 1 or 2, got {order!r}")
 
@@ -196,7 +196,7 @@ cdef class Kernels:
         if mr.rows != y.shape[0] or mr.cols != y.shape[1]:
             raise ValueError("shapes do not fit")
         keep = self.loss_args(name, y, t, scale, parameters, weights, &g)
-        self.k.loss_curve[<int>_loss_code[name]](&g, mr.data, mr.ld)
+        self.k.second.loss_curve[<int>_loss_code[name]](&g, mr.data, mr.ld)
         dy[...] = keep[1][:, :y.shape[1]]
 
     def column_sums(self, x, s, accumulate=False):

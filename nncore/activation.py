@@ -276,7 +276,7 @@ class Activation:
 
     def plot(self, low=-6.0, high=6.0, *, second=None, ax=None):
         """Draw f with f' and f'': `nncore.plots.activation`, which says what of the arguments."""
-        from .views.plotting import plots
+        from . import plots
 
         return plots.activation(self, low, high, second=second, ax=ax)
 

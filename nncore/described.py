@@ -184,3 +184,26 @@ def _declares(kind, name):
     own = (__name__.partition(".")[0], "builtins")
     others = (k for k in kind.__mro__ if k.__module__.partition(".")[0] not in own)
     return any(name in vars(k) or name in inspect.get_annotations(k) for k in others)
+
+
+# ---- states that are read from files ----
+
+
+def checked(state, **kinds):
+    """Return entries of a state in this order, each of its type; integers are counts."""
+    found = []
+    for name, kind in kinds.items():
+        value = state.get(name)
+        if type(value) is not kind or (kind is int and not 0 <= value < 1 << 62):
+            wanted = "count" if kind is int else kind.__name__
+            raise ValueError(f"{name} of a state is {value!r:.60}, expected a {wanted}")
+        found.append(value)
+    return found
+
+
+def checked_array(state, name, like):
+    """Return an array of a state that must have the dtype and shape of another."""
+    array = state.get(name)
+    if getattr(array, "shape", None) != like.shape or array.dtype != like.dtype:
+        raise ValueError(f"{name} of a state is not {like.dtype} of shape {like.shape}")
+    return array

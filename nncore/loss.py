@@ -7,6 +7,7 @@ sigmoid that the loss contains), the target t and the parameters.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 
@@ -484,8 +485,9 @@ def register_loss(name, value, gradient, *, points=None):
         ``gradient(y, t)``: the derivative of the value with respect to y, (n_rows, n). Where the
         value has kinks, any slope between those on both sides.
     points : tuple (y, t), optional
-        Outputs and targets to check the gradient at, (n_rows, n). By default normal numbers; give
-        some if your loss needs others, such as positive targets.
+        Outputs and targets to check the gradient at, (n_rows, n). By default normal numbers, and
+        then outputs whose residuals y - t are 3, 10, 30, 100, 300 and 1,000 times as large. Give
+        some if your loss needs others, such as positive outputs: then it is checked there alone.
 
     Returns
     -------
@@ -502,6 +504,10 @@ def register_loss(name, value, gradient, *, points=None):
     The functions get arrays of the network's dtype and are called for each block of up to 256 rows.
     An exception in them ends training and is raised as it is; the network is as after the last
     whole step. A file that names a registered loss can be loaded where it is registered.
+
+    The check allows 1e-5 of the slope, 1e-9 of the value and of y times the slope, and what the
+    central difference is uncertain by. Nothing is compared where residuals are so large that the
+    value overflows, but a gradient that is NaN beside a finite value is refused.
 
     Examples
     --------
@@ -525,7 +531,11 @@ def register_loss(name, value, gradient, *, points=None):
         if not callable(function):
             raise TypeError(f"{what} of {name!r} must be a function of (y, t), got {function!r}")
     own = _Own(name, value, gradient)
-    _check_gradient(own, *_points(points))
+    y, t = _points(points)
+    usual = _check_gradient(own, y, t)
+    for factor in (3, 10, 30, 100, 300, 1000) if points is None else ():
+        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError):  # they may overflow
+            _check_far_gradient(own, t + factor * (y - t), t, usual)
     _own[name] = own
     return Loss(name)
 
@@ -544,14 +554,13 @@ def _points(points):
 
 
 def _check_gradient(own, y, t):
-    """Raise where the gradient is not the central difference of the value."""
+    """Raise where the gradient is not the central difference of the value; return its size.
 
-    def values(y, t):
-        return np.asarray(own.value(y.copy(), t.copy()))
-
-    first = values(y, t)
+    Also find out whether the mean is over elements or rows.
+    """
+    first = _values(own, y, t)
     own.mean = "elements" if first.shape == y.shape else "rows"
-    gradient = own.of_rows(y.copy(), t.copy())[1] * (y.shape[1] if own.mean == "elements" else 1)
+    gradient = _gradient(own, y, t)
     if not (np.isfinite(first).all() and np.isfinite(gradient).all()):
         raise ValueError(
             f"{own.name!r} is not finite at the points where it is checked; give points=(y, t) "
@@ -559,22 +568,58 @@ def _check_gradient(own, y, t):
         )
     size = np.abs(first).max()  # what values are rounded at
     close = {"rtol": 1e-9, "atol": 1e-12 * size}
-    if len(y) > 1 and not np.allclose(values(y[1:], t[1:]), first[1:], **close):
+    if len(y) > 1 and not np.allclose(_values(own, y[1:], t[1:]), first[1:], **close):
         raise ValueError(f"a row's value of {own.name!r} depends on the other rows")
     for j in range(y.shape[1]):
-        h = 6e-6 * np.maximum(1, np.abs(y[:, j]))
-        above, below = y.copy(), y.copy()
-        above[:, j] += h
-        below[:, j] -= h
-        rise = (values(above, t) - values(below, t)).reshape(len(y), -1).sum(axis=1)
-        difference = rise / (above[:, j] - below[:, j])
+        difference = _difference(own, y, t, j, 6e-6)
         # What is left of the third derivative, h^2 of it, and some fifty roundings over 2 h.
         slope = np.abs(difference) + np.abs(difference).max()
-        wrong = np.abs(difference - gradient[:, j]) > 1e-5 * slope + 1e-9 * size
-        if wrong.any():
-            i = int(wrong.argmax())
-            raise ValueError(
-                f"gradient of {own.name!r} disagrees with value: at y = {y[i, j]:.3g}, "
-                f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.9g}, "
-                f"the central difference is {difference[i]:.9g}"
-            )
+        _compare(own, y, t, j, gradient, difference, 1e-5 * slope + 1e-9 * size)
+    return np.abs(gradient).max()
+
+
+def _check_far_gradient(own, y, t, usual):
+    """The same where slopes of neighbours differ by any factor, and much is not finite.
+
+    Each row is judged by itself: what its value is rounded at is its size, or that of terms which
+    cancel, y times a usual slope. Two steps tell what the difference is uncertain by.
+    """
+    gradient = _gradient(own, y, t)
+    size = np.abs(_values(own, y, t)).reshape(len(y), -1)
+    for j in range(y.shape[1]):
+        wide, narrow = (_difference(own, y, t, j, h) for h in (6e-6, 3e-6))
+        known = np.isfinite(wide) & np.isfinite(narrow)
+        rounded = 1e-9 * (size[:, min(j, size.shape[1] - 1)] + usual * np.abs(y).max(axis=1))
+        allowed = 1e-5 * np.abs(wide) + rounded + 2 * np.abs(wide - narrow)
+        _compare(own, y, t, j, gradient, wide, np.where(known, allowed, np.inf))
+
+
+def _values(own, y, t):
+    return np.asarray(own.value(y.copy(), t.copy()))
+
+
+def _gradient(own, y, t):
+    """The gradient of each value, not of a mean."""
+    return own.of_rows(y.copy(), t.copy())[1] * (y.shape[1] if own.mean == "elements" else 1)
+
+
+def _difference(own, y, t, j, h):
+    """The central difference of each row's value along column j, of steps relative to y."""
+    above, below = y.copy(), y.copy()
+    h = h * np.maximum(1, np.abs(y[:, j]))
+    above[:, j] += h
+    below[:, j] -= h
+    rise = (_values(own, above, t) - _values(own, below, t)).reshape(len(y), -1).sum(axis=1)
+    return rise / (above[:, j] - below[:, j])
+
+
+def _compare(own, y, t, j, gradient, difference, allowed):
+    right = np.abs(difference - gradient[:, j]) <= allowed  # NaN is not
+    wrong = ~(right | np.isinf(allowed))
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise ValueError(
+            f"gradient of {own.name!r} disagrees with value: at y = {y[i, j]:.3g}, "
+            f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.9g}, "
+            f"the central difference is {difference[i]:.9g}"
+        )

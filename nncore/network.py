@@ -16,7 +16,7 @@ from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
 from .threads import as_count, use_default
 from .training import History, Training
-from .validation import as_inputs, as_out, as_parameters, check_linear
+from .validation import as_inputs, as_out, as_parameters, check_linear, check_scaled
 from .views import Views
 from .weights import class_table
 
@@ -32,7 +32,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         Number of input features.
     *layers : Layer
         The layers in order: `Dense`, `PReLU`, `Dropout`, `GaussianNoise`, `BatchNorm`,
-        `LayerNorm`, `Residual`, `Embedding`.
+        `LayerNorm`, `Residual`, `Embedding`; `Scaling` first and last for data in any units.
     loss : str or Loss, optional
         A mean over all elements: "mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile",
         "hinge" and "squared_hinge" (targets -1 and 1), "poisson" (the output is the logarithm of
@@ -70,6 +70,8 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         With default parameters it is equal to its name.
     dtype : numpy.dtype
         Of the parameters.
+    columns : nncore.columns.Columns or None
+        What the columns of the table were that ``nncore train`` made this network for.
 
     Examples
     --------
@@ -84,6 +86,8 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     >>> net.predict(X).round().ravel()
     array([0., 1., 1., 0.], dtype=float32)
     """
+
+    columns = None
 
     def __init__(
         self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,
@@ -117,6 +121,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             raise ValueError("these layers have no parameters to train: add a nncore.Dense")
         self.n_out, self.n_params = width, offset
         self.loss = choose_loss(loss, layers[-1], width)
+        check_scaled(self.loss, layers)
         self._engine = _make_engine(backend, steps, offset, self.loss, self.dtype)
         theta, running = self._engine.theta, self._engine.running
         self.layers = tuple(
@@ -138,6 +143,28 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     def _engine_for(self, steps, n_params):
         """Return an engine like this network's own for other steps."""
         return _make_engine(self._backend, steps, n_params, "mse", self.dtype)
+
+    def _at_loss(self, y=None):
+        """The layer whose outputs the loss takes; and y, in the user's units, in those of the loss.
+
+        Without numbers a `Scaling` leaves y as it is.
+        """
+        last = self.layers[-1]
+        if not last.scales:
+            return last, y
+        return self.layers[-2], y if y is None or not last.ready else last.unmap(y)
+
+    def _check_ready(self):
+        """Raise if a `Scaling` has no numbers."""
+        for i, layer in enumerate(self.layers) if self._engine.pending else ():
+            if not layer.ready:
+                raise ValueError(
+                    f"layers[{i}], {layer!r}, has no numbers yet. The first call of fit takes them "
+                    "from X for a Scaling() that is the first layer, and from y for a "
+                    "Scaling().inverse() that is the last. Otherwise call "
+                    f"net.layers[{i}].adapt(data), or make it by Scaling.of(data)."
+                )
+        self._engine.pending = False
 
     # ---- parameters ----
 
@@ -243,8 +270,10 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             out[...] = result
         return out
 
-    def evaluate(self, X, y, *, sample_weight=None, class_weight=None, n_threads=None):
-        """Return the mean loss, with the penalties of layers, and for classes the accuracy.
+    def evaluate(
+        self, X, y, *, sample_weight=None, class_weight=None, n_threads=None, metrics=None
+    ):
+        """Return the mean loss with the penalties of layers, the accuracy of classes, and metrics.
 
         Parameters
         ----------
@@ -252,19 +281,29 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         y : array_like
             As in `fit`.
         sample_weight, class_weight : optional
-            As in `fit`, of these rows; accuracy is weighted, too.
+            As in `fit`, of these rows; accuracy and metrics are weighted, too.
         n_threads : int, optional
             As in `fit`.
+        metrics : optional
+            As in `fit`: names of `nncore.metrics`, or functions.
 
         Returns
         -------
         dict of str to float
             "loss", and with classes "accuracy": with cross_entropy, binary_cross_entropy, focal,
             hinge and squared_hinge.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1), seed=0)
+        >>> sorted(net.evaluate([[1.0], [2.0]], [3.0, 5.0], metrics=["mae", "r2"]))
+        ['loss', 'mae', 'r2']
         """
         X, y, w = self._samples(X, y, sample_weight)
         w = self._weights(w, class_table(class_weight, y, w, self), y)
-        return self._evaluate(X, y, w, as_count(n_threads))
+        measures = self._measures(y, w, metrics, self._always())
+        return self._evaluate(X, y, w, as_count(n_threads), measures)
 
     # ---- description and files ----
 
@@ -435,6 +474,11 @@ def check_layers(layers):
             raise ValueError(f"layer {i} is {layer!r}, which only the first layer may be")
         if layer.activation in names.WHOLE_ROW and i < len(layers) - 1:
             raise ValueError(f"layer {i} is {layer.activation}, which only the last layer may be")
+    if layers[-1].scales and not layers[-1].inverted:
+        raise ValueError(
+            f"the last layer is {layers[-1]!r}: there it has to lead back to the units of the "
+            "targets, Scaling.of(y).inverse()"
+        )
     output = layers[-1].activation
     if output in names.WHOLE_ROW and layers[-1].n_out == 1:
         always = 1 if output == "softmax" else 0

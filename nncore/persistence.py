@@ -7,7 +7,7 @@ the state vectors, or ``optimizer.<name>`` for what a full-batch trainer remembe
 object: format, config (what `Network.config` returns), updates, rng; where they are not 0 or empty
 epochs, averaged, schedule (its state), memory (the numbers that a full-batch trainer remembers);
 and where a layer draws random numbers draws: their seed, and how many training steps and
-predictions have drawn.
+predictions have drawn. The entry ``columns`` is what `Columns.to_json` returns, if there are any.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def to_bytes(network, for_copy=False):
     for_copy: its optimizer is handed on beside them, so the bytes need not hold a rate that is a
     function.
     """
-    return files.to_bytes(*_describe(network, for_copy))
+    return files.to_bytes(*describe(network, for_copy))
 
 
 def save(network, path):
     """Write `network` to `path`, whole or not at all."""
-    files.write(path, *_describe(network))
+    files.write(path, *describe(network))
 
 
 def from_bytes(data, backend="auto", kind=None):
@@ -52,7 +52,38 @@ def load(path, backend="auto"):
     return _rebuild(*files.read(path), path, backend)
 
 
-def _describe(network, for_copy=False):
+def restore(network, tensors, metadata):
+    """Bring a network to the state of one of the same layers, which `describe` gave.
+
+    The network is as before if this raises.
+    """
+    from .trainers.problem import leaves
+
+    other = _rebuild(tensors, metadata, "the checkpoint", network._backend)
+    optimizer, found = network._optimizer, other._optimizer
+    pairs = list(zip(leaves(network.layers), leaves(other.layers), strict=False))
+    settings = [{name: getattr(like, name) for name in layer.settable} for layer, like in pairs]
+    for layer, like in pairs:
+        _set(like, {name: getattr(layer, name) for name in like.settable})
+    same = network._config_with(optimizer) | {"optimizer": None}
+    if other._config_with(optimizer) | {"optimizer": None} != same or not isinstance(
+        optimizer, type(found)
+    ):
+        raise FileFormatError("the checkpoint is of a network of other layers or another optimizer")
+    for (layer, _), values in zip(pairs, settings, strict=True):
+        _set(layer, values)
+    vars(optimizer).update((name, getattr(found, name)) for name in found._arguments)
+    network._start_rule(optimizer)
+    _fill(network, tensors, json.loads(metadata["nncore"]))
+
+
+def _set(layer, settings):
+    for name, value in settings.items():
+        setattr(layer, name, value)
+
+
+def describe(network, for_copy=False):
+    """Return the arrays and the text of a file by name."""
     network._settle_optimizer()
     tensors = {
         f"layers.{i}.{name}": values
@@ -85,7 +116,10 @@ def _describe(network, for_copy=False):
     description |= {name: value for name, value in course.items() if value}
     if engine.draws:
         description["draws"] = list(engine.draws)
-    return tensors, {"nncore": json.dumps(description)}
+    metadata = {"nncore": json.dumps(description)}
+    if network.columns is not None:
+        metadata["columns"] = network.columns.to_json()
+    return tensors, metadata
 
 
 def _config(network, for_copy):
@@ -112,6 +146,10 @@ def _rebuild(tensors, metadata, where, backend, kind=None):
         layers = _checked_layers(config, tensors)
         network = _make(config, layers, backend, kind)
         _fill(network, tensors, description)
+        if "columns" in metadata:
+            from .columns import Columns
+
+            network.columns = Columns.from_json(metadata["columns"]).check(network)
     except FileFormatError:
         raise
     except KeyError as error:
@@ -178,6 +216,7 @@ def _fill(network, tensors, description):
         for name, values in (layer.parameters() | layer.running()).items():
             values[...] = tensors[f"layers.{i}.{name}"]
             left.discard(f"layers.{i}.{name}")
+        layer.check_numbers()
     for j, vector in enumerate(network._engine.state):
         found = tensors[f"optimizer.{j}"]
         if found.shape != vector.shape or found.dtype != vector.dtype:

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from .described import Described
+from .described import Described, checked, checked_array
 
 
 class Stop(Described):
@@ -107,28 +107,86 @@ class Stop(Described):
         return None
 
 
+class Best:
+    """The best value so far of what is monitored, how long ago it was, and the parameters there.
+
+    A value is better if it is below the best, or above where `mode` is "max", by more than
+    `min_delta`; NaN never is. `since` counts the epochs after the last one that was, and that was
+    better than the `baseline`, too.
+    """
+
+    def __init__(self, mode="min", min_delta=0.0, value=None, baseline=None):
+        self._sign, self._min_delta = (1.0 if mode == "min" else -1.0), min_delta
+        self._baseline = baseline
+        self.value, self.since = (self._sign * math.inf if value is None else value), 0
+        self._kept = None  # theta and running statistics
+
+    def is_better(self, value, than):
+        return self._sign * value + self._min_delta < self._sign * than
+
+    def look(self, value, network=None):
+        """Count an epoch; return whether its value is the best, and keep the parameters if so."""
+        self.since += 1
+        if not self.is_better(value, self.value):
+            return False
+        self.value = value
+        if self._baseline is None or self.is_better(value, self._baseline):
+            self.since = 0
+        if network is not None:
+            engine = network._engine
+            self._kept = engine.theta.copy(), engine.running.copy()
+        return True
+
+    def restore(self, network):
+        """Put back the best parameters, if there are any."""
+        if self._kept is None:
+            return
+        engine = network._engine
+        if not np.array_equal(self._kept[0], engine.theta):
+            network._memory = None  # a trainer's directions are of another place
+        engine.theta[...], engine.running[...] = self._kept
+
+    def state(self):
+        """Return what a checkpoint keeps."""
+        kept = {} if self._kept is None else dict(zip(_KEPT, self._kept, strict=True))
+        return {"value": float(self.value), "since": self.since} | kept
+
+    def recall(self, state, network):
+        """Take over a state that was read from a file."""
+        self.value, self.since = checked(state, value=float, since=int)
+        engine = network._engine
+        if "theta" in state:
+            alike = engine.theta, engine.running
+            self._kept = tuple(
+                checked_array(state, *each) for each in zip(_KEPT, alike, strict=True)
+            )
+
+
+_KEPT = ("theta", "running")
+
+
 class Watch:
     """What a `Stop` has seen of one fit."""
 
     def __init__(self, stop, network):
-        self._stop, self._network = stop, network
+        self.stop, self._network = stop, network
         self._start = time.perf_counter()
-        self._lowest, self._since = math.inf, 0
-        self._best = None  # parameters and running statistics of the lowest validation loss
+        self._best = Best()  # of the validation loss
         self._last, self._done = network.theta.copy() if stop.step is not None else None, 0
 
     def is_over(self, history):
         """Look at the last epoch; say in ``history.stop_reason`` which condition it met, if any."""
-        stop = self._stop
+        stop = self.stop
         if stop.needs_validation is not None:
-            self._look_at(history["val_loss"][-1])
+            kept = self._network if stop.restore_best else None
+            self._best.look(history["val_loss"][-1], kept)
         reached = {
             "loss": lambda: history["loss"][-1] <= stop.loss,
             "gradient": lambda: history["gradient_norm"][-1] <= stop.gradient,
             "step": lambda: self._step(history) <= stop.step,
             "evaluations": lambda: history["evaluations"][-1] >= stop.evaluations,
             "seconds": lambda: time.perf_counter() - self._start >= stop.seconds,
-            "max_fail": lambda: self._since >= stop.max_fail,
+            "max_fail": lambda: self._best.since >= stop.max_fail,
             "generalization_loss": lambda: self._loss_of(history) > stop.generalization_loss,
             "progress_quotient": lambda: self._quotient(history) > stop.progress_quotient,
             "progress": lambda: self._progress(history) < stop.progress,
@@ -139,15 +197,6 @@ class Watch:
                 return True
         return False
 
-    def _look_at(self, loss):
-        if loss < self._lowest:
-            self._lowest, self._since = loss, 0
-            if self._stop.restore_best:
-                engine = self._network._engine
-                self._best = engine.theta.copy(), engine.running.copy()
-        else:
-            self._since += 1
-
     def _step(self, history):
         if history.n_steps == self._done:  # a trainer that adapts its rate refused the step
             return math.inf
@@ -157,13 +206,14 @@ class Watch:
         return float(np.linalg.norm(change))
 
     def _loss_of(self, history):  # GL
-        return 100 * (history["val_loss"][-1] / self._lowest - 1) if self._lowest > 0 else 0.0
+        lowest = self._best.value
+        return 100 * (history["val_loss"][-1] / lowest - 1) if lowest > 0 else 0.0
 
     def _progress(self, history):  # P_k
         losses = history["loss"]
-        if len(losses) % self._stop.strip:
+        if len(losses) % self.stop.strip:
             return math.inf
-        strip = losses[-self._stop.strip :]
+        strip = losses[-self.stop.strip :]
         return 1000 * (sum(strip) / len(strip) / min(strip) - 1) if min(strip) > 0 else math.inf
 
     def _quotient(self, history):  # PQ
@@ -173,12 +223,19 @@ class Watch:
         return loss / progress
 
     def restore(self):
-        """Put back the best parameters, if there are any; return whether they were others."""
-        if self._best is None:
-            return False
-        theta, running = self._best
-        engine = self._network._engine
-        if np.array_equal(theta, engine.theta):
-            return False
-        engine.theta[...], engine.running[...] = theta, running
-        return True
+        """Put back the best parameters, if there are any."""
+        self._best.restore(self._network)
+
+    def state(self):
+        """Return what a checkpoint keeps."""
+        last = {} if self._last is None else {"last": self._last}
+        seconds = time.perf_counter() - self._start
+        return self._best.state() | last | {"seconds": seconds, "done": self._done}
+
+    def recall(self, state):
+        """Take over a state that was read from a file."""
+        self._best.recall(state, self._network)
+        seconds, self._done = checked(state, seconds=float, done=int)
+        self._start -= seconds
+        if self._last is not None:
+            self._last = checked_array(state, "last", self._network.theta)

@@ -6,13 +6,18 @@ Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes and 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import math
 import os
+import re
+import sys
 import zipfile
 from array import array
+from collections.abc import Iterator
 from reprlib import repr as short
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +25,8 @@ from .files import FileFormatError
 
 MOST_NUMBERS = 1 << 27  # a gigabyte
 MOST_LINE = 1 << 22
+MOST_CELLS = 1 << 16  # of a block
+DECIMAL_COMMA = re.compile(r'\s*"?[-+]?\d+,\d+(e[-+]?\d+)?"?\s*', re.IGNORECASE)
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
@@ -67,26 +74,102 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
     (array([[1.5 , 2.  ],
            [1.25, 3.  ]]), array([0, 1]))
     """
-    name = os.fsdecode(path)
-    with open(path, "rb") as file:
-        rows = _rows(file, name)
-        first = next(rows, None)
-        if first is None:
-            raise FileFormatError(f"{name} is empty; expected a line of numbers for each sample")
-        names = _header(first, name, header)
-        columns = len(first[1])
+    with open_csv(path, header) as file:
+        names, columns, name = file.names, file.columns, file.name
         chosen = _targets(target, names, columns, n_inputs, n_targets, name)
         label = chosen[0] if labels and len(chosen) == 1 else None
-        rows = rows if names else itertools.chain([first], rows)
-        table = _numbers(rows, names, columns, label, name)
+        table = _numbers(file.rows, names, columns, label, name)
     X = table[:, [j for j in range(columns) if j not in chosen]]
     y = table[:, chosen] if len(chosen) > 1 else table[:, chosen[0]].copy()
     return X, y if label is None else y.astype(np.int64)
 
 
+@contextlib.contextmanager
+def open_csv(path, header=None):
+    """Open a CSV file, or standard input for "-", and read its first line: a context of a `Csv`."""
+    name, file = os.fsdecode(path), None
+    if name == "-":
+        name, file = "standard input", contextlib.nullcontext(sys.stdin.buffer)
+    with file or open(path, "rb") as file:
+        rows = _rows(file, name)
+        first = next(rows, None)
+        if first is None:
+            raise FileFormatError(f"{name} is empty; expected a line for each sample")
+        names = _header(first, name, header)
+        yield Csv(name, names, len(first[1]), rows if names else itertools.chain([first], rows))
+
+
+class Csv(NamedTuple):
+    """An open CSV file: what its columns are called, if they are, and the rows that are left."""
+
+    name: str
+    names: list[str] | None
+    columns: int
+    rows: Iterator[tuple[int, list[str]]]
+
+    def blocks(self):
+        """Yield the rows, some at a time, as a `Block` of columns: memory is bounded."""
+        row = 0
+        while True:
+            lines, cells, size = [], [], 0
+            for number, line in self.rows:
+                if len(line) != self.columns:
+                    raise FileFormatError(
+                        f"{self.name}, line {number} (row {row + len(lines)}) has {len(line)} "
+                        f"columns, those before have {self.columns}"
+                    )
+                lines.append(number)
+                cells.append(line)
+                size += len(line) + sum(map(len, line)) // 16
+                if size >= MOST_CELLS:
+                    break
+            if not lines:
+                return
+            yield Block(self, row, lines, list(zip(*cells, strict=True)))
+            row += len(lines)
+
+
+class Block(NamedTuple):
+    """Some rows: the first one's number, the lines they stand in, and a tuple for each column."""
+
+    table: Csv
+    row: int
+    lines: list[int]
+    cells: list[tuple[str, ...]]
+
+    def numbers(self, j):
+        """Return column j as numbers, NaN where a cell is empty or says that there is none."""
+        cells = self.cells[j]
+        values = [math.nan if value is None else value for value in map(as_number, cells)]
+        values = np.array(values, np.float64)
+        for i in np.flatnonzero(~np.isfinite(values)):
+            if not is_missing(cells[i]) and not np.isnan(as_number(cells[i]) or math.inf):
+                raise self.error(i, j, f"expected a number, got {short(cells[i])}")
+        return values
+
+    def words(self, j):
+        """Return column j as text."""
+        return [cell.strip() for cell in self.cells[j]]
+
+    def error(self, i, j, what):
+        """Return the error that says what is wrong with a cell."""
+        return FileFormatError(f"{self.place(i, j)}: {what}")
+
+    def place(self, i, j):
+        """Return where cell i of column j is."""
+        names = self.table.names
+        called = f" ({short(names[j])})" if names else ""
+        return f"{self.table.name}, line {self.lines[i]} (row {self.row + i}), column {j}{called}"
+
+
+def is_missing(cell):
+    """Tell whether a cell of numbers has none."""
+    return cell.strip().lower() in ("", "na", "n/a", "nan", "null", "?")
+
+
 def _rows(file, name):
     """Yield the number and the cells of each line that is not empty."""
-    delimiter = None
+    delimiter, lines = None, 0
     for number in itertools.count(1):
         raw = file.readline(MOST_LINE + 1)
         if not raw:
@@ -103,6 +186,9 @@ def _rows(file, name):
             ) from None
         if not line.strip():
             continue
+        lines += 1
+        if lines <= 2:  # the header, if there is one, and the first numbers
+            _refuse_decimal_commas(line, where)
         delimiter = delimiter or max(",;\t", key=line.count)
         try:
             yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
@@ -110,7 +196,18 @@ def _rows(file, name):
             raise FileFormatError(f"{where} is not CSV: {error}") from None
 
 
-def _as_number(cell):
+def _refuse_decimal_commas(line, where):
+    """In "1,5;2,0" a comma is not what separates columns."""
+    cells = re.split("[;\t]", line)
+    found = next((cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)), None)
+    if found and len(cells) > 1:
+        raise FileFormatError(
+            f"{where} has {short(found.strip())}, a number with a decimal comma: write decimal "
+            "points (in a spreadsheet, save with an English locale)"
+        )
+
+
+def as_number(cell):
     """The number in a cell, or None."""
     try:
         return None if "_" in cell else float(cell)
@@ -122,8 +219,8 @@ def _header(first, name, header):
     """The names of the columns, or None."""
     number, cells = first
     if header is None:
-        words = [cell for cell in cells if cell.strip() and _as_number(cell) is None]
-        if words and any(_as_number(cell) is not None for cell in cells):
+        words = [cell for cell in cells if cell.strip() and as_number(cell) is None]
+        if words and any(as_number(cell) is not None for cell in cells):
             raise FileFormatError(
                 f"{name}, line {number} has numbers and {short(words[0])}: say --header if these "
                 "are names of columns, --no-header if it is data"
@@ -139,7 +236,7 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
         n = n_targets[0] if n_inputs is None else columns - n_inputs
         chosen = list(range(columns - n, columns))
     else:
-        chosen = [_column(t, names, columns, name) for t in target]
+        chosen = [find_column(t, names, columns, name) for t in target]
         if len(set(chosen)) < len(chosen):
             raise ValueError("a target column is given twice")
         n = len(chosen)
@@ -153,18 +250,19 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
     return chosen
 
 
-def _column(target, names, columns, name):
+def find_column(target, names, columns, name, role="the target"):
+    """Return the number of a column that is given by its name or its number."""
     found = names.count(target) if names else 0
     if found == 1:
         return names.index(target)
     if found:
-        raise ValueError(f"{name} has {found} columns {short(target)}; give the target's number")
+        raise ValueError(f"{name} has {found} columns {short(target)}; give its number")
     try:
         return range(columns)[int(target)]
     except (ValueError, IndexError):
         have = f": {', '.join(map(short, names[:10]))}{', ...' * (columns > 10)}" if names else ""
         raise ValueError(
-            f"{name} has no column {short(target)} for the target; its {columns} columns are "
+            f"{name} has no column {short(target)} for {role}; its {columns} columns are "
             f"numbered 0 to {columns - 1}{have}"
         ) from None
 
@@ -178,7 +276,7 @@ def _numbers(rows, names, columns, label, name):
             raise FileFormatError(f"{where} has {len(cells)} columns, those before have {columns}")
         if len(values) + columns > MOST_NUMBERS:
             raise FileFormatError(f"{where}: at most {MOST_NUMBERS:,} numbers are read; split it")
-        numbers = list(map(_as_number, cells))
+        numbers = list(map(as_number, cells))
         bad, wanted = None, "a number"
         if None in numbers:
             bad = numbers.index(None)
@@ -188,6 +286,8 @@ def _numbers(rows, names, columns, label, name):
                 bad, wanted = label, "an integer class label"
         if bad is not None:
             got = short(cells[bad]) if cells[bad].strip() else "an empty cell"
+            if DECIMAL_COMMA.fullmatch(cells[bad]):
+                got += ": write decimal points, not commas"
             called = f" ({short(names[bad])})" if names else ""
             raise FileFormatError(f"{where}, column {bad}{called}: expected {wanted}, got {got}")
         values.extend(numbers)
@@ -201,21 +301,30 @@ def read_npz(path, *, x="X", y="y", labels=False):
 
     labels: whether a `y` of one column holds class labels: integers, which may be stored as floats.
     """
+    X, targets = _arrays(path, (x, y))
+    if labels and targets.dtype.kind == "f" and targets.size == len(targets):
+        if not ((targets == np.rint(targets)) & (abs(targets) <= _EXACT)).all():  # neither NaN
+            raise FileFormatError(f"{os.fsdecode(path)}: {y} must be integer class labels")
+        targets = targets.astype(np.int64)
+    return X, targets
+
+
+def read_array(path, key):
+    """Read one array as `read_npz` does."""
+    return _arrays(path, (key,))[0]
+
+
+def _arrays(path, keys):
     name = os.fsdecode(path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                X, targets = (_array(archive, key, name) for key in (x, y))
+                return [_array(archive, key, name) for key in keys]
         except (FileFormatError, MemoryError):
             raise
         except Exception as error:  # damaged files: zipfile and NumPy promise no kinds
             what = str(error)[:300]
             raise FileFormatError(f"{name} is damaged, or no NPZ file of numbers: {what}") from None
-    if labels and targets.dtype.kind == "f" and targets.size == len(targets):
-        if not ((targets == np.rint(targets)) & (abs(targets) <= _EXACT)).all():  # neither NaN
-            raise FileFormatError(f"{name}: {y} must be integer class labels")
-        targets = targets.astype(np.int64)
-    return X, targets
 
 
 def _array(archive, key, name):

@@ -11,6 +11,7 @@ import numpy as np
 from .layers import Tuning
 from .layers.dense import positive_int
 from .progress import Progress
+from .run import Run
 from .threads import as_count
 from .validation import as_inputs, as_targets, check_batches
 from .weights import (
@@ -28,8 +29,9 @@ class History(Mapping):
 
     ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
     weighted by their rows, or by the sums of their rows' weights; with validation data there is
-    ``"val_loss"`` too, and for classes ``"val_accuracy"``. Where the learning rate has a schedule,
-    ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all losses.
+    ``"val_loss"`` too, for classes ``"val_accuracy"``, and the metrics. Where the learning rate has
+    a schedule, ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all
+    losses.
 
     With a full-batch trainer an epoch is an iteration, and ``history["loss"]`` is the loss after
     it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far and ``"gradients"``,
@@ -46,6 +48,8 @@ class History(Mapping):
         Time spent in training steps, without validation and progress.
     n_steps : int
         Updates done.
+    validation_rows : numpy.ndarray or None
+        The rows that `validation_split` held out, in increasing order, int64.
     """
 
     def __init__(self):
@@ -53,6 +57,7 @@ class History(Mapping):
         self.stop_reason = "epochs"
         self.seconds = 0.0
         self.n_steps = 0
+        self.validation_rows = None
 
     def __getitem__(self, name):
         return self._values[name]
@@ -77,6 +82,11 @@ class History(Mapping):
         """Return the list of a name, a new one if there is none."""
         return self._values.setdefault(name, [])
 
+    def take(self, values, n_steps, seconds, stop_reason):
+        """Begin with what was recorded before."""
+        self._values |= values
+        self.n_steps, self.seconds, self.stop_reason = n_steps, seconds, stop_reason
+
     def shown(self):
         """Return the names of what belongs to no single layer."""
         return [name for name in self._values if not name.startswith("layers[")]
@@ -90,14 +100,15 @@ class Training:
     def fit(
         self, X, y, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
         verbose="auto", n_threads=None, sample_weight=None, class_weight=None, stop=None,
-        callbacks=None,
+        callbacks=None, validation_split=0.0, metrics=None, train_metrics=None,
     ):  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
         Parameters
         ----------
         X : array_like, shape (n_rows, n_in)
-            Converted to the network's dtype where it differs.
+            Converted to the network's dtype where it differs. A `Scaling` that has no numbers yet
+            takes them from X, or from y.
         y : array_like, shape (n_rows, n_out), or (n_rows,)
             Targets. One column may come flat. For cross_entropy: integer labels (n_rows,), or
             rows that sum to 1.
@@ -110,8 +121,10 @@ class Training:
             Whether each epoch has its own order of the rows.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
-        verbose : bool or "auto", default "auto"
-            A progress line on stderr; "auto" shows it in a terminal only.
+        verbose : {"auto", 0, 1, 2} or bool, default "auto"
+            Progress on stderr. 1 or True: in a terminal or a notebook a line that is rewritten,
+            elsewhere a line every 2 s. 2: a line for each epoch. 0 or False: nothing. "auto": as 1
+            in a terminal or a notebook, otherwise nothing.
         n_threads : int, optional
             The most threads to use, 1 to 64; by default `get_num_threads`. Small steps use one in
             any case. The result has the same bits with any number.
@@ -127,7 +140,19 @@ class Training:
         stop : Stop, optional
             Conditions that end the training before the last epoch.
         callbacks : list of nncore.Callback, optional
-            Called between epochs, in this order, such as ``[nncore.Monitor()]``.
+            Called between epochs, in this order, such as ``[nncore.Monitor()]``; see
+            `nncore.callbacks`. With a `callbacks.Checkpoint` training that was killed goes on.
+        validation_split : float, default 0.0
+            Instead of validation_data: a share of the rows that is held out, drawn by the network's
+            own random numbers, of each class alike. ``history.validation_rows`` says which. The
+            data are copied.
+        metrics : list of str or callable, or dict of str to them, optional
+            Of the validation data after each epoch, besides the loss: names, such as "f1" (see
+            `nncore.metrics`), or functions ``(y_true, y_pred) -> float`` of the targets and what
+            `predict` returns, both flat where there is one output. One with an argument
+            ``sample_weight`` gets the weights where there are any.
+        train_metrics : likewise, optional
+            Of the training data; each epoch then costs one more `predict` of them.
 
         Returns
         -------
@@ -146,63 +171,66 @@ class Training:
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
         """
-        X, y, w = self._samples(X, y, sample_weight)
-        classes = class_table(class_weight, y, w, self)
-        w = self._weights(w, classes, y)
-        epochs = positive_int(epochs, "epochs")
+        X, y, w = self._samples(X, y, sample_weight, ready=False)
+        epochs, n_threads = positive_int(epochs, "epochs"), as_count(n_threads)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+        hooks = _hooks(callbacks)
+        saved = hooks and _saved(hooks)
+        history, rng, validation = History(), None, None
+        if validation_data is not None:  # here, since warnings name the line that called `fit`
+            validation = self._samples(
+                *_as_validation_data(validation_data), "validation ", ready=False
+            )
+        if validation_split != 0.0:
+            from .splitting import split
+
+            history.validation_rows, (X, y, w), validation, rng = split(
+                self, (X, y, w), validation_split, validation, saved
+            )
+        classes = class_table(class_weight, y, w, self)
+        w = self._weights(w, classes, y)
+        if validation is not None:
+            V, v, w_v = validation
+            validation = V, v, self._weights(w_v, classes, v, "validation ")
         batch_size = self._batch_size(batch_size, len(X))
         warn_if_without_effect(w, batch_size)
-        n_threads = as_count(n_threads)
-        validation = None
-        if validation_data is not None:  # here, since warnings name the line that called `fit`
-            V, v, w_v = self._samples(*_as_validation_data(validation_data), "validation ")
-            validation = V, v, self._weights(w_v, classes, v, "validation ")
         self._check_monitor(validation is not None)
-        watch = self._watch(stop, validation is not None)
-        hooks = _hooks(callbacks)
-        history, progress = History(), Progress(epochs, verbose)
+        if metrics is not None and validation is None:
+            raise ValueError(
+                "metrics are of the validation data: give validation_data or validation_split; "
+                "train_metrics are of the training data"
+            )
+        measures = (
+            self._measures(y, w, train_metrics),
+            validation and self._measures(*validation[1:], metrics, self._always()),
+        )
         with self._training:
-            try:
-                if hooks is not None:
-                    steps = -(-len(X) // batch_size)
-                    params = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
-                    hooks.begin(self, history, params, (X, y, w))
-                course = self._start_course(X, y, w, n_threads, history)
-                for epoch in range(1, epochs + 1):
-                    if hooks is not None:
-                        hooks.begin_epoch(epoch - 1)
-                    if course is None:
-                        values = self._epoch(
-                            X, y, w, batch_size, shuffle, n_threads, history, epoch
-                        )
-                    else:
-                        if hooks is not None:
-                            course.follow()
-                        values = course.advance(epoch)
-                    scores = self._evaluate(*validation, n_threads) if validation else {}
-                    values |= {f"val_{name}": value for name, value in scores.items()}
-                    history.append(**values)
-                    self._end_epoch(history)
-                    if watch is not None and history.stop_reason == "epochs":
-                        watch.is_over(history)
-                    if hooks is not None:
-                        hooks.end_epoch(epoch - 1)
-                    progress.update(epoch, history)
-                    if history.stop_reason != "epochs":
-                        break
-                if watch is not None and watch.restore():
-                    self._memory = None  # a trainer's directions are of another place
-                if hooks is not None:
-                    self._check_parameters()
-                    hooks.end()
-            finally:
-                progress.close()
-                if hooks is not None:
-                    hooks.close()
+            self._adapt(X, y)
+            run = Run(
+                self, (X, y, w), validation, measures,
+                epochs=epochs, batch_size=batch_size, shuffle=shuffle, n_threads=n_threads,
+                watch=self._watch(stop, validation is not None), hooks=hooks, history=history,
+                progress=Progress(epochs, verbose), saved=saved, rng=rng,
+            )  # fmt: skip
+            run.go()
         self._check_parameters()
         return history
+
+    def _adapt(self, X, y):
+        """Give a `Scaling` without numbers those of these data."""
+        if self._engine.pending:
+            from .layers.scaling import measure
+
+            ends = ((self.layers[0], X, False), (self.layers[-1], y, True))
+            found = [
+                (layer, measure([data], layer.kind))
+                for layer, data, last in ends
+                if layer.scales and not layer.ready and layer.inverted == last
+            ]
+            for layer, numbers in found:
+                layer._take(*numbers)
+            self._check_ready()
 
     def _start_course(self, X, y, w, n_threads, history):
         """A full-batch trainer at work, or None for other optimizers."""
@@ -419,27 +447,43 @@ class Training:
     def _settle_optimizer(self):
         """Let a changed rule count now, so that what is saved fits together."""
         self._optimizer.check()
-        if not self._is_full_batch and self._optimizer.rule != self._engine.rule:
+        if self._has_new_rule:
             with self._training:
                 self._refresh_optimizer()
 
-    def _evaluate(self, X, y, w, n_threads):
+    @property
+    def _has_new_rule(self):
+        return not self._is_full_batch and self._optimizer.rule != self._engine.rule
+
+    def _settle_rule(self):
+        """Likewise, between the epochs of a fit, which holds the lock."""
+        if self._has_new_rule:
+            self._refresh_optimizer()
+
+    def _evaluate(self, X, y, w, n_threads, measures):
         self._tune_if_idle()
         scores = {"loss": self._engine.loss(X, y, n_threads, weights=w)}
-        if self.loss.name in _CLASSIFIERS:
-            out = np.empty((len(X), self.n_out), self.dtype)
-            self._engine.predict(X, out, n_threads)
-            if self.loss.name == "cross_entropy":
-                right = out.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
-            else:
-                middle = 0.5 if self.loss.output else 0
-                right = (out > middle) == (y > middle)
-                right = right.mean(axis=1) if w is not None else right
-            scores["accuracy"] = float(right.mean() if w is None else np.average(right, weights=w))
-        return scores
+        return scores | (self._measure(X, measures, n_threads) if measures is not None else {})
 
-    def _samples(self, X, y, weights=None, of=""):
-        X = as_inputs(X, self, f"{of}X")
+    def _always(self):
+        """What is measured of validation data besides the loss."""
+        return ("accuracy",) if self.loss.name in _CLASSIFIERS else ()
+
+    def _measures(self, y, w, metrics, always=()):
+        """What computes metrics for these targets, or None."""
+        if metrics is None and not always:
+            return None
+        from .metrics.measures import Measures
+
+        return Measures(self, metrics, y, w, always)
+
+    def _measure(self, X, measures, n_threads):
+        out = np.empty((len(X), self.n_out), self.dtype)
+        self._engine.predict(X, out, n_threads)
+        return measures(out)
+
+    def _samples(self, X, y, weights=None, of="", ready=True):
+        X = as_inputs(X, self, f"{of}X", ready=ready)
         y = as_targets(y, len(X), self, f"{of}y", f"{of}X")
         weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
         if len(X) == 0:
@@ -480,6 +524,16 @@ def _hooks(callbacks):
     from .callbacks import Hooks
 
     return Hooks(callbacks)
+
+
+def _saved(hooks):
+    """The checkpoint to go on from, or None."""
+    found = hooks.checkpoint and hooks.checkpoint.newest()
+    if not found:
+        return None
+    from .checkpoints import Saved
+
+    return Saved(*found)
 
 
 def _as_validation_data(data):

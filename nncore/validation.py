@@ -41,7 +41,7 @@ def check_linear(layers):
 
 def check_batches(network, rows, batch_size):
     """Raise where a batch of one row would have to be normalised."""
-    if len(network._engine.running) and 1 in (batch_size, rows % batch_size):
+    if any(layer.of_batches for layer in network.layers) and 1 in (batch_size, rows % batch_size):
         last = (
             f"the last of {rows} rows in batches of {batch_size} is"
             if batch_size > 1
@@ -53,8 +53,13 @@ def check_batches(network, rows, batch_size):
         )
 
 
-def as_inputs(X, network, name="X", *, finite=True):
-    """Return X as (rows, n_in) of the network's dtype, copied only where it must be."""
+def as_inputs(X, network, name="X", *, finite=True, ready=True):
+    """Return X as (rows, n_in) of the network's dtype, copied only where it must be.
+
+    ready: whether a `Scaling` without numbers is an error.
+    """
+    if ready:
+        network._check_ready()
     X = _as_real(X, name, network.dtype)
     if X.ndim != 2 or X.shape[1] != network.n_in:
         first = network.layers[0]
@@ -110,7 +115,7 @@ def as_targets(y, rows, network, name="y", data="X", *, warn=True):
         low, high, (bottom, top) = beyond
         warnings.warn(
             f"Targets span [{low:g}, {high:g}] but the output activation is "
-            f"{network.layers[-1].activation}, range ({bottom:g}, {top:g}). Use \"identity\" or "
+            f"{network._at_loss()[0].activation}, range ({bottom:g}, {top:g}). Use \"identity\" or "
             "scale the targets.",
             UserWarning,
             stacklevel=4,  # the caller of fit, through _samples
@@ -191,12 +196,25 @@ def _check_meaning(y, network, name):
             )
 
 
+def check_scaled(loss, layers):
+    """Raise if the last layer scales targets that the loss does not take as any numbers."""
+    if layers[-1].scales and (loss.name in _TARGETS or loss.per_target > 1):
+        raise ValueError(
+            f"{loss.name} does not take scaled targets: leave {layers[-1]!r} out as the last layer,"
+            ' or use a loss for any numbers, such as "mse" or "huber"'
+        )
+
+
 def targets_beyond(y, network):
-    """Return the ends of y and of the output's range if it cannot give all of y, else None."""
+    """Return the ends of y and of the output's range if it cannot give all of y, else None.
+
+    Both in front of a `Scaling` at the end.
+    """
     loss = network.loss
     if len(y) == 0 or loss.name in _TARGETS or loss.per_target > 1 or loss.of_rows:
         return None  # checked, or any number will do, or who knows
-    function = getattr(network.layers[-1], "function", None)
+    layer, y = network._at_loss(y)
+    function = getattr(layer, "function", None)
     if function is None:
         return None  # layers without one have any outputs
     low, high = float(y.min()), float(y.max())

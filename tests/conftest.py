@@ -1,5 +1,6 @@
-"""Fixtures that run a test on every instruction set of this machine, in both types."""
+"""Fixtures: tests on every instruction set of this machine, in both types; the command line."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -53,3 +54,26 @@ def sizes(kernels):
     """Lengths around those of a vector."""
     lanes = kernels.lanes
     return sorted({0, 1, lanes - 1, lanes, lanes + 1, 2 * lanes + 3})
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run ``nncore`` in a folder of its own; return its exit status, what it prints, its errors.
+
+    `stdin` is text or bytes for standard input.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, stdin=None):
+        from nncore.cli import main
+
+        if stdin is not None:
+            data = stdin if isinstance(stdin, bytes) else stdin.encode()
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        try:
+            status = main([str(a) for a in arguments])
+        except SystemExit as end:  # argparse
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run

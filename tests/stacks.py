@@ -13,6 +13,7 @@ from nncore import (
     Network,
     PReLU,
     Residual,
+    Scaling,
 )
 
 
@@ -29,6 +30,8 @@ def stack(activation="tanh", output="identity", n_out=3):
         "residual": [Dense(6, activation), Residual(Dense(68, activation), Dense(6)), last],
         "nested": [Residual(Residual(Dense(4, activation)), PReLU(), Residual(LayerNorm())),
                    Residual(Dense(5, activation), BatchNorm(), Dropout(0.3), Dense(4)), last],
+        "scaling": [Scaling(mean=[0.3, -0.2, 0, 0.5], scale=[0.7, 1.3, 0.9, 2]),
+                    Dense(66, activation), Scaling(mean=0.1, scale=0.8).inverse(), last],
         "embedding": [Embedding(11, 17), Dense(9, activation), last],
         "columns": [Embedding(columns={1: (11, 3), 3: (7, 65)}), Dense(9, activation), last],
     }  # fmt: skip
@@ -42,6 +45,8 @@ ENDS = {
     "ends in layer_norm": [Dense(6, "silu"), LayerNorm()],
     "ends in prelu": [Dense(6), PReLU()],
     "ends in residual": [Dense(6, "tanh"), Residual(Dense(6, "silu"))],
+    "ends in scaling": [Dense(6, "tanh"),
+                        Scaling(mean=0.4, scale=[0.5, 2, 0.7, 1.2, 0.9, 0.6]).inverse()],
     "is an embedding": [Embedding(11, 3)],
     "is a batch_norm": [BatchNorm()],
 }

@@ -28,10 +28,10 @@ def test_numbers_of_fit(name, value):
     network.fit(X, Y, verbose=False, **{name: np.int32(2)})
 
 
-@pytest.mark.parametrize("value", ["yes", 2, None, "AUTO"])
+@pytest.mark.parametrize("value", ["yes", 3, None, "AUTO"])
 def test_verbose(value):
     network = regressor()
-    message = f'verbose must be True, False or "auto", got {value!r}'
+    message = f'verbose must be 0, 1, 2, True, False or "auto", got {value!r}'
     with refused(ValueError, message, network=network):
         network.fit(X, Y, verbose=value)
 

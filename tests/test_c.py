@@ -44,7 +44,10 @@ def cc():
 
 @pytest.fixture(scope="module")
 def flags():
-    return runpy.run_path(str(ROOT / "tools" / "flags.py"))["flags"]()
+    """Those of setup.py; with WERROR=-Werror, as for make, no warning may come either."""
+    strict = shlex.split(os.environ.get("WERROR", ""))
+    warnings = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", *strict] if strict else []
+    return [*runpy.run_path(str(ROOT / "tools" / "flags.py"))["flags"](), *warnings]
 
 
 @pytest.fixture(scope="module")

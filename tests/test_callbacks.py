@@ -1,6 +1,7 @@
 """Callbacks: when they are called, what they see, and what becomes of a network when one fails."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -299,14 +300,32 @@ def test_hooks_that_would_never_be_called(hook):
         type("Mine", (Callback,), {hook: lambda self, *a: None})
 
 
-def test_training_within_training_is_refused():
-    net = network()
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_within_training_is_refused(optimizer):
+    """It is said who trains: this fit in its own thread, another thread in any other."""
+    seen = []
+
+    def elsewhere(callback, logs):
+        def train():
+            with pytest.raises(RuntimeError, match="is being trained in another thread$"):
+                callback.network.fit(X, Y, verbose=False)
+            seen.append(True)
+
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+
+    net = network(optimizer)
+    fit(net, At(0, elsewhere))
+    assert seen == [True]
     for what in (
         lambda callback, logs: callback.network.fit(X, Y, verbose=False),
+        lambda callback, logs: callback.network.partial_fit(X, Y),
         lambda callback, logs: setattr(callback.network, "optimizer", "sgd"),
     ):
-        with pytest.raises(RuntimeError, match="is being trained"):
+        with pytest.raises(RuntimeError, match="is being trained by the fit whose callback"):
             fit(net, At(0, what))
+    fit(net, At(0, lambda callback, logs: fit(callback.network.copy())))  # as it says
 
 
 # ---- what they change ----

@@ -3,6 +3,7 @@ such files."""
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ import nncore
 from nncore import SGD, Dense, Network, tables
 from nncore.cli import main
 from nncore.files import FileFormatError
+from nncore.views.tracing.show import describe
 
 has_matplotlib = importlib.util.find_spec("matplotlib") is not None
 drawn = pytest.mark.skipif(not has_matplotlib, reason='plots need pip install ".[plot]"')
@@ -64,12 +66,43 @@ def run(place, capsys):
 # --- trace ----------------------------------------------------------------------------------------
 
 
+def of_rows(trace, *rows):
+    """What is printed of a trace; the command calls patterns by their rows in the file."""
+    return describe(trace, rows).text()
+
+
+def test_rows_are_named_as_in_the_file(run):
+    _, out, _ = run("trace", "net.safetensors", "data.csv", "--row", 3)
+    assert out.startswith("One step with row 3: 3-2-1") and "half_mse of row 3." in out
+    assert "\nUnits of row 3\n" in out and "pattern" not in out
+    asked = "--row", 3, "--row", 1, "--weight", "b4"
+    _, out, _ = run("trace", "net.safetensors", "data.csv", *asked)
+    assert out.startswith("One step with rows 3, 1: ") and "pattern" not in out
+    assert "\nUnits of row 3\n" in out and "\nUnits of row 1\n" in out
+    table = out.split("  row ")[1].splitlines()
+    assert [line.split()[0] for line in table[1:3]] == ["3", "1"]
+    status, out, err = run("trace", "net.safetensors", "data.csv", *["--row", 3] * 2)
+    assert (status, out, err) == (2, "", "nncore trace: error: --row 3 is given twice\n")
+
+
+def test_a_summary_says_the_option_of_the_command(run):
+    large = Network(30, Dense(20, "tanh"), Dense(1), seed=0)
+    large.save("large.safetensors")
+    np.savez("large.npz", X=np.ones((2, 30)), y=np.ones(2))
+    _, out, _ = run("trace", "large.safetensors", "large.npz")
+    name = re.search(r"--weight (w\d+_51) shows it", out)[1]
+    assert "trace." not in out and run("trace", "large.safetensors", "large.npz", "--weight", name)
+    text = str(large.trace(np.ones(30), 1.0))
+    assert f'trace.weight("{name}") shows it' in text and "numbers are in trace.layers" in text
+
+
 def test_trace_is_that_of_the_library(run):
     trace = regression().trace(X[[2]], Y[[2]], weights=["w14", "b6"])
-    got = run("trace", "net.safetensors", "data.csv", "--row", 2, "--weight", "w14",
-              "--weight", "b6")  # fmt: skip
-    assert got == (0, f"{trace}\n", "")
-    assert "dJ/dw14 = (h - y) f'(z6) w46 f'(z4) x1" in got[1]
+    for name in ("w14", "layers[0].W[0, 0]"):
+        got = run("trace", "net.safetensors", "data.csv", "--row", 2, "--weight", name,
+                  "--weight", "b6")  # fmt: skip
+        assert got == (0, f"{of_rows(trace, 2)}\n", "")
+        assert "dJ/dw14 = (h - y) f'(z6) w46 f'(z4) x1" in got[1]
 
 
 def test_trace_takes_the_first_row_or_those_asked_for(run):
@@ -77,13 +110,14 @@ def test_trace_takes_the_first_row_or_those_asked_for(run):
         asked = [a for row in rows for a in ("--row", row)]
         for data in ("data.csv", "data.npz"):
             status, out, _ = run("trace", "net.safetensors", data, *(asked if rows != [0] else []))
-            assert (status, out) == (0, f"{regression().trace(X[rows], Y[rows])}\n")
+            trace = regression().trace(X[rows], Y[rows])
+            assert (status, out) == (0, f"{of_rows(trace, *rows)}\n")
 
 
 @pytest.mark.parametrize(
     ("name", "suffix", "start"),
     [
-        ("text", "txt", "One step with one pattern"),
+        ("text", "txt", "One step with row 0"),
         ("markdown", "md", "**One step"),
         ("latex", "tex", r"\paragraph{One step"),
         ("svg", "svg", "<svg "),
@@ -121,7 +155,7 @@ def test_targets_are_as_the_loss_wants_them(run, place):
         ("classes", "shares.csv", classifier().trace(X[[0]], one_hot[[0]])),
         ("pair", "data.csv", pair.trace(X[[0]], Y[[0]])),
     ):
-        assert run("trace", f"{network}.safetensors", data) == (0, f"{trace}\n", "")
+        assert run("trace", f"{network}.safetensors", data) == (0, f"{of_rows(trace, 0)}\n", "")
     status, _, err = run("trace", "pair.safetensors", "shares.csv")
     assert status == 2 and "6 columns; expected 3 for the inputs and 1 for the target" in err
 
@@ -194,7 +228,10 @@ def test_pictures(run, place, more, name, start):
     small = ["--points", 5] if command == "landscape" else []
     status, out, err = run(command, "net.safetensors", "data.csv", *rest, *small, "--plot", name)
     assert status in (0, 1) and out and err == ""
-    assert (place / name).read_bytes().startswith(start)
+    first = (place / name).read_bytes()
+    assert first.startswith(start) and b"CreationDate" not in first and b"<dc:date>" not in first
+    run(command, "net.safetensors", "data.csv", *rest, *small, "--plot", name)
+    assert (place / name).read_bytes() == first
 
 
 @pytest.mark.parametrize("command", ["diagnose", "landscape"])
@@ -227,6 +264,9 @@ def test_without_matplotlib_there_is_a_hint(run, place, monkeypatch, command):
         ("trace net.safetensors data.csv -o no/step.txt", "there is no folder no"),
         ("trace net.safetensors data.csv -o .", "cannot write .: it is a folder"),
         ("trace net.safetensors data.csv --format pdf", "invalid choice: 'pdf'"),
+        ("trace net.safetensors data.csv -o t.pdf", "what t.pdf is to be: expected .txt, .md, .te"),
+        ("landscape net.safetensors data.csv --seed -1", "seed must be an integer of at least 0"),
+        ("landscape net.safetensors data.csv --span 1e200", "span must be a positive number below"),
         ("diagnose net.safetensors data.csv --rows 0", "rows must be an integer of at least 1"),
         ("diagnose net.safetensors data.csv --plot p.jpg", "expected a name with .png, .svg, .pdf"),
         ("landscape net.safetensors data.csv --points 1", "expected one or two integers of at l"),
@@ -235,7 +275,7 @@ def test_without_matplotlib_there_is_a_hint(run, place, monkeypatch, command):
         ("landscape net.safetensors data.csv --directions w14", "expected random, or two weights"),
         ("landscape net.safetensors data.csv --directions w14,w99", "w99"),
         ("landscape net.safetensors data.csv --surface", "say --plot FILE.png"),
-        ("landscape net.safetensors data.csv --points 9000000", "not enough memory"),
+        ("landscape net.safetensors data.csv --points 9000000", "has 81,000,000,000,000 points"),
     ],
 )  # fmt: skip
 def test_errors(run, place, arguments, message):
@@ -281,17 +321,35 @@ def test_interrupted(run, monkeypatch):
     assert got == (2, "", "nncore diagnose: error: interrupted\n")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(place):
-    """As ``nncore trace ... | head`` does."""
+@pytest.mark.parametrize("command", ["trace net.safetensors data.csv", "trace --help", "info",
+                                     "diagnose net.safetensors data.csv"])  # fmt: skip
+def test_a_reader_that_has_seen_enough_is_no_error(place, command):
+    """As ``nncore trace ... | head`` does; the status is that of other programs there."""
+    arguments = command.split()
     code = (
         "import os, sys; from nncore.cli import main; read, write = os.pipe(); os.dup2(write, 1); "
         "os.close(write); os.close(read); "
-        "sys.exit(main(['trace', 'net.safetensors', 'data.csv']))"
+        f"sys.exit(main({arguments!r}))"
     )
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (2, "")
+        [sys.executable, "-c", code], cwd=place, env=buffered, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("command", ["info", "trace net.safetensors data.csv"])
+def test_a_full_disk_is_one(place, command):
+    code = f"import sys; from nncore.cli import main; sys.exit(main({command.split()!r}))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=place, stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("error: [Errno 28] No space left on device\n")
 
 
 @pytest.mark.parametrize("command", ["trace", "diagnose", "landscape"])
@@ -376,7 +434,10 @@ def test_csv_takes_as_many_targets_as_there_are_columns_left(csv):
         ("a,b\n1,\n", {}, r"line 2 \(row 0\), column 1 \('b'\): .*got an empty cell"),
         ("1,2\n3,1_0\n", {}, r"line 2 \(row 1\), column 1: expected a number, got '1_0'"),
         ("1,2\n3,1,5\n", {}, r"line 2 \(row 1\) has 3 columns, those before have 2"),
-        ("1;2\n3;1,5\n", {}, r"column 1: expected a number, got '1,5'"),
+        ("1;2\n3;4\n3;1,5\n", {}, r"column 1: .* got '1,5': write decimal points, not commas"),
+        ("1,5;2,0\n3,5;4,0\n", {}, r"line 1 has '1,5', a number with a decimal comma"),
+        ("a;b\n1;2,0\n", {}, r"line 2 has '2,0', a number with a decimal comma: write"),
+        ("1.5\t-2,5e3\n", {}, r"line 1 has '-2,5e3', a number with a decimal comma"),
         ("1,2\n3\n", {}, r"line 2 \(row 1\) has 1 columns"),
         ("1\n3\n", {}, r"has 1 column; expected at least one column for the inputs and 1 for"),
         ("1,2,3\n", {"n_inputs": 4}, r"has 3 columns; expected 4 for the inputs and 1 for"),
@@ -384,7 +445,7 @@ def test_csv_takes_as_many_targets_as_there_are_columns_left(csv):
         ("1,2,3\n", {"target": ["0", "1"]}, r"has 3 columns, 2 given as target; expected at"),
         ("1,2,3\n", {"target": ["3"]}, r"no column '3' .* numbered 0 to 2$"),
         ("a,b\n1,2\n", {"target": ["c"]}, r"no column 'c' .* numbered 0 to 1: 'a', 'b'$"),
-        ("a,a\n1,2\n", {"target": ["a"]}, r"has 2 columns 'a'; give the target's number"),
+        ("a,a\n1,2\n", {"target": ["a"]}, r"has 2 columns 'a'; give its number"),
         ("1,2,3\n", {"target": ["0", "0"], "n_targets": (2,)}, "given twice"),
         ("1,2\n1,2.5\n", {"labels": True}, r"line 2 .*expected an integer class label, got '2.5'"),
         ("1,nan\n", {"labels": True, "header": False}, r"an integer class label, got 'nan'"),
@@ -416,7 +477,7 @@ def test_csv_is_bounded(csv, monkeypatch):
 
 def test_npz_by_other_names_and_types(run, place):
     np.savez_compressed("d.npz", inputs=X.astype("f4"), t=Y.astype("f8"), X=X[:1], y=Y)
-    want = classifier().trace(X[[1]], Y[[1]])
+    want = of_rows(classifier().trace(X[[1]], Y[[1]]), 1)
     got = run("trace", "classes.safetensors", "d.npz", "--x", "inputs", "--y", "t", "--row", 1)
     assert got == (0, f"{want}\n", "")
     status, _, err = run("trace", "classes.safetensors", "d.npz")

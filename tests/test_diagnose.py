@@ -4,13 +4,15 @@ import copy
 import math
 import re
 import sys
+import typing
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 
 import nncore
-from nncore import SGD, Adam, Dense, Initializer, Network, names, views
+from nncore import SGD, Adam, Dense, Initializer, Network, Scaling, names, views
 
 X, Y = nncore.datasets.load_digits()
 X, Y = X[:600] / 16, Y[:600]
@@ -30,9 +32,9 @@ def digits(*layers, n_in=64, **options):
     return Network(n_in, *layers, Dense(10, "softmax"), seed=0, **options)
 
 
-def curve(output="identity", loss="mse"):
-    net = Network(2, Dense(16, "tanh"), Dense(1, output), loss=loss, optimizer=Adam(0.01), seed=0)
-    return net
+def curve(output="identity", loss="mse", end=()):
+    layers = Dense(16, "tanh"), Dense(1, output), *end
+    return Network(2, *layers, loss=loss, optimizer=Adam(0.01), seed=0)
 
 
 def changed(network, change):
@@ -47,6 +49,21 @@ class Case:
         self.sick, self.healed, self.epochs, self.layer = sick, healed, epochs, layer
         self.loss = loss or (lambda net, X, y: net.evaluate(X, y)["loss"])
         self.options = options  # of fit and diagnose, when healed
+
+
+def advice(network, X, y, code):
+    """What the findings of this code say."""
+    [said] = {finding.advice for finding in network.diagnose(X, y) if finding.code == code}
+    return said
+
+
+def scaled(make, X, code="unscaled_inputs"):
+    """A network and X after the advice."""
+    said = advice(make(hidden()), X, Y, code)
+    assert said.endswith("begin the network with nncore.Scaling.of(X).")
+    if "Divide X by np.abs(X).max() first" in said:
+        X = X / np.abs(X).max()
+    return make(Scaling.of(X), hidden()), X, Y
 
 
 def by_lsuv(network, X=X):
@@ -77,22 +94,70 @@ def loss_not_finite():
     return Case((curve(), U, 1e25 * V), (curve(), U, V))
 
 
+def nan_labels():
+    """NaN among integers makes them floats."""
+    bad = Y.astype(float)
+    bad[[7, 30]] = np.nan
+    assert "integers: y.astype(int)" in advice(digits(hidden()), X, bad, "nan_targets")
+    good = np.isfinite(bad)
+    return Case((digits(hidden()), X, bad), (digits(hidden()), X[good], bad[good].astype(int)))
+
+
+def of_size(size, dtype, code):
+    make, wild = partial(digits, dtype=dtype), X.astype(np.float64) * size
+    return Case((make(hidden()), wild, Y), scaled(make, wild, code))
+
+
+def inputs_beyond_the_dtype():
+    return of_size(1e40, "float32", "nan_inputs")
+
+
+def huge_inputs():
+    return of_size(1e200, "float64", "unscaled_inputs")
+
+
+def targets_beyond_the_dtype():
+    wild = 1e40 * V
+    part = wild / np.abs(wild).max()
+    said = advice(curve(), U, wild, "nan_targets")
+    assert "Divide y by np.abs(y).max() first" in said and "Scaling.of(y).inverse()" in said
+    return Case((curve(), U, wild), (curve(end=[Scaling.of(part).inverse()]), U, part))
+
+
 def unscaled_inputs():
     wild = X * np.where(np.arange(64) % 2, 1000, 1)
-    scaled = (wild - wild.mean(0)) / np.maximum(wild.std(0), 1e-9)
-    return Case((digits(hidden()), wild, Y), (digits(hidden()), scaled, Y))
+    return Case((digits(hidden()), wild, Y), scaled(digits, wild))
 
 
 def small_inputs():
-    tiny = X * 1e-4
-    scaled = (tiny - tiny.mean(0)) / np.maximum(tiny.std(0), 1e-9)
-    return Case((digits(hidden()), tiny, Y), (digits(hidden()), scaled, Y))
+    tiny = X * 1e-12
+    return Case((digits(hidden()), tiny, Y), scaled(digits, tiny))
 
 
 def uneven_inputs():
     wild = np.column_stack([X[:, 20] * 9, X / 500])
-    scaled = (wild - wild.mean(0)) / np.maximum(wild.std(0), 1e-9)
-    return Case((digits(hidden(), n_in=65), wild, Y), (digits(hidden(), n_in=65), scaled, Y))
+    make = partial(digits, n_in=65)
+    return Case((make(hidden()), wild, Y), scaled(make, wild))
+
+
+def constant_inputs():
+    def loss(net, _, y):
+        return net.evaluate(X, y)["loss"]
+
+    return Case((digits(hidden()), 0 * X, Y), (digits(hidden()), X, Y), loss)
+
+
+def constant_targets():
+    return Case((digits(hidden()), X, 0 * Y + 2), (digits(hidden()), X, Y), of_all_digits)
+
+
+def missing_classes():
+    some = Y < 8
+    return Case((digits(hidden()), X[some], Y[some]), (digits(hidden()), X, Y), of_all_digits)
+
+
+def of_all_digits(net, *_):
+    return net.evaluate(X, Y)["loss"]
 
 
 def constant_columns():
@@ -115,14 +180,12 @@ def duplicate_columns():
 
 def unscaled_targets():
     wild = 1000 * V + 5000
-    mean, std = wild.mean(0), wild.std(0)
+    healed = curve(end=[Scaling.of(wild).inverse()])
 
     def loss(net, X, y):  # of all that varies, what is left
-        p = net.predict(X)
-        p = p if y is wild else p * std + mean
-        return float(np.mean((p - wild) ** 2) / wild.var())
+        return float(np.mean((net.predict(X) - wild) ** 2) / wild.var())
 
-    return Case((curve(), U, wild), (curve(), U, (wild - mean) / std), loss, epochs=60)
+    return Case((curve(), U, wild), (healed, U, wild), loss, epochs=60)
 
 
 def targets_out_of_range():
@@ -167,12 +230,44 @@ def test_of_one_pattern_nothing_is_constant():
     assert "constant_derivative" not in network.diagnose([[0.6, 0.1, 0.7]] * 2, [[1.0]] * 2)
 
 
+def nothing_trained():
+    layers = hidden(trainable=False), Dense(10, "softmax", trainable=False)
+    sick, healed = Network(64, *layers, seed=0), Network(64, *layers, seed=0)
+    healed.layers[-1].trainable = True
+    return Case((sick, X, Y), (healed, X, Y))
+
+
+def symmetric_units():
+    def make():  # of 0 and -0
+        return changed(digits(hidden()), lambda net: net.theta.__imul__(0))
+
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
+
+
+def equal_units():
+    """Not 0, and in a block of a network."""
+
+    def make():
+        block = nncore.Residual(hidden("sigmoid", 16, init="zeros"), Dense(64, init="zeros"))
+        net = digits(block, hidden("relu", init=Initializer("constant", value=0.1)))
+        return changed(net, lambda net: net.layers[2].W.__setitem__(slice(None), 0.01))
+
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[1]")
+
+
 def constant_derivative():
     def make():
         init = Initializer("normal", std=1e-4)
         return digits(hidden(init=init), hidden(init=init), optimizer=SGD(0.05))
 
     return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
+
+
+def straight_units():
+    sick, healed = (digits(hidden(f), hidden(f)) for f in ("hard_sigmoid", "tanh"))
+    said = advice(sick, X, Y, "constant_derivative")
+    assert said == 'Use "tanh" in place of "hard_sigmoid", which is straight up to 2.'
+    return Case((sick, X, Y), (healed, X, Y))
 
 
 def saturated():
@@ -192,6 +287,16 @@ def dead_units():
 def vanishing_gradient():
     sick, healed = (digits(*[hidden(f, 24) for _ in range(6)]) for f in ("sigmoid", "tanh"))
     return Case((sick, X, Y), (by_lsuv(healed), X, Y), layer="layers[0]")
+
+
+def vanishing_by_weights():
+    """Of an activation that is steep enough: nothing is said of sigmoid."""
+
+    def make():
+        return changed(digits(hidden(), optimizer=SGD(0.05)), lambda net: net.theta.__imul__(1e-6))
+
+    assert "sigmoid" not in advice(make(), X, Y, "vanishing_gradient")
+    return Case((make(), X, Y), (by_lsuv(make()), X, Y), layer="layers[0]")
 
 
 def exploding_gradient():
@@ -221,15 +326,19 @@ def small_updates():
 
 
 CASES = [
-    nan_inputs, nan_targets, nan_parameters, loss_not_finite, unscaled_inputs, small_inputs,
-    uneven_inputs, constant_columns, duplicate_columns, unscaled_targets, targets_out_of_range,
-    imbalanced_labels, imbalanced_two_classes, linear, constant_derivative, saturated, dead_units,
-    vanishing_gradient, exploding_gradient, large_updates, small_updates,
+    nan_inputs, nan_targets, nan_parameters, loss_not_finite, constant_inputs, constant_targets,
+    unscaled_inputs, constant_columns, duplicate_columns, unscaled_targets, targets_out_of_range,
+    missing_classes, imbalanced_labels, linear, nothing_trained, symmetric_units,
+    constant_derivative, saturated, dead_units, vanishing_gradient, exploding_gradient,
+    large_updates, small_updates,
 ]  # fmt: skip
 CODE = {
-    "small_inputs": "unscaled_inputs", "uneven_inputs": "unscaled_inputs",
-    "imbalanced_two_classes": "imbalanced_labels",
-}  # fmt: skip
+    nan_labels: "nan_targets", inputs_beyond_the_dtype: "nan_inputs",
+    targets_beyond_the_dtype: "nan_targets", huge_inputs: "unscaled_inputs",
+    small_inputs: "unscaled_inputs", uneven_inputs: "unscaled_inputs",
+    imbalanced_two_classes: "imbalanced_labels", equal_units: "symmetric_units",
+    vanishing_by_weights: "vanishing_gradient", straight_units: "constant_derivative",
+}  # fmt: skip  # more cases of those
 
 
 def reached(case, data, **options):
@@ -244,9 +353,9 @@ def reached(case, data, **options):
         return math.inf
 
 
-@pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [*CASES, *CODE], ids=lambda make: make.__name__)
 def test_it_is_found_and_the_advice_helps(make):
-    case, code = make(), CODE.get(make.__name__, make.__name__)
+    case, code = make(), CODE.get(make, make.__name__)
     found = [finding for finding in case.sick[0].diagnose(*case.sick[1:]) if finding.code == code]
     assert found, "the sickness is not found"
     assert case.layer is None or case.layer in [finding.layer for finding in found]
@@ -260,10 +369,12 @@ def test_it_is_found_and_the_advice_helps(make):
 
 
 def test_all_codes_have_a_case_and_are_in_the_docstring():
-    with open(sys.modules["nncore.views.diagnosing.findings"].__file__, encoding="utf-8") as file:
-        source = file.read()
-    codes = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | {"nan_inputs", "nan_targets"}
-    assert codes == {CODE.get(make.__name__, make.__name__) for make in CASES}
+    codes = {"nan_inputs", "nan_targets"}
+    for name in ("findings", "of_data"):
+        module = sys.modules[f"nncore.views.diagnosing.{name}"]
+        with open(module.__file__, encoding="utf-8") as file:
+            codes |= set(re.findall(r'Finding\(\s*"(\w+)"', file.read()))
+    assert codes == {make.__name__ for make in CASES} >= set(CODE.values())
     listed = re.findall(r"^ {8}([a-z_]+) {2,}\w", views.Views.diagnose.__doc__, re.MULTILINE)
     assert codes == set(listed) - {"code"}
 
@@ -484,6 +595,125 @@ def test_bad_rows_anywhere_are_counted():
     assert "nan_inputs" in str(nothing)
 
 
+def test_numbers_beyond_the_dtype_are_named():
+    wild = U.copy()
+    wild[5, 1], wild[9, 0], wild[7, 0] = 1e39, -2e39, np.nan
+    diagnosis = curve().diagnose(wild, V)
+    lost, beyond = (finding for finding in diagnosis if finding.code == "nan_inputs")
+    assert lost.evidence == {"rows": 1, "first": 7, "share": 1 / 400}
+    assert lost.message == "1 of 400 rows of X has NaN or infinity: row 7."
+    assert beyond.evidence == {
+        "rows": 2, "first": 5, "share": 2 / 400, "column": 1, "value": 1e39
+    }  # fmt: skip
+    assert "beyond the range of float32, 3.4e+38; the first is 1e+39 in row 5" in beyond.message
+    assert diagnosis.rows == 397
+    [finding] = curve().diagnose(U, np.where(np.arange(400)[:, None] == 3, 1e39, V))
+    assert (finding.code, finding.evidence["value"]) == ("nan_targets", 1e39)
+    wide = Network(2, Dense(16, "tanh"), Dense(1), dtype="float64", seed=0)
+    assert "nan_inputs" not in wide.diagnose(np.where(np.isnan(wild), 0, wild), V)
+
+
+def test_where_rows_are_lost_errors_speak_of_those_that_were_given():
+    network, labels, lost = digits(hidden()), Y.astype(float), X.copy()
+    labels[3] = lost[4, 0] = np.nan
+    good = np.isfinite(labels)
+    assert network.diagnose(X, labels).loss == network.diagnose(X[good], Y[good]).loss
+    column = np.where(np.arange(ROWS) == 3, np.nan, Y)[:, None]
+    assert network.diagnose(lost, column).rows == ROWS - 2
+    for x, y, message in [
+        (lost, np.where(np.arange(ROWS) == 50, 10, Y), "got label 10 at row 50"),
+        (X, np.where(np.arange(ROWS) == 50, 10, labels), "got label 10 at row 50"),
+        (X, np.where(np.arange(ROWS) == 50, 0.5, labels), r"y of dtype float64 and shape \(600,\)"),
+        (X, labels[:50], "X has 600 rows but y has 50"),
+        (X, np.full(5, np.nan), "X has 600 rows but y has 5"),
+        (X, Y.astype(float), r"use y.astype\(int\)"),  # as fit has it
+        (np.ma.masked_invalid(lost), Y, "X is a masked array"),
+        (X, np.ma.masked_invalid(labels), "y is a masked array"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            network.diagnose(x, y)
+    nothing = network.diagnose(X, np.full(ROWS, np.nan))
+    assert [f.code for f in nothing] == ["nan_targets"] and nothing.rows == 0
+    signs = Network(2, Dense(1, "tanh"), loss="hinge", seed=0)
+    assert "nan_targets" in signs.diagnose(U, np.full((400, 1), np.nan))
+    wrong = np.ones(400)
+    wrong[2], wrong[8] = np.nan, 2
+    with pytest.raises(ValueError, match="hinge needs targets -1 or 1; got 2 at row 8"):
+        signs.diagnose(U, wrong)
+
+
+def test_tokens_can_be_missing():
+    network = Network(2, nncore.Embedding(9, 3), Dense(1), seed=0)
+    x = R.integers(0, 9, (400, 2)).astype(float)
+    x[0, 1] = np.nan
+    assert [f.code for f in network.diagnose(x, V)] == ["nan_inputs"]
+    x[5, 0] = 9
+    with pytest.raises(ValueError, match="X has 9 at row 5, column 0, which is no token"):
+        network.diagnose(x, V)
+    assert "constant_inputs" in network.diagnose(np.ones((400, 2)), V)
+
+
+def test_columns_are_named():
+    finding = curve().diagnose(U * [1, 100], V).findings[0]
+    assert finding.message == "Column 1 of X has a root mean square of 56.6."
+    wild = X * np.where(np.arange(64) % 8 == 4, 300, 1)
+    finding = digits(hidden()).diagnose(wild, Y).findings[0]
+    assert finding.evidence["columns"] == list(range(4, 64, 8))
+    assert "Columns 4, 12, 20, 28, 36 and 3 more of X have" in finding.message
+    uneven = np.column_stack([X[:, 20] * 9, X / 500, X[:, 20] * 8])
+    finding = digits(hidden(), n_in=66).diagnose(uneven, Y).findings[0]
+    assert finding.message.startswith("Columns 0, 65 of X have up to ")
+    assert finding.evidence["columns"] == [0, 65]
+    two = Network(2, Dense(4, "tanh"), Dense(2), seed=0)
+    finding = two.diagnose(U, np.column_stack([100 * V, 50 * V])).findings[0]
+    assert finding.message.startswith("Columns 0, 1 of y have root mean squares above 10")
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e160, 1e300])
+def test_sizes_whose_squares_are_no_numbers(size):
+    x = np.column_stack([U, U[:, 0], np.ones(400)]) * size
+    network = Network(4, Dense(8, "tanh"), Dense(1), dtype="float64", seed=0)
+    found = {finding.code: finding for finding in network.diagnose(x, V * size)}
+    rms = np.sqrt(np.mean(x[:, 3] / size) ** 2) * size
+    assert found["unscaled_inputs"].evidence["largest"] == pytest.approx(rms)
+    assert found["unscaled_targets"].evidence["largest"] == pytest.approx(
+        size * np.sqrt(np.mean(V**2))
+    )
+    assert found["duplicate_columns"].evidence["share"] == pytest.approx(2 / 3, rel=0.1)
+    assert found["constant_columns"].evidence["columns"] == [3]
+
+
+def test_data_that_are_all_the_same():
+    network = digits(hidden())
+    diagnosis = network.diagnose(np.full_like(X, 500), Y)
+    assert diagnosis.findings[0].code == "constant_inputs" and "unscaled_inputs" not in diagnosis
+    [finding] = network.diagnose(X * -0.0, Y)
+    assert finding.message.startswith("All 600 rows of X looked at are the same: 0 everywhere. ")
+    assert [f.code for f in network.diagnose(X, np.eye(10)[0 * Y])] == ["constant_targets"]
+    [finding] = curve().diagnose(U, 0 * V + 5000)
+    assert finding.message == "All 400 rows have the target 5000: there is nothing to learn from X."
+    [finding] = curve("sigmoid", None).diagnose(U, 0 * V)
+    assert finding.code == "constant_targets"
+    # of one row nothing is constant
+    assert len(curve().diagnose(U[:1], V[:1])) == 0
+
+
+def test_classes_that_are_missing():
+    some = Y < 8
+    for y in (Y[some], np.eye(10)[Y[some]]):
+        [finding] = digits(hidden()).diagnose(X[some], y)
+        assert (finding.code, finding.severity) == ("missing_classes", "note")
+        assert finding.evidence["classes"] == [8, 9]
+        assert finding.message.startswith("2 of 10 classes have no row: 8, 9. ")
+    w = (Y != 3) * 1.0
+    [finding] = digits(hidden()).diagnose(X, Y, sample_weight=w)
+    assert finding.message.startswith("1 of 10 classes has no row: 3. The network learns never to")
+    rest = np.flatnonzero(Y % 2)
+    classes, y = np.unique(Y[rest], return_inverse=True)  # as the advice says
+    network = Network(64, hidden(), Dense(len(classes), "softmax"), seed=0)
+    assert len(network.diagnose(X[rest], y)) == 0
+
+
 def test_labels_of_other_forms():
     rare = np.flatnonzero((Y != 3) | (np.arange(ROWS) % 20 == 3))
     one_hot = np.eye(10)[Y[rare]]
@@ -493,7 +723,139 @@ def test_labels_of_other_forms():
         assert finding.code == "imbalanced_labels" and finding.evidence["least"] == 3
 
 
+# ---- one cause, one finding ----
+
+
+def test_weights_near_0_are_the_cause():
+    """And not the learning rate, beside them."""
+    sick = changed(curve(), lambda net: net.theta.__imul__(1e-20))
+    diagnosis = sick.diagnose(U, V)
+    assert {f.code for f in diagnosis} == {"constant_derivative", "vanishing_gradient"}
+    assert diagnosis.layers[1].update_ratio > 1e6
+
+
+def test_a_layer_that_starts_at_0_moves_with_the_first_update():
+    network = Network(64, hidden(), Dense(10, "softmax", init="zeros"), seed=0)
+    diagnosis = network.diagnose(X, Y)
+    assert diagnosis.layers[0].gradient_norm == 0 and len(diagnosis) == 0
+    block = nncore.Residual(hidden("relu", 16), Dense(64, init="zeros"))
+    assert len(digits(block, hidden()).diagnose(X, Y)) == 0
+
+
+def test_where_no_gradient_comes_through_no_rate_is_to_blame():
+    sick = changed(curve(), lambda net: net.theta.__imul__(1e10))
+    assert [f.code for f in sick.diagnose(U, V)] == ["dead_units"]
+
+
+def test_an_update_without_end():
+    network = Network(2, Dense(16, "tanh"), Dense(1), optimizer=SGD(1e38), seed=0)
+    finding = network.diagnose(U, 1000 * V).findings[1]
+    assert finding.code == "large_updates" and finding.evidence["ratio"] == math.inf
+    assert finding.advice == "Use a smaller learning rate."
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_copies_are_counted(backend, dtype):
+    network = digits(hidden(), hidden(n=20), dtype=dtype, backend=backend)
+    first, second, last = network.layers
+    first.W[:, 5:9], first.b[7] = first.W[:, :1], 1  # three have the weights of unit 0,
+    second.W[5:7] = second.W[0]  # and two of these its gradient
+    diagnosis = network.diagnose(X, Y)
+    assert [n.copies for n in diagnosis.layers] == [2, 0, 0] and len(diagnosis) == 0
+    second.W[:], last.W[:] = 0.01, 0.02
+    diagnosis = network.diagnose(X, Y)
+    assert [n.copies for n in diagnosis.layers] == [3, 19, 0]
+    [finding] = diagnosis
+    assert (finding.code, finding.layer, finding.severity) == (
+        "symmetric_units", "layers[1]", "error"
+    )  # fmt: skip
+    assert finding.message.startswith("19 of 20 units of layers[1] are like another one")
+
+
+def test_units_that_a_penalty_has_removed_are_no_sickness():
+    network = digits(hidden("relu"))
+    network.layers[0].W[:, :20] = network.layers[1].W[:20] = 0
+    diagnosis = network.diagnose(X, Y)
+    assert diagnosis.layers[0].copies == 19 and "symmetric_units" not in diagnosis
+
+
+def test_dropout_tells_copies_apart():
+    network = digits(hidden(), nncore.Dropout(0.5))
+    network.layers[0].W[:], network.layers[2].W[:] = 0.01, 0.02
+    assert "symmetric_units" not in network.diagnose(X, Y)
+    network.theta[:] = 0  # but not where there is no gradient
+    assert "symmetric_units" in network.diagnose(X, Y)
+
+
+def test_gradients_are_compared_between_layers_that_are_trained():
+    network = digits(*[hidden("sigmoid", 24) for _ in range(9)])
+    whole = {f.code: f for f in network.diagnose(X, Y)}["vanishing_gradient"]
+    network.layers[0].trainable = network.layers[-1].trainable = False
+    finding = {f.code: f for f in network.diagnose(X, Y)}["vanishing_gradient"]
+    assert (whole.layer, finding.layer) == ("layers[0]", "layers[1]")
+    assert f"that of layers[8]: {finding.evidence['first']:.2g} and" in finding.message
+    assert finding.evidence["ratio"] == finding.evidence["first"] / finding.evidence["last"]
+    for layer in network.layers:
+        layer.trainable = False
+    last = {f.code: f for f in network.diagnose(X, Y)}["nothing_trained"]
+    assert "net.layers[9].trainable = True" in last.advice
+
+
+def test_columns_of_any_sizes_are_compared():
+    x = np.column_stack([U[:, 0], U[:, 1] * 1e-320, U[:, 1] * 1e-310])
+    network = Network(3, Dense(4, "tanh"), Dense(1), dtype="float64", seed=0)
+    finding = network.diagnose(x, V).findings[0]
+    assert finding.evidence["uneven"] > 1e300 and finding.evidence["columns"] == [0]
+
+
+def test_a_network_of_one_unit_is_no_copy():
+    network = Network(2, Dense(1, "tanh", init="zeros"), Dense(1), seed=0)
+    assert "symmetric_units" not in network.diagnose(U, V)
+
+
 # ---- severity, form, errors ----
+
+
+def test_all_numbers_are_pythons_own():
+    network = digits(nncore.BatchNorm(), hidden("relu"), nncore.PReLU(), hidden("sigmoid"))
+    for number in network.diagnose(X, Y).layers:
+        types = {name: type(value) for name, value in number._asdict().items()}
+        assert types == typing.get_type_hints(type(number))
+        assert number.dead == number.copies == 0
+
+
+def test_the_batch_may_be_all_rows():
+    network = digits(hidden())
+    full = network.diagnose(X, Y, batch_size="full", rows=200)
+    assert full.layers == network.diagnose(X, Y, batch_size=200, rows=200).layers
+    assert full.layers != network.diagnose(X, Y, rows=200).layers
+
+
+def test_a_loss_that_is_not_finite_may_have_a_gradient():
+    diagnosis = curve().diagnose(U, 1e25 * V)
+    assert diagnosis.layers[0].gradient_norm > 1e20
+    assert diagnosis.findings[0].message == "The loss is inf, and fit stops where it is."
+    with pytest.raises(FloatingPointError, match="Loss became inf"):
+        curve().fit(U, 1e25 * V, verbose=False)
+
+
+def test_one_of_something():
+    one = Network(1, Dense(1, "relu", init=[[1.0]], bias_init=-9.0), Dense(1), seed=0)
+    text = str(one.diagnose([[1.0]], [[1.0]]))
+    assert "1 of 1 row looked at" in text and "1 finding;" in text
+    assert "1 of 1 unit of layers[0] (relu) is dead" in text
+    one = Network(1, Dense(1, bias=False), seed=0)
+    one.theta[:] = np.nan
+    [finding] = one.diagnose([[1.0], [2.0]], [[1.0], [3.0]])
+    assert finding.message == "1 of 1 parameter is NaN or infinite."
+    more = np.column_stack([X, np.ones(ROWS), X[:, 20]])
+    constant, copied = (f.message for f in digits(hidden(), n_in=66).diagnose(more, Y))
+    assert constant == (
+        "1 of 66 columns of X has the same number in all rows looked at: column 64. It acts as one "
+        "more bias, 1 times as large."
+    )
+    assert copied.startswith("1 of 66 columns of X is equal to another: column 65. A column")
 
 
 def test_a_layer_that_is_dead_as_a_whole_is_an_error():
@@ -566,6 +928,7 @@ def test_text_is_escaped_in_html():
     [
         ({"rows": 0}, "rows must be an integer of at least 1, got 0"),
         ({"batch_size": -1}, "batch_size must be an integer of at least 1, got -1"),
+        ({"batch_size": "all"}, "batch_size must be an integer or \"full\", got 'all'"),
         ({"sample_weight": np.zeros(600)}, "sample_weight is 0 for every row"),
         ({"sample_weight": [1, 2]}, "sample_weight has shape"),
         ({"class_weight": "even"}, 'class_weight must be a dict, an array or "balanced"'),

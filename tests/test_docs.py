@@ -25,7 +25,10 @@ MODULES = [
     ),
 ]
 # their examples make pictures
-DRAWING = ("nncore.views.plotting.plots", "nncore.views.plotting.classes")
+DRAWING = tuple(
+    f"nncore.views.{name}"
+    for name in ("plotting.classes", "plotting.curves", "plotting.layers", "landscapes.relief")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -57,9 +60,8 @@ def test_the_examples_were_found():
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
-    "name",
-    ["README.md", "HACKING.md", "docs/exchange.md", "docs/trainers.md",
-     "docs/why_the_derivative.md"],
+    "name", ["README.md", "HACKING.md", "docs/exchange.md", "docs/trainers.md",
+             "docs/why_the_derivative.md", "docs/command_line.md"],
 )  # fmt: skip
 def test_code_blocks(name, tmp_path, monkeypatch):
     """All blocks of a file in order, in one namespace; what they print is checked."""

@@ -9,6 +9,7 @@ import pytest
 
 import nncore
 from nncore import Dense, Network
+from nncore.views import places
 from nncore.views.landscapes import directions
 from nncore.views.landscapes.landscape import Landscape
 
@@ -217,11 +218,11 @@ def test_two_weights(names):
 
 def test_named_units():
     network = Network(12, Dense(3, "tanh"), Dense(2), seed=0)
-    assert directions.find(network, "w12_13")[0] == 11 * 3
-    assert directions.find(network, "w15_17")[0] == 12 * 3 + 3 + 2 * 2 + 1
-    assert directions.find(network, "b15")[0] == 12 * 3 + 2
+    assert places.find(network, "w12_13").at == 11 * 3
+    assert places.find(network, "w15_17").at == 12 * 3 + 3 + 2 * 2 + 1
+    assert places.find(network, "b15").at == 12 * 3 + 2
     inner = Network(2, nncore.Residual(Dense(3, "tanh"), Dense(2)), Dense(1), seed=0)
-    assert directions.find(inner, "layers[0].1.W[2, 1]")[0] == 6 + 3 + 5
+    assert places.find(inner, "layers[0].1.W[2, 1]").at == 6 + 3 + 5
 
 
 BAD = {
@@ -245,6 +246,11 @@ BAD = {
     "path with NaN": dict(path=np.full((4, 9), np.nan)),
     "center of others": dict(center=np.ones(8)),
     "one point": dict(shape=1),
+    "too many points": dict(shape=10**30),
+    "seed below 0": dict(seed=-1),
+    "seed of text": dict(seed="one"),
+    "seed of a fraction": dict(seed=0.5),
+    "span that overflows": dict(span=1e308),
     "three sizes": dict(shape=(3, 3, 3)),
     "no span": dict(span=0),
     "span of text": dict(span="wide"),
@@ -283,7 +289,7 @@ def test_progress(monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     nncore.landscape(xor(), *XOR, shape=(4, 5), verbose=True, end=False)
-    assert "point 20/20  0 s left\n" in out.getvalue()
+    assert "point 20/20  " in out.getvalue()
     nncore.landscape(xor(), *XOR, shape=3, end=False)
     assert out.getvalue().count("\n") == 1
 
@@ -422,6 +428,107 @@ def test_plot_of_odd_losses(drawn, case):
         losses[3, 3] = 0
     for kind in ("2d", "3d"):
         drawn.plot(kind=kind).figure.canvas.draw()
+
+
+def test_labels_of_a_surface_are_clear_of_its_ticks(drawn):
+    from matplotlib.figure import Figure
+
+    for ax in (None, Figure(figsize=(5, 4)).add_subplot(1, 2, 2, projection="3d")):
+        ax = drawn.plot(ax, kind="3d")
+        ax.figure.canvas.draw()
+        for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+            ticks = [label.get_window_extent() for label in axis.get_ticklabels() if label._text]
+            label = axis.label.get_window_extent()
+            if axis is not ax.yaxis or ax.figure.get_figwidth() > 6:  # a box round slanted text
+                assert not any(label.overlaps(tick) for tick in ticks), axis.axis_name
+        right = ax.zaxis.label.get_window_extent().x1
+        assert right <= ax.figure.bbox.x1
+
+
+@pytest.fixture
+def several():
+    """Two paths from one start, and where the second ends."""
+    paths = {}
+    for name, optimizer in (("slow", nncore.SGD(0.02)), ("fast", nncore.SGD(0.2))):
+        network = xor(optimizer)
+        paths[name] = trained(network, *XOR, epochs=20)
+    return network, paths
+
+
+def test_several_paths(several):
+    network, paths = several
+    found = nncore.landscape(network, *XOR, path=paths, shape=21)
+    assert found.kind == "path" and list(found.path) == ["slow", "fast"]
+    f = network.theta_to_loss(*XOR)
+    for name, path in paths.items():
+        points = np.asarray(path, np.float64)
+        np.testing.assert_allclose(
+            found.path[name], (points - found.origin) @ found.directions.T, atol=1e-6
+        )
+        assert found.path_losses[name].tolist() == [f(p)[0] for p in points]
+        for axis, values in enumerate((found.a, found.b)):
+            assert values[0] < found.path[name][:, axis].min()
+            assert found.path[name][:, axis].max() < values[-1]
+    everything = np.concatenate([np.asarray(p, np.float64) for p in paths.values()])
+    _, sizes, _ = np.linalg.svd(everything - everything.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(found.explained, (sizes**2 / (sizes**2).sum())[:2], rtol=1e-5)
+    assert (found.origin == network.theta).all() and "of the paths' 42 points" in str(found)
+    as_list = nncore.landscape(network, *XOR, path=list(paths.values()), shape=2, end=False)
+    assert list(as_list.path) == ["path 1", "path 2"]
+    arrays = {name: np.asarray(path) for name, path in paths.items()}
+    again = nncore.landscape(network, *XOR, path=arrays, shape=21, end=False)
+    assert (again.losses == found.losses).all()
+
+
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+def test_several_paths_drawn(several, kind):
+    pytest.importorskip("matplotlib", reason='plots need pip install ".[plot]"')
+    network, paths = several
+    found = nncore.landscape(network, *XOR, path=paths, shape=21)
+    ax = nncore.plots.landscape(found, kind=kind)
+    ax.figure.canvas.draw()
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    ends = [f"{name}: to loss {losses[-1]:.3g}" for name, losses in found.path_losses.items()]
+    assert texts[:3] == [*ends, "start"] and texts[3].startswith("network: ")
+    later = nncore.landscape(network, *XOR, directions="random", shape=21, end=False)
+    ax = later.plot(kind=kind, paths=paths)
+    ax.figure.canvas.draw()
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["slow", "fast", "start", f"network: loss {later.center_loss:.3g}"]
+    assert found.plot(kind=kind, paths={"third": paths["slow"]}).has_data()
+    with pytest.raises(ValueError, match="has a path 'fast' already: give it another name"):
+        found.plot(kind=kind, paths=paths)
+
+
+def test_a_path_that_is_given_to_the_picture_lies_on_the_surface(drawn):
+    from nncore.views.landscapes.relief import Scale
+
+    i, j = np.array([0, 3, 19]), np.array([20, 5, 0])
+    points = np.stack([drawn.a[i], drawn.b[j]], axis=1)
+    scale = Scale(drawn)
+    np.testing.assert_allclose(
+        scale.on_surface(drawn, points), scale.heights(drawn.losses[i, j]), rtol=1e-9
+    )
+    middle = (points[1:2] + [drawn.a[4], drawn.b[6]]) / 2
+    corners = scale.heights(drawn.losses[3:5, 5:7])
+    np.testing.assert_allclose(scale.on_surface(drawn, middle), corners.mean(), rtol=1e-9)
+    assert np.isnan(scale.on_surface(drawn, np.array([[drawn.a[-1] + 1, 0.0]]))).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ({}, "several paths are a dict by name, got names"),
+        ({1: "path"}, r"several paths are a dict by name, got names \[1\]"),
+        ({"a": np.zeros((3, 2))}, "path 'a' must have points of 9 parameters, got points of 2"),
+        ({"a": np.zeros(13)}, r"path 'a' must be a nncore.Path, or an array .* shape \(13,\)"),
+        ([nncore.Path(), nncore.Path()], "path 'path 1' must have points of 9 .*, got no points"),
+        ({"a": np.full((3, 9), np.nan)}, "path 'a' contains NaN"),
+    ],
+)
+def test_several_paths_refused(path, message):
+    with pytest.raises(ValueError, match=message):
+        nncore.landscape(xor(), *XOR, path=path)
 
 
 def test_plot_without_matplotlib(monkeypatch):

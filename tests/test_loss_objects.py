@@ -450,7 +450,7 @@ def test_a_wrong_gradient_is_shown_with_both_values(registered):
         gradient[y > 3] *= 1.01
         return gradient
 
-    registered("fine_there", square, slope)
+    registered("fine_there", square, slope, points=([[1.0, 2.0]], [[0.0, 0.0]]))
     with pytest.raises(ValueError) as caught:
         registered("mine", square, slope, points=([[1.0, 2.0], [0.0, 4.0]], np.zeros((2, 2))))
     assert str(caught.value) == (
@@ -460,3 +460,65 @@ def test_a_wrong_gradient_is_shown_with_both_values(registered):
     logs = registered("mine", lambda y, t: -t * np.log(y), lambda y, t: -t / y,
                       points=([[0.3, 0.8]], [[1.0, 2.0]]))  # fmt: skip
     assert logs.value([[0.5, 1.0]], [[1.0, 1.0]])[0] == pytest.approx(math.log(2) / 2)
+
+
+def _softmax(y):
+    e = np.exp(y - y.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+_RIGHT = {
+    "huber": (lambda d, y, t: np.where(abs(d) <= 1, d * d / 2, abs(d) - 0.5),
+              lambda d, y, t: np.clip(d, -1, 1)),
+    "log_cosh, which overflows": (lambda d, y, t: np.log(np.cosh(d)), lambda d, y, t: np.tanh(d)),
+    "poisson": (lambda d, y, t: np.exp(y) - t * y, lambda d, y, t: np.exp(y) - t),
+    "poisson of the math module": (
+        lambda d, y, t: np.vectorize(math.exp)(y) - t * y,  # raises OverflowError
+        lambda d, y, t: np.vectorize(math.exp)(y) - t,
+    ),
+    "linex": (lambda d, y, t: np.exp(d) - d - 1, lambda d, y, t: np.exp(d) - 1),
+    "exp of the square": (lambda d, y, t: np.exp(d * d), lambda d, y, t: 2 * d * np.exp(d * d)),
+    "tenth power": (lambda d, y, t: d**10, lambda d, y, t: 10 * d**9),
+    "softplus": (lambda d, y, t: np.log(1 + np.exp(d)), lambda d, y, t: 1 / (1 + np.exp(-d))),
+    "welsch": (lambda d, y, t: 1 - np.exp(-d * d), lambda d, y, t: 2 * d * np.exp(-d * d)),
+    "a far offset": (lambda d, y, t: 1e8 * d * d + 1e8, lambda d, y, t: 2e8 * d),
+    "waves": (lambda d, y, t: np.sin(d), lambda d, y, t: np.cos(d)),
+    "cross_entropy of rows": (
+        lambda d, y, t: 1e6 * (np.logaddexp.reduce(y, axis=1) - y[:, 0]),
+        lambda d, y, t: 1e6 * (_softmax(y) - np.eye(y.shape[1])[0]),
+    ),
+    "norm of rows": (lambda d, y, t: np.sqrt((d * d).sum(1)),
+                     lambda d, y, t: d / np.sqrt((d * d).sum(1))[:, None]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", _RIGHT)
+def test_right_gradients_pass_at_large_residuals(registered, case):
+    value, gradient = _RIGHT[case]
+    registered("mine", lambda y, t: value(y - t, y, t), lambda y, t: gradient(y - t, y, t))
+
+
+_OTHERS = ("kl_divergence", "gaussian_nll")  # their targets are no normal numbers
+
+
+@pytest.mark.parametrize("name", [name for name in nncore.losses if name not in _OTHERS])
+def test_losses_of_the_package_pass_as_ones_own(registered, name):
+    registered("mine", nncore.losses[name].value, nncore.losses[name].gradient)
+
+
+@pytest.mark.parametrize(
+    ("value", "gradient"),
+    [
+        (lambda d: np.where(abs(d) <= 4, d * d / 2, 4 * abs(d) - 8), lambda d: d),
+        (lambda d: np.where(abs(d) <= 900, d * d / 2, 900 * abs(d) - 405_000), lambda d: d),
+        (lambda d: d * d / 2, lambda d: np.clip(d, -5, 5)),
+        (lambda d: np.exp(d) - d - 1, lambda d: np.where(d < -4, 0, np.exp(d) - 1)),
+        (lambda d: np.logaddexp(0, d), lambda d: np.exp(d) / (1 + np.exp(d))),  # NaN from 710 on
+    ],
+    ids=["huber at 4", "huber at 900", "clipped square", "linex on one side", "NaN"],
+)
+def test_gradients_that_are_wrong_far_away(registered, value, gradient):
+    with pytest.raises(ValueError, match="gradient of 'mine' disagrees with value: at y = "):
+        registered("mine", lambda y, t: value(y - t), lambda y, t: gradient(y - t))
+    points = np.array([[0.5], [1.0]]), np.zeros((2, 1))  # only these are asked for
+    registered("mine", lambda y, t: value(y - t), lambda y, t: gradient(y - t), points=points)

@@ -130,6 +130,51 @@ def test_without_a_fall_there_is_no_suggestion():
     assert "none" in repr(found)
 
 
+def far(size):
+    X, y = valued(100)
+    return X, size * y
+
+
+def test_the_cause_is_said_where_there_is_no_suggestion():
+    zero = Network(5, Dense(2, init="zeros"), seed=0)
+    dead = Network(5, Dense(4, "relu", bias_init=-99.0), Dense(2, bias=False), seed=0)
+    best = Network(5, Dense(2), optimizer="lbfgs", dtype="float64", seed=0)
+    X, y = valued(100)
+    best.fit(X, y, epochs=100, verbose=False)
+    best.optimizer = "sgd"
+    low, high = dict(end=1e-6), dict(start=1e30, end=1e38)
+    narrow = regressor("float32")
+    for network, data, options, cause in (
+        (narrow, far(1e25), {}, "the loss is inf at the start, before any step. Scale"),
+        (zero, (X, 0 * y), {}, "the loss is 0 at the start: there is nothing left to learn"),
+        (narrow, (X, y), high, "the first rate, 1e+30, gave a loss"),
+        (dead, (X, y), {}, "no gradient reaches the parameters"),
+        (regressor("float64"), (X, y), low, "up to the last rate, 1e-06. Give a higher end"),
+        (best, (X, y), {}, "At a minimum there is none"),
+    ):
+        found = nncore.lr_find(network, *data, **options)
+        assert found.suggestion is None and cause in found.why, found
+        assert " ".join(str(found).split()).startswith(f"no suggestion: {found.why}")
+    assert nncore.lr_find(regressor(), X, y).why == ""
+
+
+def test_where_the_loss_is_not_finite_is_said():
+    rates = LearningRates(np.geomspace(0.01, 100, 5), [3, 2, 1], [3, 2, 1], 4.0, "not finite")
+    assert str(rates).endswith("with rate 1\n  not finite from rate 10 on")
+    rates = LearningRates(np.geomspace(0.01, 100, 5), [3, 2, 1], [3, 2, 9], 4.0, "exploded")
+    assert str(rates).endswith("with rate 0.1\n  higher than at the start from rate 1 on")
+
+
+def test_networks_that_nothing_can_move_are_refused():
+    frozen = Network(5, Dense(3, "tanh", trainable=False), Dense(2, trainable=False), seed=0)
+    with pytest.raises(ValueError, match="no layer of this network is trained: .* trainable ="):
+        nncore.lr_find(frozen, *valued(20))
+    lost = regressor()
+    lost.theta[3] = np.nan
+    with pytest.raises(ValueError, match="the network's parameters are not finite"):
+        nncore.lr_find(lost, *valued(20))
+
+
 def test_a_schedule_is_not_followed():
     X, y = labelled(100)
     plain, scheduled = classifier(optimizer="sgd"), classifier(optimizer="sgd")
@@ -190,7 +235,9 @@ def test_plot(tmp_path):
         ax = found.plot()
         ax.figure.savefig(tmp_path / "rates.png")
         assert found.plot(ax) is ax and ax.get_xscale() == "log"
-    LearningRates(np.geomspace(1, 2, 5), [], [], 1.0, "not finite").plot()
+    for before in (1.0, np.inf):
+        rates = LearningRates(np.geomspace(1, 2, 5), [], [], before, "not finite")
+        rates.plot().figure.savefig(tmp_path / "rates.png")
 
 
 def test_plot_without_matplotlib(monkeypatch):

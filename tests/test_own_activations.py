@@ -620,7 +620,7 @@ def test_a_function_may_use_the_network(registered):
         if network is not None and not seen:
             seen.append(True)
             seen.append(network.predict(X))
-            with pytest.raises(RuntimeError, match="being trained in another thread"):
+            with pytest.raises(RuntimeError, match="by the fit whose callback, or function, makes"):
                 network.partial_fit(X, y)
         return np.tanh(x)
 

@@ -241,11 +241,11 @@ def test_show_config(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "invalid choice: 'train'"),
+        (["fly"], "invalid choice: 'fly'"),
         ([], "the following arguments are required: command"),
         (["info", "--verbose"], "unrecognized arguments: --verbose"),
-        (["demo", "--epochs", "0"], "--epochs must be at least 1"),
-        (["demo", "--epochs", "many"], "invalid int value: 'many'"),
+        (["demo", "--epochs", "0"], "--epochs: expected an integer of at least 1, got '0'"),
+        (["demo", "--epochs", "many"], "expected an integer of at least 1, got 'many'"),
     ],
 )
 def test_wrong_commands(arguments, message, tmp_path):
@@ -302,6 +302,17 @@ def test_public_names():
     for found in (getattr(nncore, name) for name in lazy):
         home = found.__name__ if type(found) is type(sys) else found.__module__
         assert home.startswith("nncore.")
+
+
+@pytest.mark.parametrize("name", ["plots", "line_searches", "schedules", "trainers", "files"])
+def test_modules_can_be_imported(name):
+    """In each of the ways that Python has, as the first thing of a program."""
+    program = f"import nncore.{name} as module; import nncore; from nncore import {name} as other; "
+    program += f"assert module is other is nncore.{name}, module"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    module = getattr(nncore, name)
+    assert module.__name__ == f"nncore.{name}" and module.__doc__
 
 
 def test_python_m_nncore_is_the_command(tmp_path):

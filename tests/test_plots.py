@@ -157,8 +157,29 @@ def test_history_of_a_full_batch_trainer(curve):
 def test_a_logarithmic_axis_where_it_is_sensible(values, scale):
     ax = plots.history({"loss": values})
     assert ax.get_yscale() == scale
-    assert len(ax.lines[0].get_xdata()) == np.isfinite(values).sum()
+    assert np.array_equal(ax.lines[0].get_ydata(), values, equal_nan=True)
     ax.figure.canvas.draw()
+
+
+def test_what_is_not_finite_is_a_gap_and_a_cross():
+    loss = [3.0, np.inf, 1.0, np.nan, 1e308, *[0.5] * 30]
+    ax = plots.history({"loss": loss, "val_loss": [2.0] * 35}, names=["loss", "val_loss"])
+    line, crosses, other, _ = ax.lines
+    gaps = np.isnan(line.get_ydata())
+    assert np.flatnonzero(gaps).tolist() == [1, 3, 4] and len(gaps) == 35
+    assert crosses.get_xdata().tolist() == [2, 4, 5] and crosses.get_marker() == "x"
+    assert line.get_marker() == "o" and line.get_markevery() == [0, 2]  # single points are seen
+    assert other.get_marker() == "None" and not np.isnan(other.get_ydata()).any()
+    assert legend(ax) == ["training loss", "training loss: not finite", "validation loss"]
+    ax.figure.canvas.draw()
+    for losses in ([np.nan] * 3, [1e308, -1e308]):
+        plots.history({"loss": losses}).figure.canvas.draw()
+
+
+def test_what_is_not_recorded_in_each_epoch_is_no_gap():
+    values = [1.0, np.nan, np.inf, np.nan, 3.0, np.nan, 4.0]
+    line, crosses = plots.history({"mu": values}, names="mu").lines
+    assert line.get_xdata().tolist() == [1, 3, 5, 7] and crosses.get_xdata().tolist() == [3]
 
 
 def test_short_and_long_histories():
@@ -179,7 +200,7 @@ def test_the_ring_is_on_the_axis_of_losses():
     values = {"loss": [3.0, 2], "val_loss": [3.0, np.inf], "val_accuracy": [0.5, 0.6]}
     ax = plots.history(values, names=["val_accuracy", "val_loss"])
     assert ax.get_ylabel() == "accuracy"
-    assert ax.figure.axes[1].lines[1].get_xydata().tolist() == [[1, 3]]
+    assert ax.figure.axes[1].lines[-1].get_xydata().tolist() == [[1, 3]]
 
 
 @pytest.mark.parametrize(
@@ -233,8 +254,20 @@ def test_activation_plots_itself():
     assert legend(ax) == legend(plots.activation("relu", -1, 1))
     with pytest.raises(ValueError, match="softmax is a function of whole rows"):
         plots.activation("softmax")
-    with pytest.raises(ValueError, match="expected finite low < high"):
-        plots.activation("relu", 1, 1)
+    for ends in ((1, 1), (-6, np.inf), (np.nan, 3), (-1e308, 1e308)):
+        with pytest.raises(ValueError, match="expected low < high, both within 1e300"):
+            plots.activation("relu", *ends)
+    with pytest.raises(ValueError, match="low and high must be numbers, got 'a' and 3"):
+        plots.activation("relu", "a", 3)
+
+
+@pytest.mark.parametrize("ends", [(-6, 1000), (800, 1000), (-1e300, 1e300)])
+def test_activation_beyond_what_is_finite(ends):
+    ax = plots.activation("exponential", *ends)
+    ax.figure.canvas.draw()
+    x, y = ax.lines[0].get_data()
+    assert not np.isnan(x).any() and (np.isnan(y) == (np.exp(np.minimum(x, 705)) > 1e300)).all()
+    assert legend(ax)[0] == "f(x), where it is finite"
 
 
 # ---- layers ----
@@ -264,6 +297,10 @@ def test_a_vanishing_gradient_is_seen(digits):
     assert ax.get_xscale() == "log" and 0 < ax.get_xlim()[0] < min(widths)
     net = Network(2, Dense(1, init="zeros"))
     assert plots.gradient_flow(net, [[1, 1]], [[0]]).get_xscale() == "linear"  # all is 0
+    level = plots.gradient_flow(net, [[1, 1]], [[0]])
+    assert level.get_xlim() == (0, 1) and [t.get_text() for t in level.texts] == ["0"]
+    over_time = plots.gradient_flow({"layers[0].gradient_norm": [0.0, 0.0]})
+    assert over_time.get_ylim() == (-0.02, 1)
 
 
 def test_flow_over_time():
@@ -337,6 +374,19 @@ def test_a_small_matrix_has_its_numbers():
     assert [text.get_text() for text in ax.texts] == ["1", "2", "3", "-4", "5", "0.123"]
     zero = plots.weights(Network(3, Dense(2, init="zeros")))
     assert zero.images[0].get_clim() == (-1, 1)
+
+
+def test_numbers_that_would_overlap_are_left_out():
+    wide, high = Network(2, Dense(32), seed=0), Network(40, Dense(1), seed=0)
+    assert not plots.weights(wide).texts and not plots.weights(high).texts
+    small = Network(4, Dense(4), seed=0)
+    assert not plots.weights(small, ax=Figure(figsize=(2, 2)).subplots()).texts
+    ax = plots.weights(Network(8, Dense(8), seed=0), ax=Figure(figsize=(8, 5)).subplots())
+    ax.figure.canvas.draw()
+    width, height = (abs(np.diff(ax.transData.transform([(0, 0), (1, 1)]), axis=0))).ravel()
+    assert len(ax.texts) == 64
+    assert max(text.get_window_extent().width for text in ax.texts) < width
+    assert max(text.get_window_extent().height for text in ax.texts) < height
 
 
 def test_weights_as_images(digits):

@@ -103,6 +103,60 @@ def test_plateau(case):
     assert found.verdict == "plateau" and "plateau" in str(found)
 
 
+@pytest.mark.parametrize("size", [1e2, 1e5, 1e15])
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize("hidden", [(), (Dense(8, "tanh"),)])
+def test_far_from_large_targets_is_no_plateau(size, loss, hidden):
+    """The parameters' own length changes little of such a loss, and the way down is long."""
+    X, y = valued(60)
+    if loss == "mae":
+        size = min(size, 1e5)
+    network = Network(5, *hidden, Dense(2), loss=loss, seed=0)
+    found = stationary_point(network, X, size * y)
+    assert found.verdict == "slope"
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-12, 1e-3])
+def test_parameters_near_0_can_be_at_a_minimum(share):
+    network = Network(1, Dense(1, bias=False, init=[[share]]), dtype="float64")
+    found = stationary_point(network, [[1.0], [-1.0]], [2.0, 2.0])
+    assert found.verdict == "minimum" and found.length == 1
+    assert found.distance == pytest.approx(share)
+    # but where inputs are large, small parameters are not near
+    network.theta[:] = 1e-7
+    found = stationary_point(network, [[1e6], [2e6]], [1.0, 2.0])
+    assert found.verdict == "slope" and found.distance > 0.1
+    assert found.length == pytest.approx((2 * found.loss / found.eigenvalues[0]) ** 0.5)
+
+
+def test_a_plateau_far_out():
+    """At parameters whose square overflows, and with a finite loss."""
+    network = Network(1, Dense(1, "tanh"), dtype="float64")
+    network.theta[:] = 1e200
+    found = stationary_point(network, [[1.0], [2.0]], [0.0, 0.5])
+    assert found.verdict == "plateau" and found.theta_norm == pytest.approx(2**0.5 * 1e200)
+
+
+@pytest.mark.parametrize("exact", [1, 500])
+def test_what_is_not_finite_is_said(exact):
+    X, y = valued(20)
+    network = Network(5, Dense(3, "tanh"), Dense(2), dtype="float64", seed=0)
+    for theta, targets in ((network.theta * 1e160, y), (network.theta, 1e160 * y)):
+        found = stationary_point(network, X, targets, theta=theta, exact=exact)
+        assert found.verdict == "not finite" and "not finite; scale" in str(found)
+    # the loss and its gradient are, the second derivatives are not
+    network = Network(1, Dense(1, bias=False, init=[[0.0]]), dtype="float64")
+    found = stationary_point(network, [[1e160]], [0.0], exact=exact)
+    assert (found.loss, found.gradient_norm, found.verdict) == (0, 0, "not finite")
+
+
+def test_lengths_in_words():
+    said = {6.8: "680 % of", 20: "20 times", 1.234e5: "120000 times", 0.0104: "1.04 % of",
+            0.1: "10 % of", 9.99: "10 times", 3e-9: "3e-07 % of"}  # fmt: skip
+    for share, words in said.items():
+        assert stationary._of_length(share) == f"{words} the parameters' length"
+
+
 def test_trained_networks():
     network = Network(2, Dense(2, "tanh", l2=1e-3), Dense(1, "sigmoid", l2=1e-3), seed=0,
                       optimizer="lbfgs")  # fmt: skip
@@ -119,7 +173,7 @@ def test_a_valley_is_a_minimum_and_says_so():
     X = np.array([[1.0], [2.0]])
     found = stationary_point(network, X, X)
     assert found.verdict == "minimum" and found.n_flat == 1 and found.highest > 0
-    assert "flat ones" in str(found)
+    assert "along the flat one, up to 10 % of the parameters' length away" in str(found)
 
 
 def test_only_trained_parameters():

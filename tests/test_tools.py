@@ -132,8 +132,8 @@ def test_layering_needs_a_tree(tmp_path):
 
 SYMBOLS = {
     "static int hidden; extern int *nnc_table_good_f32; int *nnc_table_good_f32 = &hidden;": None,
-    "int nnc_table_good_f32, more;": "not its table alone",
-    "static int nothing;": "not its table alone",
+    "int nnc_table_good_f32, more;": "not its tables alone",
+    "static int nothing;": "not its tables alone",
     "#include <stdlib.h>\nvoid *nnc_table_good_f32(void) { return malloc(9); }": "calls ['malloc']",
     "double fma(double, double, double);\n"
     "double nnc_table_good_f32(double x) { return fma(x, x, x); }": "calls ['fma']",

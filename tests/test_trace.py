@@ -433,8 +433,18 @@ def test_one_warning_names_the_caller():
 
 def test_too_much_work():
     network = Network(1000, Dense(1000, "relu"), Dense(1), seed=0)
-    with pytest.raises(ValueError, match="25,000,000"):
+    with pytest.raises(ValueError, match="32 patterns of 1,002,001 parameters .* 25,000,000"):
         network.trace(np.ones((32, 1000)), np.ones(32))
+    network = Network(5000, Dense(5000), seed=0)
+    with pytest.raises(ValueError, match="1 pattern of 25,005,000 parameters are too much"):
+        network.trace(np.ones(5000), np.ones(5000))
+
+
+def test_one_of_each_is_singular():
+    trace = Network(1, Dense(1, bias=False), seed=0).trace([1.0], 2.0)
+    assert repr(trace).endswith(", 1 parameter>")
+    with pytest.raises(ValueError, match="first the inputs, 1, then 2 layer 0$"):
+        trace.weight("w99")
 
 
 def test_an_update_that_is_not_finite():

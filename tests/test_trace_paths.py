@@ -1,6 +1,7 @@
 """The chain rule of single weights: factors, paths, names, and how all of it is shown."""
 
 import itertools
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -13,10 +14,12 @@ from nncore import (
     Dropout,
     Embedding,
     LayerNorm,
+    Loss,
     Network,
     PReLU,
     Residual,
 )
+from nncore.views import places
 
 from .test_trace import X3, Y3, net321
 
@@ -53,16 +56,21 @@ def test_all_paths_of_a_deep_network():
         for k, o in itertools.product(range(3), range(2))
     ]
     assert weight.n_paths == 6 and chain.rest == 0
-    assert sorted(path.value for path in chain.paths) == pytest.approx(sorted(products), rel=1e-14)
-    sizes = [abs(path.value) for path in chain.paths]
-    assert sizes == sorted(sizes, reverse=True)
+    assert [path.value for path in chain.paths] == pytest.approx(products, rel=1e-14)  # by units
+    symbols = [" ".join(factor.text for factor in path.factors) for path in chain.paths]
+    assert symbols[:2] == ["(h11 - y11) f'(z11) w8_11 f'(z8) w6_8",
+                           "(h12 - y12) f'(z12) w8_12 f'(z8) w6_8"]  # fmt: skip
     assert sum(path.value for path in chain.paths) == pytest.approx(chain.above, rel=1e-13)
     assert chain.above * chain.slope.value * chain.input.value == pytest.approx(weight.gradient)
     some = trace.weight(0, 1, 2, most=2).chains[0]
-    assert some.paths == chain.paths[:2]
-    rest = sum(path.value for path in chain.paths[2:])
+    by_size = sorted(chain.paths, key=lambda path: -abs(path.value))
+    assert some.paths == by_size[:2]  # the largest, if they are not all
+    rest = sum(path.value for path in by_size[2:])
     assert some.rest == pytest.approx(rest, rel=1e-12)
     assert "the other 4 paths" in str(trace.weight(0, 1, 2, most=2))
+    assert "the other 1 path " in str(trace.weight(0, 1, 2, most=5))
+    assert "down; the largest" in str(trace.weight(0, 1, 2, most=5))
+    assert "the largest" not in str(weight)
 
 
 @pytest.mark.parametrize("layer", ["0", "1.0", "1.2", "6", "7"])
@@ -115,26 +123,54 @@ def test_one_path_of_the_largest_in_a_wide_network():
 
 
 @pytest.mark.parametrize(
-    ("loss", "output", "factor"),
+    ("loss", "output", "factor", "said"),
     [
-        ("mse", "tanh", "2/2 (h5 - y5)"),
-        ("half_mse", "softmax", "dJ/dz5"),
-        ("mae", "tanh", "dJ/dh5"),
-        ("binary_cross_entropy", "sigmoid", "1/2 (h5 - y5)"),
-        ("kl_divergence", "softmax", "(h5 - y5)"),
-        ("kl_divergence", "log_softmax", "dJ/dz5"),
+        ("mse", "tanh", "2/3 (h5 - y5)", "2 from the square times 1/3 from the mean over 3"),
+        ("half_mse", "sigmoid", "(h5 - y5)", "slope of half_mse at the output"),
+        ("half_mse", "softmax", "h5 (g5 - sum g h)", "dJ/dz5, with g = dJ/dh: g5 = "),
+        ("mae", "log_softmax", "(g5 - exp(h5) sum g)", "of mae and of log_softmax in one, dJ/dz5"),
+        ("mae", "tanh", "1/3 sign(h5 - y5)", "slope of mae at the output: 1/3 from the mean"),
+        (Loss("huber", delta=0.2), "tanh", "1/3 clip(h5 - y5, -0.2, 0.2)", "slope of huber"),
+        (Loss("smooth_l1", beta=3), "tanh", "1/3 clip((h5 - y5) / 3, -1, 1)", "slope of smooth_l1"),
+        ("log_cosh", "tanh", "1/3 tanh(h5 - y5)", "slope of log_cosh"),
+        ("poisson", "tanh", "1/3 (exp(h5) - y5)", "slope of poisson"),
+        ("hinge", "tanh", "dJ/dh5", "slope of hinge at the output, where it is max(1 - y h, 0)"),
+        ("binary_cross_entropy", "sigmoid", "1/3 (h5 - y5)", "and of sigmoid in one, dJ/dz5: 1/3"),
+        (Loss("binary_cross_entropy", pos_weight=2), "sigmoid", "dJ/dz5", "in one, dJ/dz5: 1/3"),
+        ("cross_entropy", "softmax", "(h5 - y5)", "slope of cross_entropy and of softmax in one"),
+        ("cross_entropy", "log_softmax", "(exp(h5) - y5)", "and of log_softmax in one, dJ/dz5"),
+        ("kl_divergence", "log_softmax", "(exp(h5) - y5)", "and of log_softmax in one, dJ/dz5"),
+        ("focal", "sigmoid", "dJ/dz5", "slope of focal and of sigmoid in one, dJ/dz5: 1/3"),
     ],
 )
-def test_the_factor_of_the_loss(loss, output, factor):
-    network = Network(3, Dense(2, output), seed=0, loss=loss, dtype="float64")
-    trace = network.trace(X3, [1.0, 0.0])
-    [path] = trace.weight("w15").chains[0].paths
-    [found] = path.factors
-    assert found.text == factor
-    h, y = trace.outputs[0, 1], 0.0
-    if "h5 - y5" in factor:
-        scale = {"mse": 1.0, "binary_cross_entropy": 0.5, "kl_divergence": 1.0}[loss]
-        assert found.value == pytest.approx(scale * (h - y))
+@pytest.mark.filterwarnings("ignore:Targets span")
+def test_the_factor_of_the_loss(loss, output, factor, said):
+    """Its text is what Python would compute."""
+    network = Network(3, Dense(3, output), seed=0, loss=loss, dtype="float64")
+    y = [-1.0, 1, -1] if loss == "hinge" else [0.0, 1.0, 0.0]
+    trace = network.trace(X3, y)
+    weight = trace.weight("w15")
+    [found] = weight.chains[0].paths[0].factors
+    assert found.text == factor and said in found.meaning and factor in str(weight)
+    if factor.startswith("dJ"):
+        return
+    g = trace.layers[0].da
+    names = {"h5": trace.outputs[0, 1], "y5": y[1], "sign": np.sign, "clip": np.clip,
+             "tanh": np.tanh, "exp": np.exp}  # fmt: skip
+    if g is not None:
+        names |= {"g5": g[0, 1], "S": g.sum(), "T": g[0] @ trace.outputs[0]}
+    code = factor.replace("sum g h", "T").replace("exp(h5) sum g", "exp(h5) * S")
+    code = re.sub(r"^(\d/\d|h5) ", r"\1 * ", code)
+    assert found.value == pytest.approx(eval(code, names), rel=1e-12)
+
+
+def test_the_factor_of_one_output():
+    trace = net321("mse").trace(X3, Y3)
+    first = trace.weight("w14").chains[0].paths[0].factors[0]
+    assert (first.text, first.latex) == ("2 (h - y)", "2 (h - y)")
+    assert first.meaning == "slope of mse at the output: 2 from the square"
+    latex = Network(3, Dense(2, "tanh"), loss="huber", seed=0).trace(X3, [1.0, 0]).weight("w15")
+    assert r"\tfrac{1}{2} \mathrm{clip}(h_{5} - y_{5}, -1, 1)" in latex.to_latex()
 
 
 # ---- names ---------------------------------------------------------------------------------------
@@ -157,7 +193,9 @@ def test_units_are_numbered_through():
     [
         ("w3_4", (0, 2, 0)), ("w34", (0, 2, 0)), ("b7", (0, None, 3)), ("w13_18", ("1.2", 0, 0)),
         ("w1318", ("1.2", 0, 0)), ("w22_27", (6, 0, 1)), ("b_30", ("7", None, 2)),
-        ("w26_30", (np.int64(7), np.int64(0), 2)),
+        ("w26_30", (np.int64(7), np.int64(0), 2)), ("layers[0].W[2, 0]", (0, 2, 0)),
+        ("layers[0].b[3]", (0, None, 3)), ("layers[1].layers[2].W[0,0]", ("1.2", 0, 0)),
+        ("layers[1].2.W[0, 0]", ("1.2", 0, 0)), ("w3,4", (0, 2, 0)),
     ],
 )  # fmt: skip
 def test_names_and_places_are_the_same_weights(name, place):
@@ -166,6 +204,8 @@ def test_names_and_places_are_the_same_weights(name, place):
     for other in (trace.weight(*place), trace.weight(place)):
         assert (other.name, other.gradient) == (weight.name, weight.gradient)
         assert (other.layer, other.i, other.j) == (weight.layer, weight.i, weight.j)
+    at = places.find(mixed(), name).at  # what a landscape takes
+    assert trace.gradient[at] == weight.gradient and places.find(mixed(), place).at == at
     traced = next(t for t in trace.layers if t.name == weight.layer)
     values = traced.layer.b[weight.j] if weight.i is None else traced.layer.W[weight.i, weight.j]
     assert weight.old == values
@@ -183,21 +223,27 @@ def test_a_name_that_may_be_two_weights():
     ("asked", "said"),
     [
         (("w46x",), "there is no weight 'w46x'"),
-        (("w99",), "1 to 3 are the inputs, then 4 to 7 layer 0"),
+        (("w99",), "Units are numbered through, 1 to 30: first the inputs, 1 to 3, then 4 to 7"),
+        (("layers[0].W[3, 0]",), r"has layers\[0\].W of shape \(3, 4\); layers\[0\].b of shape"),
+        (("layers[2].W[0, 0]",), r"layers\[1\].layers\[1\].layers\[0\].slope of shape \(5,\)"),
+        (("layers[2].gamma[0]",), "only weights and biases of Dense"),
+        (("w034",), "no weight"),
+        (("w1" + "0" * 5000,), "no weight"),
         (("w14_",), "no weight"),
         (("w",), "no weight"),
         (("",), "no weight"),
         (("b3",), "no weight"),
         (("w4_26",), "no weight"),
         ((9, 0, 0), "there is no layer 9; layers are: 0, 1, 1.0"),
-        ((2, 0, 0), "only weights and biases of Dense"),
-        ((1, 0, 0), "only weights and biases of Dense"),
+        ((2, 0, 0), r"layer 2 has no matrix of weights W, it is BatchNorm.*: layers\[2\].gamma, "),
+        ((1, 0, 0), "layer 1 has no matrix of weights W, it is Residual"),
         ((0, 3, 0), "i must be a number from 0 to 2, got 3"),
         ((0, -1, 0), "i must be"),
         ((0, 0, 4), "j must be a number from 0 to 3"),
         ((0, 0, True), "j must be"),
         ((0,), "j must be"),
-        (((0, 1),), r"\(layer, i, j\)"),
+        (((0, 1, 2, 3),), r"\(layer, i, j\), and a bias is \(layer, j\)"),
+        (((0, 4),), "j must be a number from 0 to 3"),
     ],
 )
 def test_weights_that_are_not_there(asked, said):
@@ -243,8 +289,9 @@ def test_the_trace_of_a_small_network_has_every_number():
     assert str(trace.weight("w14")) in text and "b6 = 1: bias of unit 6" in text
     assert "0.67918" in text and "0.21789" in text
     assert max(map(len, text.splitlines())) <= 100
-    for asked in ((0, 0, 0), [(0, 0, 0)], ("w14",), ["w14"], "w14"):
+    for asked in ((0, 0, 0), [(0, 0, 0)], ("w14",), ["w14"], "w14", "layers[0].W[0, 0]"):
         assert [w.name for w in net321().trace(X3, Y3, weights=asked).shown] == ["w14"]
+    assert [w.name for w in net321().trace(X3, Y3, weights=(1, 0)).shown] == ["b6"]
     three = net321().trace(X3, Y3, weights=("w14", "b6", (0, 1, 1)))
     assert [w.name for w in three.shown] == ["w14", "b6", "w25"]
     several = str(net321().trace([X3, [1, 2, 3]], [0.0, 1.0], weights="w14"))
@@ -304,6 +351,11 @@ def test_the_drawing():
     assert len(positive) == 8 + 1  # all gradients are positive
     dead = Network(2, Dense(1, "relu", init=[[-1.0], [-1.0]]), Dense(1), seed=0)
     assert "f' 0<" in dead.trace([1.0, 1.0], 1.0).to_svg()
+    assert "then" not in net321().trace(X3, Y3).to_svg()
+    through = mixed().trace(X3, 0).to_svg()
+    assert "then 2 BatchNorm and 3 more" in through and "then 1.1.0 PReLU" in through
+    assert "<title>2 BatchNorm, 3 Dropout, 4 PReLU, 5 LayerNorm</title>" in through
+    ET.fromstring(through)
     for layers in ([PReLU()], [LayerNorm(), Dense(1)], [BatchNorm()]):
         ET.fromstring(Network(2, *layers, seed=0).trace([1.0, 2.0], [1.0, 2.0][: (
             1 if len(layers) == 2 else 2)]).to_svg())  # fmt: skip

@@ -21,7 +21,12 @@ C_LAYERS = {
     "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
     "pool": ["pool.c"],
     "plan": [
-        "plan.c", "run.inc.h", "update.inc.h", "online.inc.h", "derive.inc.h", "landscape.inc.h",
+        "plan.c",
+        "run.inc.h",
+        "update.inc.h",
+        "online.inc.h",
+        "derive.inc.h",
+        "landscape.inc.h",
         "steps/*",
     ],  # fmt: skip
 }
@@ -38,16 +43,20 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads", "stopping", "callbacks", "tables"],
-    ["activation", "initializer"],
+    ["names", "info", "threads", "stopping", "tables"],
+    ["callbacks"],
+    ["activation", "initializer", "columns"],
     ["loss", "weights", "own_activation"],
-    ["validation"],
+    ["validation", "metrics"],
     ["layers", "schedules", "trainers"],
-    ["optimizers"],
-    ["persistence", "gradients", "lsuv", "training"],
+    ["optimizers", "line_searches"],
+    ["persistence", "gradients", "lsuv", "splitting"],
+    ["checkpoints"],
+    ["run"],
+    ["training"],
     ["checking"],
     ["views"],
-    ["network"],
+    ["network", "plots"],
     ["exchange"],
     ["__init__"],
     ["demo", "bench", "commands"],
@@ -59,7 +68,7 @@ LAZY = {
     ("persistence", "network"): "network saves through persistence, which makes networks again",
     ("info", "__init__"): "the version",
     ("network", "exchange"): "a network writes itself as ONNX",
-    ("activation", "views"): "an activation draws itself",
+    ("activation", "plots"): "an activation draws itself",
 }
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts
 OTHERS = {
@@ -67,7 +76,7 @@ OTHERS = {
     "bench/chart.py": {"matplotlib"},
     "views/plotting/classes.py": {"matplotlib"},
     "views/plotting/drawing.py": {"matplotlib"},
-    "views/plotting/plots.py": {"matplotlib"},
+    "views/plotting/layers.py": {"matplotlib"},
     "views/landscapes/relief.py": {"matplotlib"},
 }
 PACKAGES = {"numpy", "cpython", "libc"} | set(sys.stdlib_module_names)

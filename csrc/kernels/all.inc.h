@@ -37,7 +37,11 @@ OTHER_CODE
 
 #include "layers.inc.h"
 
-#include "along.inc.h"
+/* AVX-512 takes those of AVX2, which have the same bits: they are seldom called. */
+extern const nnc_second_order NNC_SECOND;
+#ifndef NNC_SECOND_IS_ANOTHERS
+#include "second.inc.h"
+#endif
 
 HOT_CODE
 #include "gemm.inc.h"
@@ -70,7 +74,7 @@ static const nnc_kernels kernels = {
     .gemm = gemm,
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name, \
-    .act_df[NNC_ACT_##name] = act_df_##name, .act_d2f[NNC_ACT_##name] = act_d2f_##name,
+    .act_df[NNC_ACT_##name] = act_df_##name,
 #include "../tables/activations.def"
 #undef NNC_ACT
     .softmax = softmax,
@@ -78,9 +82,9 @@ static const nnc_kernels kernels = {
     .log_softmax = log_softmax,
     .log_softmax_slope = log_softmax_slope,
 #define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
+    .loss[NNC_LOSS_##name] = loss_##name,
 #define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
-    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
+    .loss[NNC_LOSS_##name] = loss_##name,
 #include "../tables/losses.def"
 #undef NNC_LOSS
 #undef NNC_ROW_LOSS
@@ -88,10 +92,6 @@ static const nnc_kernels kernels = {
     .gather = gather,
     .multiply = multiply,
     .outer = outer,
-    .slope_along = slope_along,
-    .softmax_along = softmax_along,
-    .log_softmax_change = log_softmax_change,
-    .log_softmax_along = log_softmax_along,
     .finite = all_finite,
     .point = point,
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
@@ -124,17 +124,9 @@ static const nnc_kernels kernels = {
     .embed_sums = embed_sums,
     .add = add,
     .fill = fill,
+    .scaling = scaling,
     .prelu_total = prelu_total,
-    .batch_norm_along = batch_norm_along,
-    .batch_norm_slope_along = batch_norm_slope_along,
-    .batch_norm_sums_along = batch_norm_sums_along,
-    .layer_norm_along = layer_norm_along,
-    .layer_norm_slope_along = layer_norm_slope_along,
-    .layer_norm_sums_along = layer_norm_sums_along,
-    .prelu_along = prelu_along,
-    .prelu_slope_along = prelu_slope_along,
-    .prelu_sums_along = prelu_sums_along,
-    .prelu_total_along = prelu_total_along,
+    .second = &NNC_SECOND,
     .row = row,
     .fma_probe = fma_probe,
 };

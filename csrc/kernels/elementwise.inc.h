@@ -1,4 +1,4 @@
-/* The loops over activations.def: y = f(x), f'(x), f''(x), and dx = dy * f'(kept). */
+/* The loops over activations.def: y = f(x), f'(x), and dx = dy * f'(kept). */
 
 ALWAYS_INLINE real v_softsign(real x) {
     const real size = FABS(x); /* infinite: the limit, not inf / inf */
@@ -54,7 +54,6 @@ ALWAYS_INLINE real v_elliot(real x) {
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     OF_X(act_##name, f) \
     OF_X(act_df_##name, df) \
-    OF_X(act_d2f_##name, d2f) \
     static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx, \
                                  const double *parameters) { \
         const real a = (real)parameters[0], b = (real)parameters[1]; \

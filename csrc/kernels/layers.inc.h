@@ -54,6 +54,21 @@ static void fill(const nnc_layer_args *g) {
     for (ptrdiff_t j = 0; j < g->n; j++) ((real *)g->y)[j] = value;
 }
 
+static void scaling(const nnc_layer_args *g) {
+    const real *mean = g->b, *scale = g->w;
+    for (ptrdiff_t i = 0; i < g->rows; i++) {
+        const real *x = (const real *)g->x + i * g->ldx;
+        real *y = (real *)g->y + i * g->ldy;
+        if (g->a != 0) {
+            IVDEP
+            for (ptrdiff_t j = 0; j < g->n; j++) y[j] = x[j] * scale[j] + mean[j];
+        } else {
+            IVDEP
+            for (ptrdiff_t j = 0; j < g->n; j++) y[j] = (x[j] - mean[j]) / scale[j];
+        }
+    }
+}
+
 /* The row of the table that x names. Who calls has checked that there is one; memory is safe in any
  * case. */
 ALWAYS_INLINE ptrdiff_t token(const nnc_column *c, real x) {

@@ -180,21 +180,6 @@ static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
     } \
     static double loss_##name(const nnc_loss_args *g) { \
         return g->weights ? weighted_rows(loss_##name, g) : loss_of_elements(g, elements_##name); \
-    } \
-    static void curve_##name(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) { \
-        PARAMETERS_OF(g) \
-        for (ptrdiff_t i = 0; i < g->rows; i++) { \
-            const real scale = scale_of_row(g, i); \
-            const real *ys = (const real *)g->y + i * g->ldy, \
-                       *ts = (const real *)g->t + i * g->ldt, *rs = (const real *)r + i * ldr; \
-            real *dys = (real *)g->dy + i * g->lddy; \
-            IVDEP \
-            for (ptrdiff_t j = 0; j < g->n; j++) { \
-                const real y = ys[j], t = ts[j]; \
-                (void)y, (void)t; \
-                dys[j] = (curve) * scale * rs[j]; \
-            } \
-        } \
     }
 #define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults)
 #include "../tables/losses.def"
@@ -423,20 +408,6 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
     return value;
 }
 
-/* scale weight p_j (r_j - sum_k p_k r_k), p = softmax(z) and weight = sum_j t_j. */
-static void curve_cross_entropy(const nnc_loss_args *g, const void *r_, ptrdiff_t ldr) {
-    const ptrdiff_t n = g->n;
-    for (ptrdiff_t i = 0; i < g->rows; i++) {
-        real *z = (real *)g->y + i * g->ldy, *dz = (real *)g->dy + i * g->lddy, max, weight;
-        const real *r = (const real *)r_ + i * ldr;
-        fill_row(z, n);
-        const real sum = exp_row(padded(n), z, dz, &max);
-        entropy_of_row(g, i, max, R(0), &weight);
-        const real mean = dot_row(n, dz, r) / sum, per = weight * scale_of_row(g, i) / sum;
-        for (ptrdiff_t j = 0; j < n; j++) dz[j] = dz[j] * per * (r[j] - mean);
-    }
-}
-
 /* sum_j t_j (log t_j - log softmax(z)_j), 0 log 0 = 0: the cross-entropy without the entropy of t,
  * and so with its gradient. */
 static double loss_kl_divergence(const nnc_loss_args *g) {
@@ -448,10 +419,6 @@ static double loss_kl_divergence(const nnc_loss_args *g) {
             if (t[j] != 0) value += (double)t[j] * (double)v_log(t[j]);
     }
     return value;
-}
-
-static void curve_kl_divergence(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) {
-    curve_cross_entropy(g, r, ldr);
 }
 
 /* Of n / 2 targets: y holds their means m and behind them the logarithms v of their variances.
@@ -473,20 +440,4 @@ static double loss_gaussian_nll(const nnc_loss_args *g) {
         }
     }
     return fold_double(part);
-}
-
-static void curve_gaussian_nll(const nnc_loss_args *g, const void *r, ptrdiff_t ldr) {
-    const ptrdiff_t n = g->n / 2;
-    for (ptrdiff_t i = 0; i < g->rows; i++) {
-        const real *m = (const real *)g->y + i * g->ldy, *v = m + n,
-                   *t = (const real *)g->t + i * g->ldt, *rm = (const real *)r + i * ldr,
-                   *rv = rm + n;
-        real *dm = (real *)g->dy + i * g->lddy, *dv = dm + n;
-        const real scale = scale_of_row(g, i);
-        for (ptrdiff_t j = 0; j < n; j++) {
-            const real d = m[j] - t[j], e = v_exp(-v[j]), slope = d * e;
-            dm[j] = FMA(e, rm[j], -slope * rv[j]) * scale;
-            dv[j] = slope * FMA(R(0.5) * d, rv[j], -rm[j]) * scale;
-        }
-    }
 }

@@ -66,7 +66,8 @@ static int called_backward_along(run *r, int s, ptrdiff_t rows, const along_x *i
                                  const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx) {
     (void)v, (void)dx;
     if (call_function(r, s, 2, rows, in->x, in->ldx, at->d2f, lddx)) return 1;
-    r->plan->kernels->slope_along(rows * lddx, at->df, at->d2f, in->rx, r->f.slots[s].dz, at->rdz);
+    r->plan->kernels->second->slope_along(rows * lddx, at->df, at->d2f, in->rx, r->f.slots[s].dz,
+                                          at->rdz);
     copy_rows(r, rows, r->plan->steps[s].n_out, at->rdz, lddx, rdx, lddx);
     return 0;
 }

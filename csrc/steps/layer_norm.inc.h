@@ -53,7 +53,7 @@ static int layer_norm_forward_along(run *r, int s, ptrdiff_t rows, const along_x
                                     const slot_along *at) {
     nnc_layer_args g = along_args(r, s, rows, in, v, at);
     g.row_stats = r->f.slots[s].own;
-    return run_layer(r, r->plan->kernels->layer_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->second->layer_norm_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int layer_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
@@ -61,14 +61,16 @@ static int layer_norm_backward_along(run *r, int s, ptrdiff_t rows, const along_
                                      ptrdiff_t lddx) {
     nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
     g.row_stats = r->f.slots[s].own;
-    return run_layer(r, r->plan->kernels->layer_norm_slope_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->second->layer_norm_slope_along, &g, BY_ROWS,
+                     WORK_PER_NUMBER);
 }
 
 static int layer_norm_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *in,
                                        const slot_along *at, void *product, int accumulate) {
     nnc_layer_args g = sums_along_args(r, s, rows, in, at, product, accumulate);
     g.row_stats = r->f.slots[s].own;
-    return run_layer(r, r->plan->kernels->layer_norm_sums_along, &g, BY_COLUMNS, WORK_PER_NUMBER) ||
+    return run_layer(r, r->plan->kernels->second->layer_norm_sums_along, &g, BY_COLUMNS,
+                     WORK_PER_NUMBER) ||
            sum_rows(r, rows, g.n, at->rdz, g.lddy, (void *)element(r, product, r->plan->steps[s].b),
                     accumulate);
 }

@@ -67,14 +67,14 @@ static int prelu_forward_along(run *r, int s, ptrdiff_t rows, const along_x *in,
                                const slot_along *at) {
     nnc_layer_args g = along_args(r, s, rows, in, v, at);
     with_slopes(r, s, &g);
-    return run_layer(r, r->plan->kernels->prelu_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->second->prelu_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int prelu_backward_along(run *r, int s, ptrdiff_t rows, const along_x *in, const void *v,
                                 const slot_along *at, void *dx, void *rdx, ptrdiff_t lddx) {
     nnc_layer_args g = down_along_args(r, s, rows, in, v, at, dx, rdx, lddx);
     with_slopes(r, s, &g);
-    return run_layer(r, r->plan->kernels->prelu_slope_along, &g, BY_ROWS, WORK_PER_NUMBER);
+    return run_layer(r, r->plan->kernels->second->prelu_slope_along, &g, BY_ROWS, WORK_PER_NUMBER);
 }
 
 static int prelu_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *in,
@@ -82,7 +82,7 @@ static int prelu_parameters_along(run *r, int s, ptrdiff_t rows, const along_x *
     const nnc_kernels *k = r->plan->kernels;
     nnc_layer_args g = sums_along_args(r, s, rows, in, at, product, accumulate);
     if (r->plan->steps[s].other > 1)
-        return run_layer(r, k->prelu_sums_along, &g, BY_COLUMNS, WORK_PER_NUMBER);
-    k->prelu_total_along(&g);
+        return run_layer(r, k->second->prelu_sums_along, &g, BY_COLUMNS, WORK_PER_NUMBER);
+    k->second->prelu_total_along(&g);
     return wants_stop(r, WORK_PER_NUMBER * (double)rows * (double)g.n);
 }

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from .prelu import PReLU
     from .random import Dropout, GaussianNoise
     from .residual import Residual
+    from .scaling import Scaling
 del TYPE_CHECKING
 
 __all__ = [
     "BatchNorm", "Dense", "Dropout", "Embedding", "GaussianNoise", "Layer", "LayerNorm", "PReLU",
-    "Residual", "Step", "Tuning",
+    "Residual", "Scaling", "Step", "Tuning",
 ]  # fmt: skip
 
 # The type in a config: the class and the module it is in.
@@ -31,6 +32,7 @@ _TYPES = {
     "prelu": ("PReLU", "prelu"),
     "residual": ("Residual", "residual"),
     "embedding": ("Embedding", "embedding"),
+    "scaling": ("Scaling", "scaling"),
 }
 _MODULES = dict(_TYPES.values())
 

@@ -79,6 +79,9 @@ class Layer:
     activation = "identity"
     mixes = False  # whether it mixes its inputs, as a matrix does
     bends = False  # whether it is nonlinear between such layers
+    scales = False  # whether it is a Scaling, in front of which a loss is taken if it is the last
+    ready = True  # whether it has all numbers that it needs
+    of_batches = False  # whether training mixes the rows of a batch
     first_only = False  # whether it takes samples and nothing else
     depth = 0  # of layers in it
     without_d2f = None  # name of an activation in it that has no second derivative
@@ -156,6 +159,9 @@ class Layer:
         bound._running = running
         bound._theta = theta
         return bound
+
+    def check_numbers(self) -> None:
+        """Raise if what a file had as running statistics cannot be."""
 
     def check_inputs(self, X: np.ndarray, name: str) -> None:
         """Raise if X, (n_rows, n_in), is not what this layer takes as the first of a network."""

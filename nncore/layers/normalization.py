@@ -82,6 +82,8 @@ class BatchNorm(_Normalization):
     array([1., 1.], dtype=float32)
     """
 
+    of_batches = True
+
     def __init__(self, momentum=0.1, eps=1e-5, *, trainable=True, lr_scale=1.0):
         self.momentum = real(
             momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"

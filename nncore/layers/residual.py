@@ -76,6 +76,18 @@ class Residual(Layer):
         return any(layer.bends for layer in self.layers)
 
     @property
+    def ready(self):
+        return all(layer.ready for layer in self.layers)
+
+    @property
+    def of_batches(self):
+        return any(layer.of_batches for layer in self.layers)
+
+    def check_numbers(self):
+        for layer in self.layers:
+            layer.check_numbers()
+
+    @property
     def without_d2f(self):
         return next((layer.without_d2f for layer in self.layers if layer.without_d2f), None)
 

@@ -10,8 +10,8 @@ import numpy as np
 class Derivatives:
     """What `ReferenceEngine` has beside `loss_and_gradient`. Arrays come as there.
 
-    A subclass has `again(loss=None, dtype=None, theta=None)`, which returns an engine of the same
-    steps, and `input_gradient(X, y, dx)`.
+    A subclass has `again(loss=None, dtype=None, theta=None, of_loss=False)`, which returns an
+    engine of the same steps, or of those up to the loss, and `input_gradient(X, y, dx)`.
     """
 
     def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
@@ -25,12 +25,13 @@ class Derivatives:
             row = slice(i, i + 1)
             losses[i] = engine.loss_and_gradient(X[row], y[row], gradients[i])
 
-    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None):
+    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None, of_loss=False):
         """Write dy_k/dx_j, (M, n_out, n_in), or dy_k/dtheta_j, (M, n_out, P), to jacobian.
 
         The gradient of half the squared error is y - t: with t = y - e_k it is that of output k.
+        of_loss: of the outputs that the loss takes, in front of a scaling at the end.
         """
-        engine = self.again("half_mse", theta=theta)
+        engine = self.again("half_mse", theta=theta, of_loss=True)
         engine.set_tuning(None)
         y = np.empty(jacobian.shape[:2], self.theta.dtype)
         engine.predict(X, y)
@@ -43,6 +44,8 @@ class Derivatives:
                     engine.loss_and_gradient(X[row], t, jacobian[i, k])
                 else:
                     engine.input_gradient(X[row], t, jacobian[i, k][None])
+        if self._output is not None and not of_loss:
+            jacobian *= self._output.slopes()[:, None]
 
     def hessian_product(self, X, y, v, product, n_threads=0, theta=None, weights=None):
         """Return the mean loss; write its Hessian times v to product, (P,).

@@ -1,6 +1,7 @@
 """The engine in NumPy: a lowered network that predicts and trains."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -44,7 +45,10 @@ class ReferenceEngine(Derivatives):
     n_updates : int
         Updates since `set_optimizer`.
     running : ndarray
-        Running statistics of the batch_norm steps, in their order: means, then variances.
+        Running statistics of the batch_norm steps and numbers of the scaling steps, in their order:
+        means, then variances or scales.
+    pending : bool
+        Scaling steps may be without numbers; `Network` looks.
     draws : tuple of int, or None
         The seed of the random numbers, and how many training steps and predictions have drawn, if
         any step does.
@@ -56,41 +60,60 @@ class ReferenceEngine(Derivatives):
     Arrays are expected as `Network` makes them: checked, of the right dtype, C-contiguous. X is
     (M, n_in); y is (M, n_out), or for cross_entropy also int64 labels, (M,). Overflow raises no
     warnings: a run that diverges shows it in a loss that is not finite. `n_threads` is there for
-    the C engine's sake: threads are NumPy's business here.
+    the C engine's sake: threads are NumPy's business here. Where the last of several steps is a
+    scaling, the loss is taken before it, and the targets go back through it.
     """
 
     isa = "reference"
 
     def __init__(self, steps, n_params, loss, dtype):
-        self._steps, self._given_loss = list(steps), loss
+        self._given, self._given_loss = list(steps), loss
+        scaled = len(self._given) > 1 and self._given[-1].kind == "scaling"
+        self._steps = self._given[:-1] if scaled else self._given
         self._loss, self._loss_hyper = loss_of(loss)
         kinds = {step.kind for step in self._steps}
+        self.pending = scaled or "scaling" in kinds
         if kinds - {"dense", *reference_steps.STEPS}:
             raise ValueError(f"{sorted(kinds)} are not all kinds of steps")
         self._is_dense = kinds == {"dense"}
         self._draws = not kinds.isdisjoint({"dropout", "noise"})
         self._samples = any(step.kind == "dropout" and step.values[1] for step in self._steps)
         self._mode, self._trained, self._predicted = reference_steps.Mode(), 0, 0
-        wide = sum(2 * step.n_out for step in self._steps if step.kind == "batch_norm")
+        wide = sum(2 * s.n_out for s in self._given if s.kind in ("batch_norm", "scaling"))
         self.running = np.zeros(wide, dtype)
         if not _contains(self._loss.link, self._steps[-1]):
             raise ValueError(f"loss {loss!r} needs a {self._loss.link} output")
         self.theta = np.zeros(n_params, dtype)
         self._gradient = np.zeros_like(self.theta)
         self._move = np.empty_like(self.theta)
+        self._output = None
+        if scaled:
+            of = SimpleNamespace(
+                mode=self._mode, theta=self.theta, gradient=self._gradient, running=self.running,
+                place_running=lambda n: self.running.size - n,
+            )  # fmt: skip
+            self._output = reference_steps.Scaling(self._given[-1], len(self._steps), of)
         self._buffers, self._capacity, self._passes = None, 0, {}
         self.set_optimizer("sgd", tuple(OPTIMIZERS["sgd"].hyper.values()))
         self.set_tuning(None)
 
-    def again(self, loss=None, dtype=None, theta=None):
-        """Return an engine of the same steps, with a copy of these parameters or of `theta`."""
+    def again(self, loss=None, dtype=None, theta=None, of_loss=False):
+        """Return an engine of the same steps, with a copy of these parameters or of `theta`.
+
+        of_loss: without a scaling at the end.
+        """
+        steps = self._steps if of_loss else self._given
         engine = ReferenceEngine(
-            self._steps, self.theta.size, loss or self._given_loss, dtype or self.theta.dtype
+            steps, self.theta.size, loss or self._given_loss, dtype or self.theta.dtype
         )
         engine.theta[:] = self.theta if theta is None else theta
         engine.set_tuning(self._tuning)
-        engine.running[:] = self.running
+        engine.running[:] = self.running[: engine.running.size]
         return engine
+
+    def _targets(self, y):
+        """Return y as the loss takes it."""
+        return y if self._output is None else self._output.invert(y)
 
     def set_optimizer(self, name, hyper):
         """Train with this rule from now on; `hyper` in the order of `OPTIMIZERS[name].hyper`."""
@@ -129,7 +152,7 @@ class ReferenceEngine(Derivatives):
         l1 sum |w| + l2 / 2 sum w^2 of W in the loss; and `max_norm`, if not 0 the largest norm of a
         column of W after an update.
         """
-        self._tuning = tuning
+        self._tuning = tuning and tuning[: len(self._steps)]
 
     @property
     def draws(self):
@@ -150,6 +173,8 @@ class ReferenceEngine(Derivatives):
         try:
             for rows, work in self._blocks(len(X)):
                 out[rows] = work.predict(X[rows])
+                if self._output is not None:
+                    self._output.forward(out[rows].copy(), out[rows])
         finally:
             self._mode.sample = False
 
@@ -158,6 +183,7 @@ class ReferenceEngine(Derivatives):
         """Return the mean loss over all rows, with the penalties; at theta, if given."""
         if theta is not None:
             return self.again(theta=theta).loss(X, y, weights=weights)
+        y = self._targets(y)
         total = len(X) if weights is None else weights.sum()
         if not total:
             return 0.0
@@ -172,6 +198,7 @@ class ReferenceEngine(Derivatives):
         """Return the same; write its gradient, of all parameters, to gradient, (n_params,)."""
         if theta is not None:
             return self.again(theta=theta).loss_and_gradient(X, y, gradient, weights=weights)
+        y = self._targets(y)
         total = len(X) if weights is None else weights.sum()
         value = 0.0
         gradient[:] = 0
@@ -190,6 +217,7 @@ class ReferenceEngine(Derivatives):
         """Return the mean loss over all rows; write its gradient by X to dx, (M, n_in)."""
         if theta is not None:
             return self.again(theta=theta).input_gradient(X, y, dx, weights=weights)
+        y = self._targets(y)
         total = len(X) if weights is None else weights.sum()
         value = 0.0
         for rows, work in self._blocks(len(X)):
@@ -222,7 +250,7 @@ class ReferenceEngine(Derivatives):
         and this loss is the last one returned. A batch whose weights are all 0 is left out, with
         loss 0. `rates`: the learning rates of the updates, in place of the first hyper-parameter.
         """
-        n_rows = len(X) if order is None else len(order)
+        y, n_rows = self._targets(y), len(X) if order is None else len(order)
         losses = np.empty(-(-n_rows // batch_size))
         self._mode.training, self._mode.first = True, 0
         try:

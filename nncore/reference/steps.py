@@ -277,6 +277,36 @@ class Called(_Step):
             dx *= dy
 
 
+class Scaling(_Step):
+    """y = (x - mean) / scale of each column or, inverted, x scale + mean."""
+
+    def __init__(self, step, place, engine):
+        super().__init__(step, place, engine)
+        at, n = engine.place_running(2 * step.n_out), step.n_out
+        self.mean, self.scale = engine.running[at : at + n], engine.running[at + n : at + 2 * n]
+        self.inverted = step.values[0] != 0
+
+    def forward(self, x, y):
+        if self.inverted:
+            np.multiply(x, self.scale, out=y)
+            y += self.mean
+        else:
+            np.subtract(x, self.mean, out=y)
+            y /= self.scale
+
+    def invert(self, y):
+        """Return the x of these y."""
+        return (y - self.mean) / self.scale if self.inverted else y * self.scale + self.mean
+
+    def slopes(self):
+        """Return dy/dx of each column."""
+        return self.scale if self.inverted else 1 / self.scale
+
+    def backward(self, x, y, dy, dx):
+        if dx is not None:
+            (np.multiply if self.inverted else np.divide)(dy, self.scale, out=dx)
+
+
 STEPS = {
     "dropout": Dropout,
     "noise": Noise,
@@ -287,4 +317,5 @@ STEPS = {
     "fork": Fork,
     "add": Add,
     "called": Called,
+    "scaling": Scaling,
 }

@@ -43,6 +43,12 @@ class Course:
             memory = network._optimizer.begin(self._problem, self.point, rng)
             network._memory, network._rng = (memory, self._problem.fixed), rng
 
+    def go_on(self, history):
+        """Count on from a history that is resumed."""
+        problem = self._problem
+        problem.evaluations = history["evaluations"][-1]
+        problem.gradients = history["gradients"][-1]
+
     def advance(self, epoch):
         """Do one iteration; return what the history records of it."""
         network, trainer, problem = self._network, self._network._optimizer, self._problem
@@ -88,7 +94,7 @@ def _same(a, b):
 def _check(network):
     """Raise if the loss is not one function of the parameters, or an attribute would do nothing."""
     name = type(network._optimizer).__name__
-    if network._engine.draws or network._engine.running.size:
+    if network._engine.draws or any(layer.of_batches for layer in network.layers):
         raise ValueError(
             f"{name} needs a loss that is the same in each iteration, but a layer draws random "
             "numbers or normalises batches; leave Dropout, GaussianNoise and BatchNorm out, or "

@@ -261,7 +261,7 @@ class NetworkLoss(Problem):
         for start in range(0, len(X), rows):
             part = X[start : start + rows]
             J = block[: len(part)]
-            self._engine.jacobian(part, True, J, self._n_threads, theta=self._theta)
+            self._engine.jacobian(part, True, J, self._n_threads, self._theta, of_loss=True)
             if weights is not None:
                 J *= np.sqrt(weights[start : start + rows])[:, None, None]
             flat = J.reshape(-1, self.n)

@@ -85,8 +85,9 @@ class Views:
             As in `fit`, likewise.
         sample_weight, class_weight : optional
             As in `fit`: what is diagnosed is the training with them.
-        batch_size : int, default 32
-            Rows of the one update that is tried, on a copy of the network.
+        batch_size : int or "full", default 32
+            Rows of the one update that is tried, on a copy of the network; "full": all that are
+            looked at.
         rows : int, default 2000
             The most rows that go through the network and whose columns are looked at, drawn with
             `seed` where there are more. NaN, infinities, targets out of range and the counts of
@@ -112,26 +113,32 @@ class Views:
         codes, and what is found:
 
         ===================== ======================================================================
-        nan_inputs            X has NaN or infinities
+        nan_inputs            X has NaN, infinities, or numbers beyond the range of the dtype
         nan_targets           y has
         nan_parameters        the network's parameters have: nothing else of it can be told
         loss_not_finite       the loss is NaN or infinite
+        nothing_trained       no layer is trainable
+        constant_inputs       the rows of X are all the same
+        constant_targets      the rows of y are: all numbers are equal, or there is one class
         unscaled_inputs       a column of X has a root mean square above 10, all are below 0.01, or
                               the standard deviation of one is over 100 times the median's
         constant_columns      columns of X have the same number, not 0, in all rows
         duplicate_columns     columns of X are equal to others
         unscaled_targets      targets of a regression have a root mean square above 10 or below 0.01
         targets_out_of_range  targets that the output activation cannot give
+        missing_classes       classes have no row with a weight above 0
         imbalanced_labels     the most frequent class has over 10 times the weight of the rarest
         linear                there are hidden layers, and the network can only do what one layer
                               does
         constant_derivative   f' of a hidden layer is the same number, within 1 %, for all rows in
                               90 % of its units: on these data it is linear
+        symmetric_units       90 % of a hidden layer's units have the weights and the gradient of
+                              others, so that they stay equal
         saturated             in a quarter of a layer's units mean abs(f') is below 5 % of the
                               steepest slope of the activation, but not 0
         dead_units            in a quarter of a layer's units f' is 0 for all rows
-        vanishing_gradient    the gradient of the first layer with parameters is less than 1/1000 of
-                              the last one's, by their norms
+        vanishing_gradient    the gradient of the first `Dense` layer is less than 1/1000 of the
+                              last one's, by their norms
         exploding_gradient    it is more than 100 times that
         large_updates         an update moves a layer by more than a fifth of its norm
         small_updates         an update moves no layer by more than 1/100,000 of its norm, while the

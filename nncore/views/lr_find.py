@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..layers.base import real
 from ..layers.dense import positive_int
 from ..progress import Progress
 from ..threads import as_count
+from ..trainers.problem import fixed_parameters
 from ..training import History
 from .plotting.drawing import axes, finish
 
@@ -34,8 +36,10 @@ class LearningRates:
         The loss of these rows at the start.
     suggestion : float or None
         A learning rate to train with; None if no rate made the loss fall.
-    lowest : float
-        The rate after which ``smoothed`` was lowest.
+    why : str
+        Where there is no suggestion: the cause, as far as the losses tell, and what to do.
+    lowest : float or None
+        The rate after which ``smoothed`` was lowest; None if the first gave no finite loss.
     limit : float or None
         The first rate beyond it after which the loss was higher than at the start, or not finite;
         None if there was none.
@@ -48,16 +52,44 @@ class LearningRates:
         self.lrs, self.losses, self.smoothed = lrs[:n], np.array(losses[:n]), np.array(smoothed)
         self.before, self.stop_reason = before, stop_reason
         self.suggestion = self.lowest = None
+        self.why = ""
         self.limit = float(lrs[n]) if stop_reason == "not finite" else None
-        if n == 0:
-            return
-        at = int(self.smoothed.argmin())
-        self.lowest = float(lrs[at])
-        worse = np.flatnonzero(self.smoothed[at:] > before)
-        if len(worse):
-            self.limit = float(lrs[at + worse[0]])
-        if self.smoothed[at] < before - 1e-3 * abs(before):
-            self.suggestion = (self.limit or self.lowest) / BELOW
+        if n:
+            at = int(self.smoothed.argmin())
+            self.lowest = float(lrs[at])
+            worse = np.flatnonzero(self.smoothed[at:] > before)
+            if len(worse):
+                self.limit = float(lrs[at + worse[0]])
+            if self.smoothed[at] < before - 1e-3 * abs(before):
+                self.suggestion = (self.limit or self.lowest) / BELOW
+        if self.suggestion is None:
+            self.why = self._why(lrs)
+
+    def _why(self, lrs):
+        """What kept the loss from falling, of all the rates that were to be tried."""
+        if not math.isfinite(self.before):
+            return (
+                f"the loss is {self.before:g} at the start, before any step. Scale the inputs and "
+                "targets, or start from smaller weights: a new network, or net.lsuv(X)."
+            )
+        if self.before == 0:
+            return "the loss is 0 at the start: there is nothing left to learn."
+        if self.lowest is None:
+            return f"the first rate, {lrs[0]:.2g}, gave a loss that is not finite. Start lower."
+        if (self.smoothed == self.before).all():
+            return (
+                "no rate changed the loss: no gradient reaches the parameters, see net.diagnose, "
+                f"or rates up to {self.lrs[-1]:.2g} are too small."
+            )
+        if self.lowest == lrs[-1]:
+            return (
+                f"the loss fell by less than a thousandth, up to the last rate, {lrs[-1]:.2g}. "
+                "Give a higher end, or look at net.diagnose."
+            )
+        return (
+            "no rate made the loss fall by a thousandth of it. At a minimum there is none, see "
+            "nncore.stationary_point; otherwise start lower, or look at net.diagnose."
+        )
 
     def plot(self, ax=None):
         """Draw the losses against the rates; needs matplotlib, the extra ``plot``.
@@ -87,6 +119,8 @@ class LearningRates:
             high = max(float(self.losses[: len(self.losses) // 2 + 1].max()), self.before)
             room = high - low or abs(high) or 1.0
             ax.set_ylim(low - 0.08 * room, high + 0.4 * room)
+        else:
+            ax.set_xlim(self.limit / 10, self.limit * 10)
         ax.set_xscale("log")
         finish(ax, "Learning-rate range test", xlabel="learning rate", ylabel="loss")
         ax.legend(loc="lower left", fontsize="small")
@@ -97,19 +131,18 @@ class LearningRates:
         return f"LearningRates(suggestion {found}; {len(self.lrs)} steps, {self.stop_reason})"
 
     def __str__(self):
-        lines = []
         if self.suggestion is None:
-            lines.append("no suggestion: no learning rate made the loss fall. Scale the inputs and")
-            lines.append("targets, look at net.diagnose, or start lower.")
+            lines = textwrap.wrap(f"no suggestion: {self.why}", 79)
         else:
-            lines.append(f"suggested learning rate {self.suggestion:.2g}")
+            lines = [f"suggested learning rate {self.suggestion:.2g}"]
         if self.lowest is not None:
             lines.append(
                 f"  loss {self.before:.4g} at the start, {self.smoothed.min():.4g} after the step "
                 f"with rate {self.lowest:.2g}"
             )
-        if self.limit is not None:
-            lines.append(f"  above that at the start from rate {self.limit:.2g} on")
+            if self.limit is not None:
+                what = "not finite" if self.limit > self.lrs[-1] else "higher than at the start"
+                lines.append(f"  {what} from rate {self.limit:.2g} on")
         return "\n".join(lines)
 
 
@@ -148,7 +181,8 @@ def lr_find(
     Raises
     ------
     ValueError
-        With a full-batch trainer, which has no learning rate, and for arguments that do not fit.
+        With a full-batch trainer, which has no learning rate; if no layer is trained, or the
+        parameters are not finite; and for arguments that do not fit.
 
     Notes
     -----
@@ -179,6 +213,17 @@ def lr_find(
         raise ValueError(
             f"{type(network._optimizer).__name__} finds its steps itself: it has no learning rate "
             'to look for. lr_find is for optimizers for batches, such as "sgd" or "adam"'
+        )
+    fixed = fixed_parameters(network)
+    if fixed is not None and fixed.all():
+        raise ValueError(
+            "no layer of this network is trained: there is no learning rate to look for. Set "
+            "trainable = True in those of net.layers that are to learn"
+        )
+    if not np.isfinite(network.theta).all():
+        raise ValueError(
+            "the network's parameters are not finite, and no rate makes them so: make a new "
+            "network, or go back to a copy"
         )
     start, end = (
         real(value, f"{name} of lr_find", lambda x: 0 < x < math.inf, "above 0")

@@ -7,7 +7,7 @@
 
 #include "testing.h"
 
-enum { MAX_LAYERED_STEPS = 12, N_IN = 5, N_OUT = 3, N_LAYERED = 9 };
+enum { MAX_LAYERED_STEPS = 12, N_IN = 5, N_OUT = 3, N_LAYERED = 10 };
 
 /* What a step of the kind called calls: the table's kernels, until it is told to stop. */
 typedef struct {
@@ -32,6 +32,7 @@ typedef struct {
 layered *make_layered(const nnc_kernels *k, int which, ptrdiff_t more);
 int call_kernel(void *context, const nnc_act_args *g); /* an nnc_act_call on functions */
 size_t running_bytes(const layered *l);
+int has_batches(const layered *l); /* whether it normalises them */
 
 /* Buffers of exactly the size that the contract asks for, and an optimizer whose state is zero. */
 void *layered_theta(const layered *l);

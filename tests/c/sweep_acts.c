@@ -91,8 +91,9 @@ static int sweep(const nnc_kernels *k, int act, uint64_t step, uint64_t doubles)
         for (int order = 0; order < 3; order++) {
             (order == 0   ? k->act[act]
              : order == 1 ? k->act_df[act]
-                          : k->act_d2f[act])(n, type == NNC_F32 ? (void *)x32 : (void *)x64,
-                                             type == NNC_F32 ? (void *)y32 : (void *)y64, a);
+                          : k->second->act_d2f[act])(n, type == NNC_F32 ? (void *)x32 : (void *)x64,
+                                                     type == NNC_F32 ? (void *)y32 : (void *)y64,
+                                                     a);
             for (ptrdiff_t i = 0; i < n; i++) {
                 const double x = type == NNC_F32 ? (double)x32[i] : x64[i];
                 const double y = type == NNC_F32 ? (double)y32[i] : y64[i];

@@ -118,7 +118,7 @@ static void check_act(const nnc_kernels *k, int act, ptrdiff_t n, void *bits) {
  * every length; their bits go to `bits`. */
 static void check_derivative(const nnc_kernels *k, int act, int order, ptrdiff_t n, void *bits) {
     void (*const f)(ptrdiff_t, const void *, void *, const double *) =
-        order == 1 ? k->act_df[act] : k->act_d2f[act];
+        order == 1 ? k->act_df[act] : k->second->act_d2f[act];
     const nnc_dtype type = k->dtype;
     const double *a = nnc_acts[act].defaults;
     const wide eps = epsilon_of(type), least = 4 * smallest_of(type);

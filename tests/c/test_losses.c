@@ -165,7 +165,7 @@ static void check_curve(const nnc_kernels *k, int loss, ptrdiff_t rows, ptrdiff_
         g.labels = labels;
     else
         g.t = t;
-    k->loss_curve[loss](&g, r, ldr);
+    k->second->loss_curve[loss](&g, r, ldr);
     const ptrdiff_t wrong = first_outside(type, rows, n, g.dy, g.lddy, want, bound);
     check(wrong < 0, "element %td is wrong", wrong);
     check(gaps_untouched(type, rows, n, r, ldr), "the direction was written");
@@ -206,7 +206,7 @@ static void check_gaussian_curve(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t
         }
     }
     g.t = t;
-    k->loss_curve[NNC_LOSS_gaussian_nll](&g, r, n);
+    k->second->loss_curve[NNC_LOSS_gaussian_nll](&g, r, n);
     const ptrdiff_t wrong = first_outside(type, rows, n, g.dy, g.lddy, want, bound);
     check(wrong < 0, "element %td is wrong", wrong);
     for (ptrdiff_t i = 0; i < rows; i++)

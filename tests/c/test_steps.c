@@ -51,6 +51,10 @@ static void check_refused(const nnc_kernels *k) {
     REFUSED(1, plan->n_running--);
     REFUSED(1, plan->n_running = -1);
     REFUSED(1, plan->running = NULL);
+    REFUSED(8, steps[0].other = -1);
+    REFUSED(8, steps[0].other = plan->n_running - 2 * N_IN + 1);
+    REFUSED(8, steps[0].other = most);
+    REFUSED(8, plan->n_running--);
     REFUSED(2, steps[0].p[1] = 0);
     REFUSED(2, steps[2].w = plan->n_params - 18);
     REFUSED(2, steps[2].b = -1);
@@ -161,7 +165,7 @@ static void check_one_row(const nnc_kernels *k) {
                 nnc_train(&l->plan, theta, gradient, &o, &s, batches[i][1], losses, &done,
                           layered_work(l, batches[i][1], NNC_TRAIN), NULL, NULL);
             where("%s, %td rows in batches of %td", l->name, batches[i][0], batches[i][1]);
-            const nnc_status expected = l->plan.n_running ? NNC_BAD_PLAN : NNC_OK;
+            const nnc_status expected = has_batches(l) ? NNC_BAD_PLAN : NNC_OK;
             check(status == expected, "the status is %d", (int)status);
             check((done == 0) == (expected != NNC_OK), "%td steps", done);
             check(expected == NNC_OK || !memcmp(before, theta, bytes), "theta has changed");
@@ -188,7 +192,8 @@ static double step_from(const layered *l, const double *theta, const nnc_samples
                     NULL) == NNC_OK &&
               o.drawn == 6,
           "a step failed");
-    check(!running || memcmp(before, l->plan.running, running), "running statistics stood still");
+    check(!memcmp(before, l->plan.running, running) == !has_batches(l),
+          "running statistics stood still, or fixed numbers moved");
     memcpy(l->plan.running, before, running);
     release(start);
     return loss;

@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from ...layers.dense import positive_int
+from ...trainers.problem import norm
 from ...validation import as_inputs, as_targets
 from ...weights import as_weights, check_weights, class_table
-from . import findings, measures
+from . import findings, measures, of_data
 from .findings import Finding
 from .measures import LayerNumbers
 
@@ -73,21 +74,25 @@ class Diagnosis:
 
 def diagnose(network, X, y, sample_weight, class_weight, batch_size, rows, seed):
     """Return the `Diagnosis` that `Network.diagnose` describes."""
-    batch_size = positive_int(batch_size, "batch_size")
     rows = positive_int(rows, "rows")
+    if not isinstance(batch_size, str):
+        batch_size = positive_int(batch_size, "batch_size")
+    elif batch_size != "full":
+        raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
     X, y, w, found, n_rows = _samples(network, X, y, sample_weight, class_weight)
     order = np.random.default_rng(seed).permutation(len(X))[:rows]
-    found += findings.of_targets(network, y) if len(y) else ()
-    found += findings.of_classes(network, y, w)
+    found += of_data.of_targets(network, y, w)
     X, y = X[order], y[order]
     w = None if w is None else w[order]
-    if len(X):
-        found += findings.of_inputs(network, X)
-    found += findings.of_structure(network)
+    leaves = measures.leaves(network.layers)
+    found += findings.of_structure(network, leaves)
     found += findings.of_parameters(network)
     layers, loss = (), math.nan
-    if len(X) and "nan_parameters" not in {finding.code for finding in found}:
-        layers, loss = _of_network(network, X, y, w, batch_size, found)
+    if len(X):
+        found += of_data.of_inputs(network, X)
+        if "nan_parameters" not in {finding.code for finding in found}:
+            batch = len(X) if batch_size == "full" else batch_size
+            layers, loss = _of_network(network, X, y, w, batch, leaves, found)
     return Diagnosis(_title(network), found, layers, loss, len(X), n_rows)
 
 
@@ -101,21 +106,20 @@ def _title(network):
 
 def _samples(network, X, y, sample_weight, class_weight):
     """The rows that are finite and count, checked as `fit` checks them, and findings of others."""
+    X, bad_inputs, found = _without_gaps("X", X, network)
     X = as_inputs(X, network, finite=False)
     n_rows = len(X)
     if n_rows == 0:
         raise ValueError("X has no rows; at least one is needed.")
-    bad_inputs, bad_targets = _not_finite(X), np.zeros(0, np.int64)
-    raw = np.asarray(y)
-    if raw.dtype.kind == "f" and raw.ndim in (1, 2) and len(raw) == n_rows:
-        bad_targets = _not_finite(raw.reshape(n_rows, -1))
-    found = list(findings.of_not_finite(bad_inputs, bad_targets, n_rows))
     w = as_weights(sample_weight, n_rows)
+    y, bad_targets, more = _without_gaps("y", y, network)
+    found += more
+    left = 0 if len(bad_targets) == n_rows else n_rows  # of no target at all only the shape counts
+    y = as_targets(y[:0] if left == 0 else y, left, network, warn=False)
     if found:
         good = np.ones(n_rows, bool)
         good[bad_inputs] = good[bad_targets] = False
-        X, y, w = X[good], raw[good], None if w is None else w[good]
-    y = as_targets(y, len(X), network, warn=False)
+        X, y, w = X[good], y[good[:left]], None if w is None else w[good]
     if len(X):
         check_weights(w)
         w = network._weights(w, class_table(class_weight, y, w, network), y)
@@ -124,28 +128,61 @@ def _samples(network, X, y, sample_weight, class_weight):
     return X, y, w, found, n_rows
 
 
-def _not_finite(array):
-    """The rows with NaN or infinity."""
+def _without_gaps(name, given, network):
+    """What was given as X or y, the rows that `fit` would refuse, and what is found in them.
+
+    Another row stands in their place, so that the checks of `fit` speak of rows as they are.
+    """
+    array = None if isinstance(given, np.ma.MaskedArray) else _as_floats(given)
+    if array is None:
+        return given, [], []  # `fit`'s checks say what is wrong with it, if anything is
+    labels = name == "y" and network.loss.name == "cross_entropy" and network.n_out > 1
+    labels = labels and array.size == len(array)
+    dtype = array.dtype if labels else network.dtype
+    lost, beyond = _gaps(array if array.ndim == 2 else array[:, None], dtype)
+    bad = np.union1d(lost, beyond)
+    if len(bad):
+        good = np.delete(np.arange(len(array)), bad)
+        given = array.copy()
+        given[bad] = array[good[0]] if len(good) else 0
+        if labels and (given == np.floor(given)).all() and np.abs(given).max() < 2**53:
+            given = given.astype(np.int64)  # only NaN made them floats
+    found = [*of_data.of_lost(name, array, lost, labels)]
+    return given, bad, [*found, *of_data.of_beyond(name, array, beyond, dtype)]
+
+
+def _as_floats(given):
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        return None
+    return array if array.dtype.kind == "f" and array.ndim in (1, 2) else None
+
+
+def _gaps(array, dtype):
+    """The rows with NaN or infinity, and the others that have them once they are of `dtype`."""
+    lost, beyond = np.zeros((2, len(array)), bool)
     block = max(1, (1 << 20) // max(1, array.shape[1]))  # bounded memory for the masks
-    parts = [
-        start + np.flatnonzero(~np.isfinite(array[start : start + block]).all(axis=1))
-        for start in range(0, len(array), block)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    for start in range(0, len(array), block):
+        part = slice(start, start + block)
+        lost[part] = ~np.isfinite(array[part]).all(axis=1)
+        if array.dtype.itemsize > dtype.itemsize:
+            with np.errstate(over="ignore"):
+                beyond[part] = ~np.isfinite(array[part].astype(dtype)).all(axis=1)
+    return np.flatnonzero(lost), np.flatnonzero(beyond & ~lost)
 
 
-def _of_network(network, X, y, w, batch_size, found):
+def _of_network(network, X, y, w, batch_size, leaves, found):
     """The numbers of each layer, and the loss; what is wrong with them goes to `found`."""
-    leaves = measures.leaves(network.layers)
     slopes = measures.slopes_of_layers(network, X)
     network._tune_if_idle()
-    loss, gradients, whole = measures.gradient_norms(network, X, y, w, leaves)
+    loss, gradient = measures.loss_and_gradient(network, X, y, w)
     batch = slice(0, batch_size)
     updates = measures.update_ratios(
         network, X[batch], y[batch], None if w is None else w[batch], leaves
     )
-    numbers = measures.numbers(network, leaves, slopes, gradients, updates)
+    numbers = measures.numbers(network, leaves, slopes, gradient, updates)
     found += findings.of_loss(loss)
     if math.isfinite(loss):
-        found += findings.of_layers(network, numbers, leaves, loss, whole)
+        found += findings.of_layers(network, numbers, leaves, loss, norm(gradient))
     return numbers, loss

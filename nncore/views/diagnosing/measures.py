@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...layers import Dense
+from ...layers.base import views
 from ...lsuv import outputs
 from ...names import WHOLE_ROW
 from ...trainers.problem import norm
@@ -27,8 +28,15 @@ STEADY = 0.01
 """A unit's derivative is constant if over the rows it varies by less than this part of itself."""
 
 
+ALIKE = 1e-4
+"""Gradients are equal if they differ by no more than this part: the backends round differently."""
+
+
 class LayerNumbers(NamedTuple):
-    """What `Network.diagnose` measured of one layer; NaN where there is no such number.
+    """What `Network.diagnose` measured of one layer: Python's own str, int and float.
+
+    A float is NaN, and a number of units 0, where there is no such number: f' is of `Dense` layers,
+    but not of softmax, which works on whole rows.
 
     Attributes
     ----------
@@ -45,11 +53,14 @@ class LayerNumbers(NamedTuple):
     saturated : float
         Share of the units, 0 to 1, whose mean abs(f') is below 5 % of the activation's steepest
         slope (between -1 and 1), but not 0 for all rows.
-    dead : float
+    dead : int
         Number of units whose f' is 0 for all rows.
     constant : float
         Share of the units whose f' is not 0 and varies by less than 1 % over the rows, where their
         input varies.
+    copies : int
+        Number of units of a `Dense` layer that have the gradient of the first unit with the same
+        weights.
     weight_norm : float
         2-norm of the parameters.
     gradient_norm : float
@@ -66,8 +77,9 @@ class LayerNumbers(NamedTuple):
     units: int
     slope: float
     saturated: float
-    dead: float
+    dead: int
     constant: float
+    copies: int
     weight_norm: float
     gradient_norm: float
     gradient_ratio: float
@@ -100,11 +112,11 @@ class Slopes(NamedTuple):
 
     slope: float
     saturated: float
-    dead: float
+    dead: int
     constant: float
 
 
-NO_SLOPES = Slopes(math.nan, math.nan, math.nan, math.nan)
+NO_SLOPES = Slopes(math.nan, math.nan, 0, math.nan)
 
 
 def slopes_of_layers(network, X):
@@ -138,16 +150,16 @@ def _slopes(function, z, y):
     df = np.abs(df)
     means, largest, least = df.mean(axis=0, dtype=np.float64), df.max(axis=0), df.min(axis=0)
     dead = largest == 0
-    flat = (means < FLAT * _steepest(function)) & ~dead
+    flat = (means < FLAT * steepest(function)) & ~dead
     moved = (z != z[:1]).any(axis=0)  # of rows that are all the same nothing can be told
     constant = (largest - least < STEADY * largest) & ~dead & moved
     n = len(means)
-    n_flat, n_dead, n_constant = map(np.count_nonzero, (flat, dead, constant))
-    return Slopes(float(means.sum()) / n, n_flat / n, float(n_dead), n_constant / n)
+    n_flat, n_dead, n_constant = (int(np.count_nonzero(a)) for a in (flat, dead, constant))
+    return Slopes(float(means.sum()) / n, n_flat / n, n_dead, n_constant / n)
 
 
 @functools.lru_cache(maxsize=64)
-def _steepest(function):
+def steepest(function):
     """The largest abs(f') between -1 and 1; beyond, where there is none."""
     for end in (1.0, 10.0, 1e3, 1e7):
         x = np.linspace(-end, end, 201)
@@ -157,11 +169,16 @@ def _steepest(function):
     return 1.0
 
 
-def gradient_norms(network, X, y, w, found):
-    """Return the loss, the norm of each leaf's gradient, and that of the whole gradient."""
+def is_straight(function):
+    """Whether an activation is linear between -2 and 2, where units are that are started well."""
+    df = function.df(np.linspace(-2.0, 2.0, 41))
+    return bool((df == df[0]).all())
+
+
+def loss_and_gradient(network, X, y, w):
+    """As `Network.loss_and_gradient`, of what is checked already."""
     gradient = np.empty(network.n_params, network.dtype)
-    loss = network._engine.loss_and_gradient(X, y, gradient, weights=w)
-    return loss, [norm(gradient[leaf.place]) for leaf in found], norm(gradient)
+    return network._engine.loss_and_gradient(X, y, gradient, weights=w), gradient
 
 
 def update_ratios(network, X, y, w, found):
@@ -170,7 +187,7 @@ def update_ratios(network, X, y, w, found):
     It is done on a network made for it. NaN with a full-batch trainer, whose line search sees to
     its steps, and where there is nothing to compare with.
     """
-    alone = len(X) == 1 and network._engine.running.size  # BatchNorm cannot take one row
+    alone = len(X) == 1 and any(layer.of_batches for layer in network.layers)
     if network._optimizer.full_batch or alone:
         return [math.nan] * len(found)
     twin = _twin(network)
@@ -203,17 +220,40 @@ def _twin(network):
     return twin
 
 
-def numbers(network, found, slopes, gradients, updates):
+def numbers(network, found, slopes, gradient, updates):
     """Return the `LayerNumbers` of each leaf."""
-    dense = [g for g, leaf in zip(gradients, found, strict=True) if isinstance(leaf.layer, Dense)]
+    norms = [norm(gradient[leaf.place]) for leaf in found]
+    dense = [size for size, leaf in zip(norms, found, strict=True) if isinstance(leaf.layer, Dense)]
     last = dense[-1] if dense else 0.0
     return [
         LayerNumbers(
             leaf.name, type(leaf.layer).__name__,
             str(leaf.layer.function) if isinstance(leaf.layer, Dense) else "",
-            leaf.layer.n_outputs(leaf.layer._n_in), *slopes.get(id(leaf.layer), NO_SLOPES),
-            norm(network.theta[leaf.place]), gradient, gradient / last if last else math.nan,
-            update,
+            int(leaf.layer.n_outputs(leaf.layer._n_in)), *slopes.get(id(leaf.layer), NO_SLOPES),
+            _copies(network, leaf, gradient[leaf.place]), norm(network.theta[leaf.place]), size,
+            size / last if last else math.nan, update,
         )
-        for leaf, gradient, update in zip(found, gradients, updates, strict=True)
+        for leaf, size, update in zip(found, norms, updates, strict=True)
     ]  # fmt: skip
+
+
+def _copies(network, leaf, gradient):
+    """How many units have the gradient of the first one with the same weights."""
+    layer = leaf.layer
+    if not isinstance(layer, Dense) or len(np.unique(layer.W[0])) == layer.n_out:
+        return 0
+    shapes = layer.shapes(layer._n_in)
+    (weights, slopes) = (
+        np.vstack(list(views(shapes, flat).values()))
+        for flat in (network.theta[leaf.place], gradient)
+    )
+    first, original = {}, np.arange(layer.n_out)
+    for unit in range(layer.n_out):
+        original[unit] = first.setdefault((weights[:, unit] + 0.0).tobytes(), unit)
+    largest = np.abs(slopes).max(axis=0)
+    with np.errstate(invalid="ignore"):  # infinite ones
+        apart = np.abs(slopes - slopes[:, original]).max(axis=0)
+    same = (original != np.arange(layer.n_out)) & (apart <= ALIKE * largest)
+    if network._engine.draws:  # what is dropped or added at random tells them apart
+        same &= largest == 0
+    return int(np.count_nonzero(same))

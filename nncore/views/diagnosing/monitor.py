@@ -8,9 +8,11 @@ import time
 import numpy as np
 
 from ...callbacks import Callback
+from ...described import checked
 from ...layers.base import real
 from ...layers.dense import positive_int
 from ...names import WHOLE_ROW
+from ...trainers.problem import norm
 from . import findings, measures
 
 _OF_UNITS = ("slope", "saturated", "dead")
@@ -125,6 +127,31 @@ class Monitor(Callback):
         elif self._next is None:
             self._begin(epoch + 1)
 
+    def get_state(self):
+        found = [
+            vars(finding) | {"evidence": {k: float(v) for k, v in finding.evidence.items()}}
+            for finding in self.findings
+        ]
+        clock = {} if self.looks == 0 else {"last": self._last}
+        return {
+            "looks": self.looks, "seconds": self.seconds, "findings": found,
+            "looks_next": self._next is not None,
+        } | clock  # fmt: skip
+
+    def set_state(self, state):
+        self.looks, self.seconds, found, looks_next = checked(
+            state, looks=int, seconds=float, findings=list, looks_next=bool
+        )
+        if self.looks:
+            (self._last,) = checked(state, last=float)
+        for each in found:
+            texts = checked(each, code=str, message=str, advice=str, evidence=dict)
+            finding = findings.Finding(*texts, each["layer"], each["severity"])
+            (finding.epoch,) = checked(each, epoch=int)
+            self.findings.append(finding)
+            self._seen.add((finding.code, finding.layer))
+        self._next = self._run.done if looks_next else None
+
     def on_train_end(self, logs=None):
         self._samples = self._leaves = self._before = None
 
@@ -141,14 +168,15 @@ class Monitor(Callback):
         """The `LayerNumbers` of each layer, with the updates of this epoch."""
         network, leaves = self.network, self._leaves
         slopes = measures.slopes_of_layers(network, self._samples[0])
-        self._loss, norms, self._whole = measures.gradient_norms(network, *self._samples, leaves)
+        self._loss, gradient = measures.loss_and_gradient(network, *self._samples)
+        self._whole = norm(gradient)
         theta, steps = self._before
         self._updates = updates = max(1, self.history.n_steps - steps)
         changes = [
             measures.relative_change(theta[leaf.place], network.theta[leaf.place]) / updates
             for leaf in leaves
         ]
-        return measures.numbers(network, leaves, slopes, norms, changes)
+        return measures.numbers(network, leaves, slopes, gradient, changes)
 
     def _by_name(self, numbers):
         found = {}

@@ -20,7 +20,8 @@ def _number(value, form):
 def _cells(n):
     return (
         f"{n.name} {n.kind}", n.activation, f"{n.units:,}", _number(n.slope, ".2g"),
-        _number(n.saturated, ".0%"), _number(n.dead, ",.0f"), _number(n.weight_norm, ".3g"),
+        _number(n.saturated, ".0%"), "-" if math.isnan(n.slope) else f"{n.dead:,}",
+        _number(n.weight_norm, ".3g"),
         _number(n.gradient_norm, ".2g"), _number(n.gradient_ratio, ".2g"),
         _number(n.update_ratio, ".1g"),
     )  # fmt: skip
@@ -30,8 +31,8 @@ def _summary(diagnosis):
     count = len(diagnosis)
     found = "nothing found" if not count else f"{count} finding{'s' if count > 1 else ''}"
     return (
-        f"Diagnosis of {diagnosis.title}: {found}; {diagnosis.rows:,} of {diagnosis.n_rows:,} rows "
-        f"looked at, loss {_number(diagnosis.loss, '.4g')}"
+        f"Diagnosis of {diagnosis.title}: {found}; {diagnosis.rows:,} of {diagnosis.n_rows:,} "
+        f"row{'s' if diagnosis.n_rows > 1 else ''} looked at, loss {_number(diagnosis.loss, '.4g')}"
     )
 
 

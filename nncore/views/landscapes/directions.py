@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import re
+from collections.abc import Mapping
 
 import numpy as np
 
 from ...layers import Dense
 from ...trainers.problem import _place, fixed_parameters, leaves
 from ...validation import as_parameters
+from ..places import find
 from .path import Path
-
-_NAMED = re.compile(r"layers\[(\d+)\]\.([\w.]+)\[(\d+)(?:,\s*(\d+))?\]")
-_OF_UNITS = re.compile(r"w(?:(\d)(\d)|(\d+)[_,](\d+))|b(\d+)")
 
 
 class Plane:
     """The parameters ``origin + a u + b v``, with a name for each axis.
 
     ``center`` are a and b of the point round which one looks, ``reach`` how far by default;
-    ``explained`` which shares of the path's variance the directions of a path have.
+    ``explained`` which shares of the variance of a path's points the directions have.
     """
 
     def __init__(self, kind, origin, u, v, labels, center=(0.0, 0.0), reach=(1.0, 1.0)):
         self.kind, self.labels = kind, labels
         self.origin, self.u, self.v = (np.ascontiguousarray(x, np.float64) for x in (origin, u, v))
         self.center, self.reach = center, reach
-
-    def project(self, rows):
-        """Return (k, 2): a and b of the points of the plane that are nearest to these."""
-        # the normal equations of u and v scaled to length 1, so that neither drowns the other
-        lengths = np.array([np.linalg.norm(self.u), np.linalg.norm(self.v)])
-        u, v = self.u / lengths[0], self.v / lengths[1]
-        cosine = float(u @ v)
-        right = np.array([[(row - self.origin) @ u, (row - self.origin) @ v] for row in rows])
-        return np.linalg.solve([[1, cosine], [cosine, 1]], right.T).T / lengths
 
     def explained(self, rows):
         """Return which share of the points' variance lies along u, and along what v adds to it."""
@@ -49,23 +37,48 @@ class Plane:
         return np.array([sum(((row - mean) @ d) ** 2 for row in rows) / total for d in (u, v)])
 
 
-def as_rows(path, network):
+def project(rows, origin, u, v):
+    """Return (k, 2): a and b of the points of the plane ``origin + a u + b v`` nearest to these."""
+    # the normal equations of u and v scaled to length 1, so that neither drowns the other
+    lengths = np.array([np.linalg.norm(u), np.linalg.norm(v)])
+    u, v = u / lengths[0], v / lengths[1]
+    cosine = float(u @ v)
+    right = np.array([[(row - origin) @ u, (row - origin) @ v] for row in rows])
+    return np.linalg.solve([[1, cosine], [cosine, 1]], right.T).T / lengths
+
+
+def as_paths(path, n_params):
+    """Return a dict of the points of each path by its name; the name of one alone is ""."""
+    if path is None:
+        return {}
+    if isinstance(path, Mapping):
+        if not path or not all(isinstance(name, str) and name for name in path):
+            raise ValueError(f"several paths are a dict by name, got names {list(path)!r}")
+    elif isinstance(path, (list, tuple)) and any(isinstance(p, Path) for p in path):
+        path = {f"path {i}": p for i, p in enumerate(path, 1)}
+    else:
+        path = {"": path}
+    return {name: as_rows(points, n_params, name) for name, points in path.items()}
+
+
+def as_rows(path, n_params, name=""):
     """Return the points of a path as a list of vectors, which are not copied."""
+    called = f"path {name!r}" if name else "path"
     if isinstance(path, Path):
         rows = path.thetas()
     else:
-        rows = as_parameters(path, "path", None)
+        rows = as_parameters(path, called, None)
         if rows.ndim != 2:
             raise ValueError(
-                "path must be a nncore.Path, or an array of shape (n_points, n_params); got shape "
-                f"{rows.shape}"
+                f"{called} must be a nncore.Path, or an array of shape (n_points, n_params); got "
+                f"shape {rows.shape}"
             )
         rows = list(rows)
-    if not rows or len(rows[0]) != network.n_params:
+    if not rows or len(rows[0]) != n_params:
         got = f"points of {len(rows[0])}" if rows else "no points"
-        raise ValueError(f"path must have points of {network.n_params} parameters, got {got}")
+        raise ValueError(f"{called} must have points of {n_params} parameters, got {got}")
     if not all(np.isfinite(row).all() for row in rows):
-        raise ValueError("path contains NaN or infinity")
+        raise ValueError(f"{called} contains NaN or infinity")
     return rows
 
 
@@ -93,7 +106,10 @@ def choose(network, directions, center, rows, seed):
 
 
 def _random(network, center, seed):
-    rng = np.random.default_rng(seed)
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}") from None
     fixed = fixed_parameters(network)
     found = [_by_filters(network, center, rng.standard_normal(network.n_params)) for _ in range(2)]
     for direction in found:
@@ -122,7 +138,7 @@ def _by_filters(network, center, drawn):
 
 
 def _principal(center, rows):
-    if rows is None:
+    if not rows:
         raise ValueError('directions="path" needs path=: a nncore.Path, or an array of thetas')
     mean = _mean(rows)
     values, vectors = np.linalg.eigh(_inner_products(rows, mean))
@@ -143,7 +159,7 @@ def _principal(center, rows):
     u, v = (d if shift @ d >= 0 else -d for d in (u, v))
     share = values[:2] / values[values > 0].sum()
     labels = [
-        f"{name} principal direction of the path, {percent(x)} of its variance"
+        f"{name} principal direction of the points, {percent(x)} of their variance"
         for name, x in zip(("first", "second"), share, strict=True)
     ]
     return Plane("path", center, u, v, labels)
@@ -170,82 +186,17 @@ def percent(share):
 
 def _of_weights(network, center, names):
     places = [find(network, name) for name in names]
-    if places[0][0] == places[1][0]:
+    if places[0].at == places[1].at:
         raise ValueError(f"the two weights must be two, got {names[0]!r} and {names[1]!r}")
     origin, directions = center.copy(), np.zeros((2, len(center)))
     values = []
-    for direction, (i, _) in zip(directions, places, strict=True):
-        values.append(float(center[i]))
-        direction[i], origin[i] = 1, 0
+    for direction, place in zip(directions, places, strict=True):
+        values.append(float(center[place.at]))
+        direction[place.at], origin[place.at] = 1, 0
     reach = tuple(max(2.0, 1.5 * abs(value)) for value in values)
-    labels = [label for _, label in places]
+    labels = [name if isinstance(name, str) else str(place)
+              for name, place in zip(names, places, strict=True)]  # fmt: skip
     return Plane("weights", origin, *directions, labels, tuple(values), reach)
-
-
-def find(network, name):
-    """Return where in theta a weight is, and its name.
-
-    A name is as ``"layers[0].W[2, 1]"``, a tuple (layer, i, j) the same, and in a network of
-    `Dense` layers alone there are "w14", from unit 1 to unit 4, and "b4": units are numbered
-    through, the inputs first; "w3_12" where a number has two digits.
-    """
-    layer, key, index, label = _parse(network, name)
-    parameters = network.layers[layer].parameters() if 0 <= layer < len(network.layers) else {}
-    values = parameters.get(key)
-    if (
-        values is None
-        or len(index) != values.ndim
-        or any(not 0 <= i < n for i, n in zip(index, values.shape, strict=True))
-    ):
-        known = "; ".join(
-            f"layers[{i}].{k} of shape {v.shape}"
-            for i, one in enumerate(network.layers) for k, v in one.parameters().items()
-        )  # fmt: skip
-        raise ValueError(f"there is no weight {name!r} in this network, which has {known}")
-    start = _place(network, values).start
-    return start + int(np.ravel_multi_index(index, values.shape)), label
-
-
-def _parse(network, name):
-    if isinstance(name, tuple):
-        if len(name) not in (2, 3) or not all(isinstance(i, (int, np.integer)) for i in name):
-            raise ValueError(
-                f"expected (layer, i, j) for a weight, (layer, j) for a bias; got {name!r}"
-            )
-        layer, *index = (int(i) for i in name)
-        key = "W" if len(index) == 2 else "b"
-        shown = ", ".join(map(str, index))
-        return layer, key, tuple(index), f"layers[{layer}].{key}[{shown}]"
-    match = _NAMED.fullmatch(name)
-    if match:
-        layer, key, *index = match.groups()
-        return int(layer), key, tuple(int(i) for i in index if i is not None), name
-    match = _OF_UNITS.fullmatch(name)
-    if match and all(isinstance(layer, Dense) for layer in network.layers):
-        *pair, bias = match.groups()
-        if bias is not None:
-            layer, j = _unit(network, int(bias))
-            return layer, "b", (j,), name
-        source, target = (int(i) for i in pair if i is not None)
-        layer, j = _unit(network, target)
-        below, i = _unit(network, source)
-        if layer == below + 1 and layer >= 0:
-            return layer, "W", (i, j), name
-    raise ValueError(
-        f'expected the name of a weight such as "layers[0].W[2, 1]", got {name!r}; in a network of '
-        'Dense layers "w14" is the weight from unit 1 to unit 4 of the next layer, the inputs '
-        "counted first"
-    )
-
-
-def _unit(network, number):
-    """The layer of a unit, -1 for inputs, and its place there."""
-    at = number - 1
-    for layer, width in enumerate((network.n_in, *(one.n_out for one in network.layers)), -1):
-        if 0 <= at < width:
-            return layer, at
-        at -= width
-    return math.inf, 0
 
 
 def _of_vectors(network, center, directions):

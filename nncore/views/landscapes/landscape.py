@@ -12,6 +12,8 @@ from ...training import History
 from . import directions as of_plane
 from .stationary import stationary_point
 
+_MOST_POINTS = 1 << 24  # 4096 x 4096
+
 
 class Landscape:
     """What `landscape` computed: the loss at the points of a grid.
@@ -35,12 +37,13 @@ class Landscape:
     center_loss : float
         The loss there.
     path : numpy.ndarray, shape (n_points, 2), or None
-        a and b of the points of the plane that are nearest to those of the path.
+        a and b of the points of the plane that are nearest to those of the path. Of several paths a
+        dict by name.
     path_losses : numpy.ndarray, shape (n_points,), or None
-        The loss at the points of the path themselves, which need not lie in the plane.
+        The loss at the points of the path themselves, which need not lie in the plane; likewise.
     explained : numpy.ndarray, shape (2,), or None
-        Which share of the path's variance lies along the first direction, and along what the second
-        adds to it. If their sum is far below 1, the plane shows little of the path.
+        Which share of the variance of all points of paths lies along the first direction, and along
+        what the second adds to it. If their sum is far below 1, the plane shows little of them.
     end : StationaryPoint or None
         What the center is: a minimum, a saddle, a plateau, or on a slope.
     """
@@ -50,7 +53,20 @@ class Landscape:
         self.origin, self.directions = plane.origin, np.stack([plane.u, plane.v])
         self.a, self.b, self.losses = a, b, losses
         self.center_loss = float("nan")
-        self.path = self.path_losses = self.explained = self.end = None
+        self.explained = self.end = None
+        self._paths = {}  # name: (points, losses); the name of one alone is ""
+
+    @property
+    def path(self):
+        return self._of_paths(0)
+
+    @property
+    def path_losses(self):
+        return self._of_paths(1)
+
+    def _of_paths(self, which):
+        found = {name: path[which] for name, path in self._paths.items()}
+        return found.get("", found or None)
 
     def theta_at(self, a, b):
         """Return the parameters at a and b, in float64, as the engine rounds them."""
@@ -62,26 +78,20 @@ class Landscape:
         i, j = np.unravel_index(int(finite.argmin()), finite.shape)
         return float(self.a[i]), float(self.b[j]), float(self.losses[i, j])
 
-    def plot(self, ax=None, *, kind="2d"):
-        """Draw the landscape with the path on it; needs matplotlib, the extra ``plot``.
+    def project(self, points):
+        """Return a and b, (n_points, 2), of the points of the plane that are nearest to these.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where; by default new axes. For "3d" they must have ``projection="3d"``.
-        kind : {"2d", "3d"}, default "2d"
-            Contour lines seen from above, or a surface. Levels and heights are logarithmic where
-            the loss spans more than a factor of 30.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
+        points : nncore.Path, or array_like of shape (n_points, n_params)
         """
-        from . import relief
+        return of_plane.project(
+            of_plane.as_rows(points, len(self.origin)), self.origin, *self.directions
+        )
 
-        if kind not in ("2d", "3d"):
-            raise ValueError(f'kind must be "2d" or "3d", got {kind!r}')
-        return (relief.draw_map if kind == "2d" else relief.draw_surface)(self, ax)
+    def plot(self, ax=None, *, kind="2d", paths=None):
+        """Draw it: `nncore.plots.landscape`, which says what of the arguments."""
+        from .relief import landscape
+
+        return landscape(self, paths=paths, kind=kind, ax=ax)
 
     def __repr__(self):
         n, m = self.losses.shape
@@ -101,9 +111,11 @@ class Landscape:
         if finite.size < self.losses.size:
             lines.append(f"  {self.losses.size - finite.size} points are not finite")
         if self.explained is not None:
+            n = sum(len(points) for points, _ in self._paths.values())
+            of = "path's" if len(self._paths) == 1 else "paths'"
             lines.append(
-                f"  {of_plane.percent(self.explained.sum())} of the variance of the path's "
-                f"{len(self.path)} points lies in this plane"
+                f"  {of_plane.percent(self.explained.sum())} of the variance of the {of} {n} "
+                "points lies in this plane"
             )
         if self.end is not None:
             lines.append(str(self.end))
@@ -128,19 +140,22 @@ def landscape(
           "Visualizing the loss landscape of neural nets"). The weights into a unit of `Dense` are a
           filter, so is a token's row of `Embedding`. Along biases, other vectors, and parameters
           that are not trained, the direction is 0.
-        - "path": the two principal directions of `path`.
-        - two weights, by name, such as ``("layers[0].W[0, 1]", "layers[1].b[0]")``, as tuples
-          (layer, i, j) or (layer, j), or in a network of `Dense` alone as ``("w14", "b6")``, units
-          numbered through, the inputs first. The coordinates are then the values of the weights.
+        - "path": the two principal directions of `path`, or of all points of several.
+        - two weights, by name, such as ``("layers[0].W[0, 1]", "layers[1].b[0]")``, or
+          ``("w14", "b6")`` with units numbered through, the inputs first, or as tuples (layer, i,
+          j) or (layer, j): as `Trace.weight` takes them. The coordinates are then their values.
         - two vectors like ``theta``.
 
         By default "path" if there is a path, else "random".
     center : array_like, shape (n_params,), optional
-        Parameters round which the landscape lies: by default where the path ends, or the network's.
-    path : nncore.Path or array_like, shape (n_points, n_params), optional
-        Where training came through, in order.
+        Parameters round which the landscape lies: by default where the one path ends, or the
+        network's.
+    path : optional
+        Where training came through, in order: a `nncore.Path` or an array of shape (n_points,
+        n_params). Several as a dict of them by name, such as ``{"online": path1, "batch": path2}``,
+        or as a list of Path.
     shape : int or pair of int, default 51
-        How many points along each direction, at least 2.
+        How many points along each direction, at least 2; at most 16,777,216 in all.
     span : float or pair, optional
         How far to go from the center to both sides, in units of the directions; one for both or one
         for each. By default 1; for weights 1.5 times their value, but at least 2; and in any case
@@ -196,21 +211,25 @@ def landscape(
     if not isinstance(end, (bool, np.bool_)):
         raise ValueError(f"end must be True or False, got {end!r}")
     sizes = _pair(shape, "shape", _at_least_2)
-    rows = None if path is None else of_plane.as_rows(path, network)
+    n_points = sizes[0] * sizes[1]
+    if n_points > _MOST_POINTS:
+        raise ValueError(f"shape {sizes} has {n_points:,} points; the most are {_MOST_POINTS:,}")
+    paths = of_plane.as_paths(path, network.n_params)
+    rows = [row for points in paths.values() for row in points]
     if center is not None:
         center = network._vector(center, "center")
     else:
-        center = network._vector(network.theta if rows is None else rows[-1], "the center")
+        center = network._vector(paths[""][-1] if "" in paths else network.theta, "the center")
     if directions is None:
-        directions = "random" if rows is None else "path"
+        directions = "path" if rows else "random"
     plane = of_plane.choose(network, directions, center.astype(np.float64), rows, seed)
-    coordinates = None if rows is None else plane.project(rows)
+    coordinates = of_plane.project(rows, plane.origin, plane.u, plane.v) if rows else None
     grid = [
         np.linspace(low, high, n)
         for (low, high), n in zip(_ranges(plane, coordinates, span), sizes, strict=True)
     ]
     network._tune_if_idle()
-    progress = Progress(sizes[0] * sizes[1], verbose, "point")
+    progress = Progress(n_points, verbose, "point")
     nothing = History()
 
     def report(done):
@@ -226,11 +245,12 @@ def landscape(
         progress.close()
     found = Landscape(plane, *grid, losses)
     found.center_loss = network._engine.loss(X, y, n_threads, center, w)
-    if rows is not None:
-        found.path, found.explained = coordinates, plane.explained(rows)
-        found.path_losses = np.array(
-            [network._engine.loss(X, y, n_threads, network._vector(r, "path"), w) for r in rows]
-        )
+    for name, points in paths.items():
+        thetas = (network._vector(point, "path") for point in points)
+        losses = [network._engine.loss(X, y, n_threads, theta, w) for theta in thetas]
+        on_map = of_plane.project(points, plane.origin, plane.u, plane.v)
+        found._paths[name] = on_map, np.array(losses)
+    found.explained = plane.explained(rows) if rows else None
     if end:
         found.end = stationary_point(
             network, X, y, theta=center, sample_weight=w, n_threads=n_threads or None
@@ -256,8 +276,8 @@ def _positive(value, name):
         number = float(value)
     except (TypeError, ValueError):
         number = 0.0
-    if not 0 < number < np.inf or isinstance(value, (bool, np.bool_, str)):
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    if not 0 < number < 1e150 or isinstance(value, (bool, np.bool_, str)):
+        raise ValueError(f"{name} must be a positive number below 1e150, got {value!r}")
     return number
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...callbacks import Callback
+from ...described import checked, checked_array
 from ...layers.dense import positive_int
 
 
@@ -98,6 +99,25 @@ class Path(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.record(self.network)
+
+    def get_state(self):
+        points = self._points()
+        return {
+            "every": self.every, "at": self._epoch, "kept": len(self._kept),
+            "epochs": np.array([epoch for epoch, _ in points], np.int64),
+            "thetas": np.array([theta for _, theta in points]),
+        }  # fmt: skip
+
+    def set_state(self, state):
+        every, at, kept = checked(state, every=int, at=int, kept=int)
+        epochs, thetas = state["epochs"], state["thetas"]
+        n, dtype = len(epochs), self.network.dtype
+        checked_array(state, "thetas", np.empty((n, self.network.n_params), dtype))
+        if every < 1 or epochs.dtype != np.int64 or epochs.shape != (n,) or n - kept not in (0, 1):
+            raise ValueError("a state that a Path cannot have")
+        points = list(zip(epochs.tolist(), thetas, strict=True))
+        self.every, self._epoch, self._kept = every, at, points[:kept]
+        self._last = points[-1] if n > kept else None
 
     def on_train_end(self, logs=None):
         """The path ends where `fit` leaves the network: a `Stop` may have restored parameters."""

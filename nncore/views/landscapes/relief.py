@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from ..plotting.drawing import axes
-from .directions import percent
+from ..plotting.drawing import BLUE, GREEN, ORANGE, PINK, RED, SKY, axes
+from .directions import as_paths, percent
 
+PATHS = (RED, PINK, SKY, ORANGE, BLUE, GREEN)
 _WIDE = 30  # a loss that spans more than this factor is drawn on a logarithmic scale
 _DECADES = 8  # but what is so far below the highest is drawn as if it were no lower
 _LEVELS = 25
@@ -20,9 +23,8 @@ class Scale:
         finite = landscape.losses[np.isfinite(landscape.losses)]
         if not finite.size:
             raise ValueError("no loss of this landscape is finite: there is nothing to draw")
-        low, high = float(finite.min()), float(finite.max())
-        if landscape.path_losses is not None:
-            low = min(low, float(landscape.path_losses.min()))
+        known = np.concatenate([finite, *(losses for _, losses in landscape._paths.values())])
+        low, high = float(known[np.isfinite(known)].min()), float(finite.max())
         self.log = low >= 0 and high > _WIDE * low and high > 0
         self._least = max(low, high * 10.0**-_DECADES)
         if low == high:
@@ -33,6 +35,19 @@ class Scale:
         """Return where losses stand on this scale; what is not finite is NaN."""
         losses = np.where(np.isfinite(losses), losses, np.nan)
         return np.log10(np.maximum(losses, self._least)) if self.log else losses
+
+    def on_surface(self, landscape, points):
+        """Return the heights of the surface at points (n, 2): bilinear; NaN beside the grid."""
+        heights, places, parts, inside = self.heights(landscape.losses), [], [], True
+        for x, axis in zip(points.T, (landscape.a, landscape.b), strict=True):
+            at = (x - axis[0]) / (axis[1] - axis[0])
+            inside = inside & (at >= 0) & (at <= len(axis) - 1)
+            places.append(np.clip(at.astype(int), 0, len(axis) - 2))
+            parts.append(at - places[-1])
+        (i, j), (s, t) = places, parts
+        left = (1 - t) * heights[i, j] + t * heights[i, j + 1]
+        right = (1 - t) * heights[i + 1, j] + t * heights[i + 1, j + 1]
+        return np.where(inside, (1 - s) * left + s * right, np.nan)
 
     def levels(self, n=_LEVELS):
         return np.linspace(self.low, self.high, n)
@@ -55,15 +70,79 @@ class Scale:
         return heights[inside], [f"{loss:.6g}" for loss in losses[inside]]
 
 
-def draw_map(landscape, ax):
-    """Draw contour lines, and the path over them."""
-    ax = axes(ax, (6.4, 5.0))
+def landscape(landscape, *, paths=None, kind="2d", ax=None):
+    """Draw a `nncore.Landscape`, with the paths of training runs on it.
+
+    Parameters
+    ----------
+    landscape : nncore.Landscape
+    paths : optional
+        Paths to draw beside those of the landscape, in the ways that `nncore.landscape` takes them.
+        Points of the map are those nearest to them; on a surface they lie on it, while those of the
+        landscape stand at their own losses.
+    kind : {"2d", "3d"}, default "2d"
+        Contour lines seen from above, or a surface. Levels and heights are logarithmic where the
+        loss spans more than a factor of 30.
+    ax : matplotlib.axes.Axes, optional
+        Where; by default a new figure. For "3d" they must have ``projection="3d"``.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[1.0], [2.0]], [3.0, 5.0]
+    >>> paths = {"slow": nncore.Path(), "fast": nncore.Path()}
+    >>> for path, rate in zip(paths.values(), (0.02, 0.2)):
+    ...     net = nncore.Network(
+    ...         1, nncore.Dense(1, init="zeros"), optimizer=nncore.SGD(rate), dtype="float64")
+    ...     history = net.fit(X, y, epochs=30, callbacks=[path], verbose=False)
+    >>> found = nncore.landscape(net, X, y, directions=("w12", "b2"), path=paths)
+    >>> ax = nncore.plots.landscape(found)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['slow: to loss 0.00492', 'fast: to loss 0.000498', 'start', \
+'network: still on a slope, loss 0.000498']
+    """
+    if kind not in ("2d", "3d"):
+        raise ValueError(f'kind must be "2d" or "3d", got {kind!r}')
+    given = as_paths(paths, len(landscape.origin))
+    clash = sorted(given.keys() & landscape._paths.keys() - {""})
+    if clash:
+        raise ValueError(f"the landscape has a path {clash[0]!r} already: give it another name")
     scale = Scale(landscape)
-    a, b, heights = (
-        landscape.a,
-        landscape.b,
-        np.ma.masked_invalid(scale.heights(landscape.losses).T),
-    )
+    found = [(name, *path) for name, path in landscape._paths.items()]
+    found += [(name, landscape.project(rows), None) for name, rows in given.items()]
+    lines = [
+        Line(name, points, scale.on_surface(landscape, points) if losses is None
+             else scale.heights(losses), losses, PATHS[i % len(PATHS)])
+        for i, (name, points, losses) in enumerate(found)
+    ]  # fmt: skip
+    return (_draw_map if kind == "2d" else _draw_surface)(landscape, scale, lines, ax)
+
+
+class Line(NamedTuple):
+    """A path to be drawn: its points (n, 2), their heights, and their losses if they are known."""
+
+    name: str
+    points: np.ndarray
+    heights: np.ndarray
+    losses: np.ndarray | None
+    color: str
+
+    @property
+    def label(self):
+        if not self.name or self.losses is None:
+            return self.name or None
+        return f"{self.name}: to loss {self.losses[-1]:.3g}"
+
+
+def _draw_map(landscape, scale, lines, ax):
+    """Contour lines, and the paths over them."""
+    ax = axes(ax, (6.4, 5.0))
+    a, b = landscape.a, landscape.b
+    heights = np.ma.masked_invalid(scale.heights(landscape.losses).T)
     levels = scale.levels()
     filled = ax.contourf(a, b, heights, levels, cmap="viridis")
     ax.contour(a, b, heights, levels, colors="white", linewidths=0.4, alpha=0.5)
@@ -71,29 +150,25 @@ def draw_map(landscape, ax):
     bar = ax.figure.colorbar(filled, ax=ax, label="loss")
     ticks, texts = scale.ticks()
     bar.set_ticks(ticks, labels=texts)
-    if landscape.path is not None:
-        ax.plot(*landscape.path.T, "-", color="white", linewidth=2.4, alpha=0.9)
-        ax.plot(*landscape.path.T, "-o", color="#D55E00", linewidth=1.2, markersize=2)
-        ax.plot(*landscape.path[0], "o", color="white", markeredgecolor="#D55E00", markersize=8,
-                label="start", zorder=3)  # fmt: skip
-    at = landscape.center
-    ax.plot(*at, "*", color="#F0E442", markeredgecolor="black", markersize=15, zorder=4,
-            label=_end(landscape))  # fmt: skip
-    ax.set(
-        xlim=(a[0], a[-1]),
-        ylim=(b[0], b[-1]),
-        xlabel=_axis(landscape, 0),
-        ylabel=_axis(landscape, 1),
-    )
+    for line in lines:
+        ax.plot(*line.points.T, "-", color="white", linewidth=2.4, alpha=0.9)
+        ax.plot(*line.points.T, "-o", color=line.color, linewidth=1.2, markersize=2,
+                label=line.label)  # fmt: skip
+        if line.name:
+            ax.plot(*line.points[-1], "s", color=line.color, markeredgecolor="white", zorder=4)
+    for start, _, style in _starts(lines):
+        ax.plot(*start, "o", **style, zorder=3)
+    ax.plot(*landscape.center, "*", **_STAR, zorder=4, label=_end(landscape))
+    ax.set(xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
+    ax.set(xlabel=_axis(landscape, 0), ylabel=_axis(landscape, 1))
     ax.set_title(_title(landscape), loc="left", fontsize="medium")
-    ax.legend(loc="upper right", fontsize="small", framealpha=0.85)
+    ax.legend(loc="best", fontsize="small", framealpha=0.85)
     return ax
 
 
-def draw_surface(landscape, ax):
-    """Draw a surface, its contour lines below it, and the path on it."""
+def _draw_surface(landscape, scale, lines, ax):
+    """A surface, its contour lines below it, and the paths on it."""
     ax = _axes_3d(ax)
-    scale = Scale(landscape)
     a, b, heights = landscape.a, landscape.b, scale.heights(landscape.losses)
     grid = np.meshgrid(a, b, indexing="ij")
     floor = scale.low - 0.25 * (scale.high - scale.low)
@@ -103,25 +178,42 @@ def draw_surface(landscape, ax):
     )  # fmt: skip
     ax.contour(*grid, np.ma.masked_invalid(heights), scale.levels(15), zdir="z", offset=floor,
                cmap="viridis", linewidths=0.8)  # fmt: skip
-    if landscape.path is not None:
-        line = (*landscape.path.T, scale.heights(landscape.path_losses))
-        ax.plot(*line, color="#D55E00", linewidth=2, zorder=10)
-        ax.plot(*(x[:1] for x in line), "o", color="white", markeredgecolor="#D55E00",
-                markersize=8, zorder=11, label="start")  # fmt: skip
-        ax.plot(*landscape.path.T, floor, color="#D55E00", linewidth=1, zorder=5)
+    for line in lines:
+        ax.plot(*line.points.T, line.heights, color=line.color, linewidth=2, zorder=10,
+                label=line.label)  # fmt: skip
+        ax.plot(*line.points.T, floor, color=line.color, linewidth=1, zorder=5)
+        if line.name:
+            ax.plot(*line.points[-1:].T, line.heights[-1:], "s", color=line.color,
+                    markeredgecolor="white", zorder=12)  # fmt: skip
+    for start, height, style in _starts(lines):
+        ax.plot(*([x] for x in (*start, height)), "o", **style, zorder=11)
     end = (*landscape.center, float(scale.heights(landscape.center_loss)))
-    ax.plot(*([x] for x in end), "*", color="#F0E442", markeredgecolor="black", markersize=14,
-            zorder=12, label=_end(landscape))  # fmt: skip
-    ax.set(xlabel=_axis(landscape, 0, short=True), ylabel=_axis(landscape, 1, short=True),
-           zlabel="loss", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]),
-           zlim=(floor, scale.high))  # fmt: skip
-    ax.zaxis.labelpad = 12
+    ax.plot(*([x] for x in end), "*", **_STAR, zorder=13, label=_end(landscape))
+    ax.set(xlim=(a[0], a[-1]), ylim=(b[0], b[-1]), zlim=(floor, scale.high))
+    ax.set_xlabel(_axis(landscape, 0, short=True), labelpad=8)
+    ax.set_ylabel(_axis(landscape, 1, short=True), labelpad=10)
+    ax.set_zlabel("loss", labelpad=12)
     ticks, texts = scale.ticks()
     ax.set_zticks(ticks, labels=texts)
+    ax.tick_params(labelsize="small")
     ax.view_init(elev=35, azim=-60)
     ax.set_title(_title(landscape), loc="left", fontsize="medium")
     ax.legend(loc="upper right", fontsize="small")
     return ax
+
+
+_STAR = {"color": "#F0E442", "markeredgecolor": "black", "markersize": 15}
+
+
+def _starts(lines):
+    """Yield the point, the height and the style of each mark of a start; one if all are one."""
+    same = len(lines) > 1 and all(
+        np.array_equal(line.points[0], lines[0].points[0]) for line in lines
+    )
+    for i, line in enumerate(lines[:1] if same else lines):
+        style = {"markeredgecolor": "black" if same else line.color, "markersize": 8}
+        style |= {"color": "white", "label": None if i else "start"}
+        yield line.points[0], line.heights[0], style
 
 
 def _axes_3d(ax):
@@ -134,22 +226,23 @@ def _axes_3d(ax):
         return figure.add_subplot(projection="3d")
     if not hasattr(axes(ax), "plot_surface"):
         raise ValueError('kind="3d" needs axes with projection="3d"')
+    ax.set_box_aspect(None, zoom=0.85)  # room for the label on the right
     return ax
 
 
 def _axis(landscape, i, short=False):
-    """What stands at an axis: a short name, and the share of the path's variance."""
+    """What stands at an axis: a short name, and the share of the variance of the paths' points."""
     text = _SHORT.get(landscape.kind, landscape.labels[i]).format(i + 1)
     if landscape.explained is not None and landscape.kind != "weights":
         share = percent(landscape.explained[i])
-        text += f" ({share})" if short else f" ({share} of the path's variance)"
+        text += f" ({share})" if short else f" ({share} of the variance)"
     return text
 
 
 def _title(landscape):
     of = {
         "random": "along two random directions",
-        "path": "in the plane of the path",
+        "path": f"in the plane of the path{'s' * (len(landscape._paths) > 1)}",
         "weights": f"over {landscape.labels[0]} and {landscape.labels[1]}",
         "vectors": "along two directions",
     }
@@ -157,7 +250,7 @@ def _title(landscape):
 
 
 def _end(landscape):
-    name = "end" if landscape.path is not None else "network"
+    name = "end" if "" in landscape._paths else "network"
     loss = f"loss {landscape.center_loss:.3g}"
     if landscape.end is None:
         return f"{name}: {loss}"

@@ -16,7 +16,8 @@ FLAT = 1e-6
 # A stationary point that is nearer than this share of the parameters' length has been reached.
 NEAR = 0.01
 # If moving by the parameters' own length changes the loss by less than this share of it, the loss
-# does not depend on them any more.
+# does not depend on them any more. Above 1 it is a share of its root: targets of size s, far from
+# the outputs, have a squared error of s^2, and gradients of s.
 LEVEL = 1e-3
 # Where curvature does not decide, the loss is looked at these shares of that length away, along so
 # many random directions besides the flat eigenvectors; a fall is more than rounding.
@@ -30,6 +31,7 @@ _VERDICTS = {
     "maximum": "the loss falls in every direction that bends",
     "plateau": "no slope, and the loss stays as it is along most directions or all",
     "slope": "not stationary: there is still a way down",
+    "not finite": "the loss or its derivatives are NaN or infinite, and nothing can be told",
 }
 
 
@@ -39,14 +41,19 @@ class StationaryPoint:
     Attributes
     ----------
     verdict : str
-        "minimum", "saddle", "maximum", "plateau", or "slope" where it is no stationary point.
+        "minimum", "saddle", "maximum", "plateau", "slope" where it is no stationary point, or
+        "not finite" where the loss or its derivatives are not.
     loss, gradient_norm : float
         Of the parameters that are trained, in float64.
     theta_norm : float
-        Their 2-norm, with which steps are compared.
+        Their 2-norm.
+    length : float
+        With what steps are compared: ``theta_norm``, but at least the smaller one of 1 and
+        ``sqrt(2 |loss| / max |lambda|)``, within which curvature changes the loss by all of it; 1
+        where that is 0. So parameters near 0 can be at a minimum.
     distance : float
         How far the stationary point is that the second derivatives point at, in units of
-        ``theta_norm``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
+        ``length``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
         eigenvector; where not all eigenvalues are known, an estimate from below. NaN where there
         are no second derivatives.
     eigenvalues : numpy.ndarray
@@ -74,27 +81,34 @@ class StationaryPoint:
         self.why = ""  # without second derivatives: why there are none
         self.verdict = "slope"
 
+    @property
+    def length(self):
+        largest = self._largest()
+        bend = (2 * abs(self.loss) / largest) ** 0.5 if largest else 0.0
+        return max(self.theta_norm, min(bend, 1.0)) or 1.0
+
+    def _largest(self):
+        return float(np.abs(self.eigenvalues).max(initial=0))
+
     def judge(self):
         """Set the verdict by the numbers that are there."""
-        if not np.isfinite([self.loss, self.gradient_norm]).all():
-            return
-        length = self.theta_norm or 1.0
-        largest = float(np.abs(self.eigenvalues).max(initial=0))
-        change = self.gradient_norm * length + largest * length**2 / 2
-        if change <= LEVEL * abs(self.loss) or change == 0:
+        length, largest = self.length, self._largest()
+        change = self.gradient_norm * length + largest * length * length / 2
+        level = LEVEL * min(abs(self.loss), abs(self.loss) ** 0.5)
+        if change <= level:
             self.verdict = "plateau"
         elif not (self.distance <= NEAR and len(self.eigenvalues)):
             self.verdict = "slope"
         else:
             rises = self.eigenvalues[-1] > FLAT * largest
             falls = self.eigenvalues[0] < -FLAT * largest
-            falls |= self.lowest < -FALL * (abs(self.loss) + largest * length**2)
-            level = self.highest - self.lowest <= LEVEL * abs(self.loss)
+            falls |= self.lowest < -FALL * (abs(self.loss) + largest * length * length)
+            same = self.highest - self.lowest <= level
             if falls:
                 self.verdict = "saddle" if rises else "maximum"
             else:
                 mostly = self.exact and 2 * self.n_flat > len(self.eigenvalues)
-                self.verdict = "plateau" if level and mostly else "minimum"
+                self.verdict = "plateau" if same and mostly else "minimum"
 
     def __repr__(self):
         return (
@@ -121,20 +135,23 @@ class StationaryPoint:
             )
         if self.verdict == "slope":
             lines.append(
-                f"  by its second derivatives it would be still {_percent(self.distance)} of the "
-                f"parameters' length from here; {_percent(NEAR)} counts as reached"
+                f"  by its second derivatives it would be still {_of_length(self.distance)} from "
+                f"here; {100 * NEAR:g} % counts as reached"
             )
         elif np.isfinite(self.lowest):
             lines.append(
-                f"  along the {self.n_flat} flat ones, up to {_percent(REACH[-1])} of the "
-                f"parameters' length away, the loss falls by at most {abs(self.lowest):.2g} and "
-                f"rises by at most {self.highest:.2g}"
+                f"  along the flat {'one' if self.n_flat == 1 else 'ones'}, up to "
+                f"{_of_length(REACH[-1])} away, the loss falls by at most {abs(self.lowest):.2g} "
+                f"and rises by at most {self.highest:.2g}"
             )
         return "\n".join(lines)
 
 
-def _percent(share):
-    return f"{100 * share:.2g} %" if share < 10 else f"{share:.2g} times"
+def _of_length(share):
+    """A share of the parameters' length in words, to two digits or three."""
+    share = float(f"{share:.{3 if share < 0.1 else 2}g}")
+    amount = f"{100 * share:g} % of" if share < 10 else f"{share:g} times"
+    return f"{amount} the parameters' length"
 
 
 def stationary_point(
@@ -173,18 +190,20 @@ def stationary_point(
     Notes
     -----
     All numbers are computed in float64, whatever the network's dtype, in a copy of it, and of the
-    parameters that are trained. With g the gradient, H the Hessian and t the parameters:
+    parameters that are trained. With g the gradient, H the Hessian, and L the parameters' length,
+    `StationaryPoint.length`:
 
-    - "plateau": ``|g| |t| + max|lambda| |t|^2 / 2 <= 1e-3 |loss|``, so moving by the parameters'
-      own length hardly changes the loss: all units are saturated. Or more than half of the
-      eigenvalues are flat, and the loss changes by no more than 1e-3 of it along them.
-    - "slope": the stationary point that g and H point at is farther than 0.01 ``|t|``, or there are
-      no second derivatives (a loss of `register_loss`, an activation without ``d2f``). A classifier
+    - "plateau": ``|g| L + max|lambda| L^2 / 2 <= 1e-3 min(|loss|, sqrt(|loss|))``, so moving by the
+      parameters' own length hardly changes the loss: all units are saturated. (The root, since far
+      from large targets a squared error is their square, and its slope is not.) Or more than half
+      of the eigenvalues are flat, and the loss changes by no more than that along them.
+    - "slope": the stationary point that g and H point at is farther than 0.01 L, or there are no
+      second derivatives (a loss of `register_loss`, an activation without ``d2f``). A classifier
       that separates its rows has no minimum: the loss falls as long as the weights grow.
     - "saddle": the lowest eigenvalue is below ``-1e-6 max|lambda|``, the highest above 1e-6 of it;
       "maximum": only the former; "minimum": no eigenvalue is so negative. Eigenvalues near 0 do not
-      decide: where all are known, the loss itself is computed 0.001, 0.01 and 0.1 ``|t|`` away to
-      both sides along the flat eigenvectors and 64 random directions between them. If it falls,
+      decide: where all are known, the loss itself is computed 0.001, 0.01 and 0.1 L away to both
+      sides along the flat eigenvectors and 64 random directions between them. If it falls,
       the point is a saddle, though not by its second derivatives.
 
     Lanczos' eigenvalues lie between the true lowest and highest. The highest is mostly exact to
@@ -220,17 +239,19 @@ def stationary_point(
     found = StationaryPoint(loss, gradient[free], wide.theta[free])
     try:
         wide._check_curve()
-    except ValueError as error:
-        found.why = str(error)
-        return found
-    if len(free) == 0:
-        found.why = "no parameter is trained"
-    elif np.isfinite(gradient).all():
-        if len(free) <= min(most, 10_000):
+        if not (np.isfinite(loss) and np.isfinite(gradient).all()):
+            raise FloatingPointError("the loss or its gradient is not finite")
+        if len(free) == 0:
+            found.why = "no parameter is trained"
+        elif len(free) <= min(most, 10_000):
             _all_eigenvalues(found, wide, (X, y, w), gradient, free, n_threads)
         else:
             _extreme_eigenvalues(found, wide, (X, y, w), gradient, free, n_threads, seed)
-    found.judge()
+        found.judge()
+    except ValueError as error:  # of _check_curve
+        found.why = str(error)
+    except FloatingPointError as error:
+        found.why, found.verdict = f"{error}; scale the inputs and targets", "not finite"
     return found
 
 
@@ -239,7 +260,7 @@ def _step(found, eigenvalues, along):
     largest = np.abs(eigenvalues).max(initial=0)
     if largest > 0:
         step = norm(along / np.maximum(np.abs(eigenvalues), FLAT * largest))
-        found.distance = step / (found.theta_norm or 1.0)
+        found.distance = step / found.length
 
 
 def _all_eigenvalues(found, wide, samples, gradient, free, n_threads):
@@ -262,7 +283,7 @@ def _probe(found, wide, samples, free, flat, n_threads):
     X, y, w = samples
     mixed = np.random.default_rng(0).standard_normal((RANDOM, flat.shape[1])) @ flat.T
     mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-    steps = np.multiply.outer((-1, 1), REACH).ravel() * (found.theta_norm or 1.0)
+    steps = np.multiply.outer((-1, 1), REACH).ravel() * found.length
     center, one = wide.theta.copy(), np.zeros(1)
     u, nothing = np.zeros((2, wide.n_params))
     changes = [0.0]
@@ -299,6 +320,8 @@ def _products(wide, samples, free, n_threads):
     def product(direction):
         v[free] = direction
         engine.hessian_product(X, y, v, whole, n_threads, None, w)
+        if not np.isfinite(whole).all():
+            raise FloatingPointError("they are not finite")
         return whole[free]
 
     return product

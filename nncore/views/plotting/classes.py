@@ -6,6 +6,7 @@ import operator
 
 import numpy as np
 
+from ...metrics.labels import is_one_hot, numbered, two_classes
 from ...validation import as_inputs, as_targets
 from . import drawing
 from .drawing import BLUE, COLORS, DIVERGING, RED
@@ -13,22 +14,9 @@ from .drawing import BLUE, COLORS, DIVERGING, RED
 _MARKERS = "os^DvPX*<>"
 _MOST = 200  # classes of a confusion matrix
 _OF_ROWS = ("cross_entropy", "kl_divergence")
-_LIKE_TARGETS = ("mse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh")
 
 
 # ---- which class ----
-
-
-def two_classes(net, y):
-    """The two targets of a network with one output, or None if it has more or does regression."""
-    if net.n_out != 1:
-        return None
-    if net.loss.output == "sigmoid":
-        return 0.0, 1.0
-    if net.loss.name.endswith("hinge"):
-        return -1.0, 1.0
-    values = np.unique(y) if net.loss.name in _LIKE_TARGETS else ()
-    return tuple(map(float, values)) if len(values) == 2 else None
 
 
 def decided(net, X, y):
@@ -42,65 +30,10 @@ def decided(net, X, y):
             raise ValueError(f"y must be {pair[0]:g} or {pair[1]:g} to be compared with classes")
         above = net.predict(X)[:, 0] > sum(pair) / 2
         return (y[:, 0] == pair[1]).astype(int), above.astype(int), [f"{v:g}" for v in pair]
-    if y.ndim == 2 and net.loss.name not in _OF_ROWS and not _is_one_hot(y):
+    if y.ndim == 2 and net.loss.name not in _OF_ROWS and not is_one_hot(y):
         return None
     true = y if y.ndim == 1 else y.argmax(axis=1)
     return true, net.predict(X).argmax(axis=1), [str(k) for k in range(net.n_out)]
-
-
-def _is_one_hot(y):
-    return y.shape[1] > 1 and len(np.unique(y)) == 2 and ((y > 0).sum(axis=1) == 1).all()
-
-
-def _labels(values, name):
-    """One label per row, and the number of classes where rows of it were given."""
-    values = np.asarray(values)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim not in (1, 2) or not values.size:
-        raise ValueError(
-            f"{name} must be labels or rows with one number per class, got shape {values.shape}"
-        )
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} has numbers that are not finite")
-        if values.ndim == 1:
-            if not (values == np.round(values)).all():
-                if values.min() < 0 or values.max() > 1:
-                    raise ValueError(
-                        f"{name} has scores, which may mean anything: give labels, such as "
-                        "scores > 0, or probabilities"
-                    )
-                values = values > 0.5
-            values = values.astype(int)
-    elif values.dtype.kind == "b":
-        values = values.astype(int)
-    elif values.dtype.kind not in "iuUSO" or (values.ndim == 2 and values.dtype.kind not in "iu"):
-        raise ValueError(f"{name} must be labels or rows of numbers, got dtype {values.dtype}")
-    if values.ndim == 2:
-        return values.argmax(axis=1), values.shape[1]
-    return values, None
-
-
-def _numbered(true, predicted):
-    """Labels of any kind as numbers of classes, and the classes."""
-    (true, n), (predicted, m) = _labels(true, "y_true"), _labels(predicted, "y_pred")
-    if len(true) != len(predicted):
-        raise ValueError(f"y_true has {len(true)} rows but y_pred has {len(predicted)}.")
-    if n and m and n != m:
-        raise ValueError(f"y_true has {n} classes but y_pred has {m}")
-    if n or m:  # rows: classes are the numbers of their columns
-        for labels, name in ((true, "y_true"), (predicted, "y_pred")):
-            if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= (n or m):
-                raise ValueError(f"labels of {name} must be numbers from 0 to {(n or m) - 1}")
-        return true, predicted, [str(k) for k in range(n or m)]
-    try:
-        if (true.dtype.kind in "iu") != (predicted.dtype.kind in "iu"):
-            raise TypeError
-        classes, numbers = np.unique(np.concatenate([true, predicted]), return_inverse=True)
-    except TypeError:
-        raise ValueError("y_true and y_pred have labels of different kinds") from None
-    return numbers[: len(true)], numbers[len(true) :], [str(label) for label in classes]
 
 
 def confusion_matrix(*data, names=None, ax=None):
@@ -144,7 +77,7 @@ def confusion_matrix(*data, names=None, ax=None):
         if found is None:
             raise ValueError(f"y has no classes: targets of {net.loss} are numbers here")
     elif len(data) == 2:
-        found = _numbered(*data)
+        found = numbered(*data)
     else:
         raise TypeError(f"expected y_true and y_pred, or net, X and y; got {len(data)} arguments")
     true, predicted, classes = found
@@ -160,8 +93,7 @@ def confusion_matrix(*data, names=None, ax=None):
     ax = drawing.axes(ax, (side + 0.2, side))
     signed = np.sqrt(share) * np.where(np.eye(k, dtype=bool), -1, 1)
     ax.imshow(signed, cmap=DIVERGING, vmin=-1.15, vmax=1.15)
-    box, (width, height) = ax.get_position(), ax.figure.get_size_inches()
-    cell = 72 * min(box.width * width, box.height * height) / k  # points along a side
+    cell = min(drawing.cell_size(ax, k, k))  # points along a side
     _write_cells(ax, counts, share, signed, cell)
     right = int(counts.trace())
     title = f"Accuracy {100 * right / len(true):.1f} %: {right:,} of {len(true):,} right"

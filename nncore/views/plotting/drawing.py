@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 
 # Okabe and Ito 2008, "Color universal design": distinct with any kind of colour blindness.
@@ -9,6 +11,15 @@ BLUE, RED, GREEN, ORANGE, SKY, PINK = COLORS = (
     "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
 )  # fmt: skip
 DIVERGING = "RdBu_r"  # negative blue, 0 white, positive red
+
+
+LARGEST = 1e300  # matplotlib adds margins, and cannot draw what lies close to overflow
+
+
+def drawable(values):
+    """Return values as floats, with NaN for what no picture can show: NaN, infinity, and almost."""
+    values = np.asarray(values, dtype=float)
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
 def axes(ax, size=None):
@@ -23,6 +34,17 @@ def axes(ax, size=None):
         hint = " Of several axes give one, such as axes[0]." if np.ndim(ax) else ""
         raise TypeError(f"ax must be a matplotlib Axes or None, got a {type(ax).__name__}.{hint}")
     return ax
+
+
+def as_bytes(ax, kind):
+    """A picture as a file: the same picture has the same bytes, since there is no date."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with rc_context({"svg.hashsalt": "nncore"}):
+        ax.figure.savefig(buffer, format=kind, dpi=150, metadata=undated)
+    return buffer.getbuffer()
 
 
 def finish(ax, title, *, grid=True, **labels):
@@ -47,11 +69,17 @@ def legend_above(ax, handles):
     ax.set_title(ax.get_title(loc="left"), loc="left", fontsize="medium", pad=pad)
 
 
-def log_if_wide(ax, values, which="y"):
-    """Make an axis logarithmic where values span a factor of 20 and none is negative; whether."""
+def scale(ax, values, which="y"):
+    """Make an axis logarithmic where values span a factor of 20 and none is negative; whether.
+
+    Where all values are 0, they lie at the end of an axis from 0 to 1.
+    """
     values = np.concatenate([np.ravel(v) for v in values])
     values = values[np.isfinite(values)]
     positive = values[values > 0]
+    if values.size and not values.any():
+        low = 0 if which == "x" else -0.02  # a line is seen above its axis
+        ax.set(**{f"{which}lim": (low, 1)})
     if not positive.size or values.min() < 0 or positive.max() < 20 * positive.min():
         return False
     getattr(ax, f"set_{which}scale")("log", nonpositive="clip")  # a zero lies at the bottom
@@ -101,6 +129,12 @@ def numbered(layers, before=""):
             yield from numbered(layer.layers, f"{before}{i}.")
         else:
             yield f"{before}{i}", layer
+
+
+def cell_size(ax, rows, columns):
+    """Height and width of a cell in points, if `ax` is divided into rows and columns."""
+    box, (width, height) = ax.get_position(), ax.figure.get_size_inches()
+    return 72 * box.height * height / rows, 72 * box.width * width / columns
 
 
 def shape_of(layer):

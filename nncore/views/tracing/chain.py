@@ -8,15 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .document import Shown
-
-
-class Factor(NamedTuple):
-    """A factor of the chain rule: how it is written, its number, and what it is in words."""
-
-    text: str
-    latex: str
-    value: float
-    meaning: str
+from .losses import Factor, slopes_of_loss
 
 
 class Path(NamedTuple):
@@ -30,8 +22,10 @@ class Chain(NamedTuple):
     """The chain rule of a weight for one pattern: ``gradient = above * slope * input``.
 
     above is dJ/da of the unit, the sum over all paths: those in `paths`, and `rest`, the sum of
-    the others. slope is None where the loss starts from z; then above is dJ/dz. input is None for a
-    bias.
+    the others. If `paths` are all there are, they stand in the order of the units that they go
+    through, so that they can be found in the drawing; otherwise they are the largest products, the
+    largest first. slope is None where the loss starts from z; then above is dJ/dz. input is None
+    for a bias.
     """
 
     paths: list[Path]
@@ -45,7 +39,8 @@ class Chain(NamedTuple):
 class Routes:
     """The largest products of paths from each unit of a layer to the loss, of one pattern.
 
-    values: (n_units, n), from the largest absolute value down, of `count` paths of each unit.
+    values: (n_units, n), of `count` paths of each unit: all of them in the order of the units above
+    it, or those with the largest absolute values, from the largest down.
     of_z: they start at the z of these units, not at their outputs.
     explain(unit, rank): the factors of a path.
     """
@@ -56,8 +51,8 @@ class Routes:
 
 def routes_to(trace, target, row, most):
     """Return the `Routes` from the outputs of a layer."""
-    routes, last = _from_loss(trace, row), trace._top[-1]
-    return _down(trace, trace._top, target, routes, row, most, last)[0]
+    routes, last = _from_loss(trace, row), trace._below[-1]
+    return _down(trace, trace._below, target, routes, row, most, last)[0]
 
 
 def _down(trace, layers, target, routes, row, most, last=None):
@@ -70,7 +65,7 @@ def _down(trace, layers, target, routes, row, most, last=None):
             below = _through_matrix(trace, traced, routes, row, most)
         elif traced.kind == "LayerNorm":
             below = _through_matrix(trace, traced, routes, row, most)
-        elif traced.kind in ("PReLU", "BatchNorm"):
+        elif traced.kind in ("PReLU", "BatchNorm", "Scaling"):
             below = _through_slopes(traced, routes, row)
         elif traced.kind == "Residual":
             below, found = _down(trace, traced.inner, target, routes, row, most)
@@ -82,40 +77,14 @@ def _down(trace, layers, target, routes, row, most, last=None):
 
 
 def _from_loss(trace, row):
-    last = trace._top[-1]
-    of_z = last.da is None or getattr(last, "whole_row", False)
-    d = (last.delta if of_z else last.da)[row].astype(np.float64)
-
-    def explain(unit, rank):
-        return [_of_loss(trace, last.outputs[unit], float(d[unit]), of_z)]
-
-    return Routes(d[:, None], 1, explain, of_z)
-
-
-def _of_loss(trace, unit, value, of_z):
-    """The slope of the loss at an output."""
-    network = trace.network
-    loss, n = network.loss, network.n_out
-    number = "" if n == 1 else str(unit)
-    h, y, at = f"h{number}", f"y{number}", _subscript(number)
-    plain = all(v in (1, 0) for v in loss.values) and network.layers[-1].activation != "log_softmax"
-    before = {"half_mse": "", "mse": "2" if n == 1 else f"2/{n}", "cross_entropy": "",
-              "kl_divergence": "", "binary_cross_entropy": "" if n == 1 else f"1/{n}"}  # fmt: skip
-    what = f"slope of {loss.name} at the output"
-    if of_z:
-        what = f"slope of {loss.name} and of {network.layers[-1].activation} in one, dJ/dz{unit}"
-    if not plain or loss.name not in before or (of_z and loss.output is None):
-        of = f"z{unit}" if of_z else h
-        under = f"z_{{{unit}}}" if of_z else f"h{at}"
-        return Factor(f"dJ/d{of}", rf"\frac{{\partial J}}{{\partial {under}}}", value, what)
-    factor = before[loss.name]
-    latex = rf"\tfrac{{{factor[0]}}}{{{n}}} " if "/" in factor else factor
-    text = f"{factor} ({h} - {y})".strip()
-    return Factor(text, f"{latex}(h{at} - y{at})", value, what)
+    slopes, of_z, factor = slopes_of_loss(trace, row)
+    return Routes(slopes[:, None], 1, lambda unit, rank: [factor(unit)], of_z)
 
 
 def _largest(candidates, most):
-    """Places of the largest absolute values, from the largest down; the first of equals first."""
+    """Places of the largest absolute values, from the largest down; all in order if few."""
+    if len(candidates) <= most:
+        return np.arange(len(candidates))
     size = -np.abs(candidates)
     if len(size) > 8 * most:
         some = np.sort(np.argpartition(size, most)[:most])
@@ -160,9 +129,8 @@ def _through_slopes(traced, routes, row):
     def explain(unit, rank):
         a, kind = traced.outputs[unit], traced.kind
         what = f"slope of layer {traced.name} for unit {a}"
-        factor = Factor(
-            f"{kind}'({a})", rf"\mathrm{{{kind}}}'_{{{a}}}", float(slopes[unit]), what
-        )
+        latex = rf"\mathrm{{{kind}}}'_{{{a}}}"
+        factor = Factor(f"{kind}'({a})", latex, float(slopes[unit]), what)
         return [*routes.explain(unit, rank), factor]
 
     return Routes(routes.values * slopes[:, None], routes.count, explain)
@@ -199,10 +167,6 @@ def _weight_factor(trace, traced, i, j):
     name = name_of(trace, traced, i, j)
     what = f"weight from {unit_name(trace, traced.inputs[i])} to unit {traced.outputs[j]}"
     return Factor(name, latex_of(name), float(traced.layer.W[i, j]), what)
-
-
-def _subscript(text):
-    return f"_{{{text}}}" if text else ""
 
 
 def name_of(trace, traced, i, j):
@@ -274,7 +238,9 @@ class WeightTrace(Shown):
         if i is not None:
             unit = traced.inputs[i]
             name = unit_name(self.trace, unit)
-            what = f"input {unit}" if name[0] == "x" else f"output of unit {unit}"
+            what = f"output of unit {unit}"
+            if name[0] == "x":
+                what = f"input {unit}" + ", scaled" * self.trace.network.layers[0].scales
             value = float(traced.x[row, i])
             source = Factor(name, f"{name[0]}_{{{unit}}}", value, what)
             gradient = float(traced.x[row, i] * delta)

@@ -80,6 +80,11 @@ def number(value):
     return re.sub(r"e([+-])0(\d)$", r"e\g<1>\2", text)
 
 
+def counted(n, what):
+    """Such as "1 path" or "2,000 paths"."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def apart(value, other):
     """A number with as many digits as tell it from another one."""
     digits = next((d for d in range(5, 17) if f"{value:.{d}g}" != f"{other:.{d}g}"), 5)

@@ -10,8 +10,6 @@ import numpy as np
 
 from ...layers.base import views
 
-NUMBERED = ("Dense", "Embedding", "Residual")  # whose outputs are units with numbers of their own
-
 
 def make(layer, name, n_in, arithmetic):
     """Return the `Traced` of a bound layer."""
@@ -34,6 +32,8 @@ class Traced:
         With the parameters that the network had.
     name : str
         Its number in ``net.layers``; "2.0" is the first layer in the `Residual` number 2.
+    path : str
+        The same as names of weights have it: "layers[2].layers[0]".
     x, a : ndarray, (n_rows, n_in) and (n_rows, n_out)
         What comes in and what goes out.
     z, slope : ndarray, (n_rows, n_out), or None
@@ -65,18 +65,6 @@ class Traced:
     def flat(self):
         """This layer and those within, in the order of their parameters."""
         return [self, *(t for traced in self.inner for t in traced.flat())]
-
-    def number(self, inputs, next_number):
-        """Give the units their numbers; return the next one."""
-        self.inputs = inputs
-        for traced in self.inner:
-            next_number = traced.number(inputs, next_number)
-            inputs = traced.outputs
-        self.outputs = self.inputs
-        if self.kind in NUMBERED:
-            self.outputs = list(range(next_number, next_number + self.n_out))
-            next_number += self.n_out
-        return next_number
 
     @property
     def kind(self):
@@ -189,6 +177,16 @@ class TracedLayerNorm(TracedNorm):
         return jacobian * self.scale[row] * self.layer.gamma
 
 
+class TracedScaling(Traced):
+    def _up(self, x):
+        scale, one = self.layer.scale, x.dtype.type(1)
+        self.slope = np.broadcast_to(scale if self.layer.inverted else one / scale, x.shape)
+        return self.layer.map(x)
+
+    def _down(self, da):
+        return da * self.layer.scale if self.layer.inverted else da / self.layer.scale
+
+
 class TracedEmbedding(Traced):
     def __init__(self, layer, name, n_in, arithmetic):
         super().__init__(layer, name, n_in, arithmetic)
@@ -258,4 +256,5 @@ KINDS = {
     "LayerNorm": TracedLayerNorm,
     "Residual": TracedResidual,
     "Embedding": TracedEmbedding,
+    "Scaling": TracedScaling,
 }

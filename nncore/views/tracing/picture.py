@@ -6,6 +6,7 @@ import html
 
 import numpy as np
 
+from ..places import MAKES_UNITS
 from .document import number
 
 MOST_SHOWN = 8  # units of a layer
@@ -31,15 +32,13 @@ class Column:
         first = TOP + (height - LINE * (lines - 1)) / 2
         gap = len(shown) // 2 if self.hidden else len(shown) + 1
         self.gap_y = first + LINE * gap
-        self.places = {
-            k: (x, first + LINE * (at + (at >= gap))) for at, k in enumerate(shown)
-        }
+        self.places = {k: (x, first + LINE * (at + (at >= gap))) for at, k in enumerate(shown)}
 
 
 def draw(trace):
     """The drawing of a `Trace`."""
     groups = [("inputs", list(range(1, trace.network.n_in + 1)), None)]
-    numbered = [t for t in trace.layers if t.kind in ("Dense", "Embedding", "Residual")]
+    numbered = [t for t in trace.layers if t.kind in MAKES_UNITS]
     numbered.sort(key=lambda traced: traced.outputs[0])
     for traced in numbered:
         what = str(traced.layer.function) if traced.kind == "Dense" else traced.kind
@@ -66,6 +65,7 @@ def draw(trace):
     steepest = max((np.abs(t.slope).max() for t in numbered if t.slope is not None), default=0.0)
     for column, (_, units, traced) in zip(columns, groups, strict=True):
         parts.append(_text(column.x, 26, html.escape(column.title), "middle", 'font-weight="bold"'))
+        parts += _handed_on(trace, units, column.x, height)
         if column.hidden:
             note = f"{column.hidden:,} more"
             parts.append(_text(column.x, column.gap_y + 4, note, "middle", f'fill="{PALE}"'))
@@ -81,6 +81,21 @@ def draw(trace):
 
 def _text(x, y, text, anchor="start", more=""):
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{text}</text>'
+
+
+def _handed_on(trace, units, x, height):
+    """A bar behind units whose outputs go through layers that make no units, and their names."""
+    through = [t for t in trace.layers if t.kind not in MAKES_UNITS and t.outputs == units]
+    if not through:
+        return
+    names = [f"{t.name} {t.kind}" for t in through]
+    said = f"then {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    yield _text(x, 42, html.escape(said), "middle", f'font-size="10" fill="{PALE}"')
+    yield (
+        f'<rect x="{x + RADIUS + 9}" y="{TOP - RADIUS}" width="5" height="{height + 2 * RADIUS}" '
+        f'rx="2" fill="{PALE}" fill-opacity="0.6"><title>{html.escape(", ".join(names))}</title>'
+        "</rect>"
+    )
 
 
 def _edges(numbered, at):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .chain import Factor, name_of, unit_name
-from .document import Document, apart, latex_number, number
+from .chain import name_of, unit_name
+from .document import Document, apart, counted, latex_number, number
+from .losses import Factor
 
 MOST_UNITS, MOST_PARAMETERS, MOST_ROWS = 40, 100, 4  # of a trace that is shown number by number
 MOST_LAYERS = 60
@@ -15,14 +16,17 @@ MOST_FACTORS = 12  # of a product
 # ---- a trace -------------------------------------------------------------------------------------
 
 
-def describe(trace):
-    """The document of a `Trace`."""
+def describe(trace, lines=None):
+    """The document of a `Trace`; for the command `lines`, the patterns' rows in the data file."""
     document = Document()
     rows, network = len(trace.x), trace.network
+    which = _patterns_of(trace, lines)
     patterns = "one pattern" if rows == 1 else f"{rows} patterns"
+    if lines:
+        patterns = which[0] if rows == 1 else f"rows {', '.join(map(str, lines))}"
     document.title(f"One step with {patterns}: {_of(network)}")
     penalties = trace.loss - float(np.mean(trace.losses))
-    loss = f"J = {number(trace.loss)}, the {network.loss} of the pattern"
+    loss = f"J = {number(trace.loss)}, the {network.loss} of {which[0] if lines else 'the pattern'}"
     if rows > 1:
         loss = f"J = {number(trace.loss)}, the mean {network.loss} of {_list(trace.losses)}"
     if any(t.layer.l1 or t.layer.l2 for t in trace.layers):
@@ -31,14 +35,19 @@ def describe(trace):
     small = trace.units <= MOST_UNITS and network.n_params <= MOST_PARAMETERS
     if small and rows <= MOST_ROWS:
         for row in range(rows):
-            _units(document, trace, row)
+            _units(document, trace, row, f" of {which[row]}" if rows > 1 or lines else "")
         _parameters(document, trace)
     else:
-        _summary(document, trace)
+        _summary(document, trace, lines)
     document.paragraph(_update(trace))
     for weight in trace.shown:
-        document.extend(describe_weight(weight))
+        document.extend(describe_weight(weight, lines))
     return document
+
+
+def _patterns_of(trace, lines):
+    """What the patterns are called."""
+    return [f"row {at}" for at in lines or ()] or [f"pattern {at}" for at in range(len(trace.x))]
 
 
 def _of(network):
@@ -57,9 +66,8 @@ def _list(values):
     return shown + (", ..." if len(values) > MOST_ROWS else "")
 
 
-def _units(document, trace, row):
+def _units(document, trace, row, of):
     """All numbers of one pattern, a line for each unit."""
-    of = f" of pattern {row}" if len(trace.x) > 1 else ""
     document.title(f"Units{of}")
     lines = []
     for i, x in enumerate(trace.x[row], 1):
@@ -93,7 +101,7 @@ def _parameters(document, trace):
                 if traced.kind == "Dense":
                     names.append(name_of(trace, traced, *(at if name == "W" else (None, *at))))
                 else:
-                    names.append(f"layer {traced.name} {name}[{', '.join(map(str, at))}]")
+                    names.append(f"{traced.path}.{name}[{', '.join(map(str, at))}]")
     new = trace.theta if trace.new_theta is None else trace.new_theta
     lines = [
         [name, number(old), number(g), number(after - old), apart(after, old)]
@@ -103,13 +111,14 @@ def _parameters(document, trace):
     document.table(header[:n], [line[:n] for line in lines])
 
 
-def _summary(document, trace):
+def _summary(document, trace, lines_of_file):
     """A line for each layer."""
+    parameters = counted(trace.network.n_params, "parameter")
+    more = "" if lines_of_file else ", all numbers are in trace.layers"
     document.paragraph(
-        f"{trace.units:,} units and {trace.network.n_params:,} parameters: here a summary, all "
-        "numbers are in trace.layers. flat: the share of units with |f'(z)| < 0.01. |delta| is the "
-        "norm of dJ/dz, the root of the mean square over patterns, and |dJ/dw| that of the mean "
-        "gradient."
+        f"{trace.units:,} units and {parameters}: here a summary{more}. flat: the share of units "
+        "with |f'(z)| < 0.01. |delta| is the norm of dJ/dz, the root of the mean square over "
+        "patterns, and |dJ/dw| that of the mean gradient."
     )
     lines = []
     for traced in trace.layers[:MOST_LAYERS]:
@@ -122,26 +131,35 @@ def _summary(document, trace):
         delta = np.sqrt(np.square(traced.delta).sum(axis=1).mean())
         values = [z, np.mean(np.abs(traced.a)), None if slope is None else slope.mean()]
         lines.append([
-            f"{traced.name} {_kind(traced)}", f"{traced.outputs[0]}-{traced.outputs[-1]}",
+            f"{traced.name} {_kind(traced)}", "-".join(map(str, _ends(traced.outputs))),
             *(number(v) for v in values), flat, number(delta), number(gradient),
         ])  # fmt: skip
     header = ["layer", "units", "mean |z|", "mean |a|", "mean |f'|", "flat", "|delta|", "|dJ/dw|"]
     document.table(header, lines)
     if len(trace.layers) > MOST_LAYERS:
-        document.paragraph(f"... and {len(trace.layers) - MOST_LAYERS} more layers")
+        more = counted(len(trace.layers) - MOST_LAYERS, "more layer")
+        document.paragraph(f"... and {more}")
     largest = _largest_weight(trace)
     if largest:
-        document.paragraph(f"The largest gradient of a weight: {largest}.")
+        name, value = largest
+        ask = f"--weight {name}" if lines_of_file else f'trace.weight("{name}")'
+        document.paragraph(
+            f"The largest gradient of a weight: dJ/d{name} = {number(value)}; {ask} shows it."
+        )
+
+
+def _ends(units):
+    return units[:1] if len(units) == 1 else (units[0], units[-1])
 
 
 def _largest_weight(trace):
+    """The name of the weight with the largest gradient, and that, or None."""
     best = None
     for traced in trace._dense():
         g = traced.gradients["W"]
         i, j = np.unravel_index(np.argmax(np.abs(g)), g.shape)
         if best is None or abs(g[i, j]) > best[0]:
-            name = name_of(trace, traced, int(i), int(j))
-            best = abs(g[i, j]), f'dJ/d{name} = {number(g[i, j])}; trace.weight("{name}") shows it'
+            best = abs(g[i, j]), (name_of(trace, traced, int(i), int(j)), g[i, j])
     return best and best[1]
 
 
@@ -161,13 +179,13 @@ def _update(trace):
 # ---- a weight ------------------------------------------------------------------------------------
 
 
-def describe_weight(weight):
-    """The document of a `WeightTrace`."""
+def describe_weight(weight, lines=None):
+    """The document of a `WeightTrace`; lines as of `describe`."""
     document = Document()
     document.title(_title(weight))
     chains, first = weight.chains, weight.chains[0]
     if len(chains) > 1:
-        _patterns(document, weight)
+        _patterns(document, weight, lines)
     elif weight.n_paths == 1:
         factors = [*first.paths[0].factors, *_own(first)]
         _derivative(document, weight, [_product(factors), _numbers(factors)])
@@ -279,14 +297,15 @@ def _paths(document, weight, chain):
     lines = []
     for path in chain.paths:
         lines.append([_product(path.factors)[0], _numbers(path.factors)[0], number(path.value)])
-    hidden = weight.n_paths - len(chain.paths)
+    hidden, header = weight.n_paths - len(chain.paths), "path, from the loss down"
     if hidden:
-        lines.append([f"the other {hidden:,} paths", "", number(chain.rest)])
+        lines.append([f"the other {counted(hidden, 'path')}", "", number(chain.rest)])
+        header += "; the largest"
     lines.append(["sum of all paths", "", number(chain.above)])
-    document.table(["path, from the loss down", "numbers", "product"], lines)
+    document.table([header, "numbers", "product"], lines)
 
 
-def _patterns(document, weight):
+def _patterns(document, weight, of_file):
     """A line for each pattern."""
     first = weight.chains[0]
     if weight.n_paths == 1:
@@ -301,9 +320,10 @@ def _patterns(document, weight):
     lines = [
         [str(row), *(number(v) for v in values), *(number(f.value) for f in _own(chain)),
          number(chain.gradient)]
-        for row, (values, chain) in enumerate(zip(numbers, weight.chains, strict=True))
+        for row, values, chain in zip(of_file or range(len(numbers)), numbers, weight.chains,
+                                      strict=True)
     ]  # fmt: skip
-    document.table(["pattern", *symbols, "product"], lines)
+    document.table(["row" if of_file else "pattern", *symbols, "product"], lines)
     n = len(weight.chains)
     total = sum(chain.gradient for chain in weight.chains)
     mean = f"{number(total)} / {n}", rf"{number(total)} / {n}"
@@ -353,7 +373,7 @@ def _textbook(weight, new):
         extra = _times([weight.rate, weight.penalty])
         formula = f"{formula[0]} - rate * penalty", rf"{formula[1]} - \eta \cdot \mathrm{{penalty}}"
         numbers = f"{numbers[0]} - {extra[0]}", f"{numbers[1]} - {extra[1]}"
-    last = weight._traced is weight.trace._top[-1]
+    last = weight._traced is weight.trace._below[-1]
     n_out = weight.trace.network.n_out
     above = f"a{weight.unit}" if not last else "h" if n_out == 1 else f"h{weight.unit}"
     after = f", with e = z{weight.unit} and delta = -dJ/d{above}"

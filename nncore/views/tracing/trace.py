@@ -11,11 +11,11 @@ import numpy as np
 from ... import persistence
 from ...activation import _kernels
 from ...layers.base import views
+from ..places import find, number_units
 from .arithmetic import Arithmetic
 from .chain import WeightTrace
-from .document import Shown
+from .document import Shown, counted
 from .layers import make
-from .places import find
 from .verification import Verification
 
 MOST_PATTERNS = 32
@@ -25,7 +25,9 @@ MOST_WORK = 25_000_000  # patterns times parameters: some three seconds
 def trace(network, x, y, weights=()):
     """What `Network.trace` does."""
     found = Trace(network.copy(), np.array(x), np.array(y))
-    one = isinstance(weights, str) or (len(weights) == 3 and isinstance(weights[2], Integral))
+    one = isinstance(weights, str) or (
+        isinstance(weights, tuple) and len(weights) > 1 and isinstance(weights[-1], Integral)
+    )
     asked = [weights] if one else weights
     found.shown = [found.weight(weight) for weight in asked]
     return found
@@ -50,8 +52,9 @@ def as_patterns(network, x, y):
         )
     if rows * network.n_params > MOST_WORK:
         raise ValueError(
-            f"{rows} patterns of {network.n_params:,} parameters are too many to trace: at most "
-            f"{MOST_WORK:,} products of the two. Take fewer patterns, or see loss_and_gradient."
+            f"{counted(rows, 'pattern')} of {counted(network.n_params, 'parameter')} are too much "
+            f"to trace: at most {MOST_WORK:,} as a product. Take fewer patterns, or see "
+            "loss_and_gradient."
         )
     return x, y
 
@@ -105,19 +108,17 @@ class Trace(Shown):
             top.append(make(layer, str(i), width, self._arithmetic))
             width = top[-1].n_out
         self._top = top
+        # The loss is taken in front of a Scaling at the end.
+        self._below = top[:-1] if network.layers[-1].scales else top
+        self._targets = network._at_loss(self.y)[1]
         self.layers = [traced for first in top for traced in first.flat()]
-        self._number()
+        for traced, units in zip(self.layers, number_units(network), strict=True):
+            traced.inputs, traced.outputs, traced.path = units.inputs, units.outputs, units.path
+        self.units = top[-1].outputs[-1]
         with np.errstate(all="ignore"):
             self._walk()
         self._check_finite()
         self._new = None
-
-    def _number(self):
-        units, number = list(range(1, self.network.n_in + 1)), self.network.n_in + 1
-        for traced in self._top:
-            number = traced.number(units, number)
-            units = traced.outputs
-        self.units = number - 1
 
     # ---- up and down ----
 
@@ -141,39 +142,43 @@ class Trace(Shown):
     def _scores(self):
         """What the loss is computed from, and whether that is z of the last layer."""
         fused = self.network.loss.output is not None
-        return (self._top[-1].z if fused else self.outputs), fused
+        return (self._below[-1].z if fused else self._below[-1].a), fused
 
     def _down(self, scale):
         """The summed loss, and (da, delta, dx) of all layers by name, of scale times that loss."""
-        loss, last = self.network.loss, self._top[-1]
+        loss, last = self.network.loss, self._below[-1]
         scores, fused = self._scores()
         k, d = _kernels(self.network.dtype), np.empty_like(scores)
         if loss.of_rows:
-            values, slopes = loss.of_rows(scores.copy(), self.y.copy())
+            values, slopes = loss.of_rows(scores.copy(), self._targets.copy())
             total = float(np.ones(len(self.x)) @ values)
             d[...] = (scale * np.ones(len(self.x)))[:, None] * slopes
         else:
-            total = k.loss(loss.name, scores, self.y, d, scale, loss.values)
+            total = k.loss(loss.name, scores, self._targets, d, scale, loss.values)
         kept = {}
+        if last is not self._top[-1]:
+            scaling = self._top[-1]
+            da = d / scaling.slope
+            kept[scaling.name] = da, da, d
         if fused:
             d = last.down(None, kept, delta=d)
         elif getattr(last, "whole_row", False):
             delta = np.empty_like(d)
-            k.softmax_slope(self.outputs, d, delta, last.layer.activation == "log_softmax")
+            k.softmax_slope(scores, d, delta, last.layer.activation == "log_softmax")
             d = last.down(d, kept, delta=delta)
         else:
             d = last.down(d, kept)
-        for traced in reversed(self._top[:-1]):
+        for traced in reversed(self._below[:-1]):
             d = traced.down(d, kept)
         return total, kept
 
     def _losses(self):
         loss, (scores, _) = self.network.loss, self._scores()
         if loss.of_rows:
-            return np.array(loss.of_rows(scores.copy(), self.y.copy())[0], np.float64)
+            return np.array(loss.of_rows(scores.copy(), self._targets.copy())[0], np.float64)
         values = np.empty(len(scores))
         k = _kernels(self.network.dtype)
-        k.loss_values(loss.name, scores, self.y, values, loss.values)
+        k.loss_values(loss.name, scores, self._targets, values, loss.values)
         return values / self._per_row
 
     def _gradient(self, kept):
@@ -298,14 +303,15 @@ class Trace(Shown):
         ----------
         weight : str, int or tuple
             "w14" is the weight from unit 1 to unit 4, and "b4" the bias of unit 4; "w4_12" where
-            digits alone could mean two weights. Units are numbered through: see `Trace`. Or the
-            number of the layer, with i and j beside it, or all three in a tuple; "2.0" is the first
-            layer in the `Residual` number 2.
+            digits alone could mean two weights. Units are numbered through: see `Trace`. Or
+            "layers[0].W[2, 1]", as `nncore.landscape` takes it too. Or the number of the layer,
+            with i and j beside it, or all three in a tuple; "2.0" is the first layer in the
+            `Residual` number 2.
         i, j : int, optional
             Row and column of W, from 0; i = None: the bias of column j.
         most : int, default 8
-            How many paths from the weight to the loss are shown one by one, the largest products;
-            of the others the sum is.
+            How many paths from the weight to the loss are shown one by one: all in the order of
+            their units, or if there are more the largest products, and the sum of the others.
 
         Returns
         -------
@@ -324,7 +330,17 @@ class Trace(Shown):
         >>> trace.weight("w13").gradient == trace.weight(0, 0, 0).gradient
         True
         """
-        return WeightTrace(self, *find(self, weight, i, j), most)
+        if j is not None or not isinstance(weight, (str, tuple)):
+            weight = weight, i, j
+        place = find(self.network, weight)
+        traced = next(traced for traced in self.layers if traced.name == place.of.name)
+        if traced.kind != "Dense":
+            raise ValueError(
+                f"layer {traced.name} is {traced.layer!r}: only weights and biases of Dense are "
+                "shown factor by factor. Its gradients are in trace.layers[...].gradients"
+            )
+        *row, column = place.index
+        return WeightTrace(self, traced, *(row or [None]), column, most)
 
     def _dense(self):
         return [traced for traced in self.layers if traced.kind == "Dense"]
@@ -377,7 +393,8 @@ class Trace(Shown):
     def __repr__(self):
         rows = len(self.x)
         patterns = "one pattern" if rows == 1 else f"{rows} patterns"
-        return f"<trace of {patterns}: loss {self.loss:.5g}, {self.network.n_params:,} parameters>"
+        parameters = counted(self.network.n_params, "parameter")
+        return f"<trace of {patterns}: loss {self.loss:.5g}, {parameters}>"
 
     def to_svg(self):
         """Return a drawing of the network as SVG: units coloured by f', edges by the gradient.

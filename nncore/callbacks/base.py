@@ -1,8 +1,9 @@
-"""Callback: what `Network.fit` calls between epochs."""
+"""The base of callbacks, and what calls them."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 HOOKS = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
 
@@ -20,7 +21,7 @@ class Callback:
         The network that is trained. In a hook its parameters, its layers' attributes and the
         attributes of ``network.optimizer`` may be changed, and count from the next epoch on; it may
         predict, be copied and be saved. Training it there, or giving it another optimizer, is a
-        RuntimeError: it is being trained.
+        RuntimeError: it is being trained. A copy may be trained.
     history : History
         What `fit` will return.
     params : dict
@@ -30,6 +31,9 @@ class Callback:
         copies: do not change them.
 
     All four are there while `fit` runs, and None before and after it.
+
+    What a callback has to remember when training is resumed from a `callbacks.Checkpoint` it
+    returns from `get_state`, and takes back in `set_state`.
 
     Notes
     -----
@@ -55,12 +59,15 @@ class Callback:
     True
     """
 
-    network = None
-    history = None
-    params = None
-    data = None
+    network: Any = None
+    history: Any = None
+    params: Any = None
+    data: Any = None
+    _run: Any = None  # the call of fit
+    _is_last = False  # whether it is called after all others
+    _ends_on_nan = False  # whether a loss that is not finite ends the training without an error
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in vars(cls):
             if name.startswith("on_") and name not in HOOKS:
@@ -69,13 +76,13 @@ class Callback:
                     f"the hooks are {', '.join(HOOKS)}"
                 )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         """Called before the first epoch, with an empty dict."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Called before each epoch. Epochs are counted from 0, as in Keras; `logs` is empty."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Called after each epoch, so that ``history["loss"][epoch]`` is its loss.
 
         Parameters
@@ -88,13 +95,26 @@ class Callback:
             which has NaN for epochs without it.
         """
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         """Called when training has ended without an error, with the `logs` of the last epoch.
 
         The network is as `fit` leaves it: what a `Stop` restores has been restored.
         """
 
-    def stop(self, reason=None):
+    def get_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of this callback, by name; by default nothing.
+
+        JSON values, and arrays of float32, float64 or int64.
+        """
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take back what `get_state` returned, after `on_train_begin` of a resumed training.
+
+        It was read from a file, so it should be checked: a ValueError says that it is wrong.
+        """
+
+    def stop(self, reason: str | None = None) -> None:
         """End the training after this epoch.
 
         Parameters
@@ -119,28 +139,44 @@ class Hooks:
     """The callbacks of one call of `Network.fit`, from `begin` to `close`."""
 
     def __init__(self, callbacks):
-        self._callbacks = check_callbacks(callbacks)
+        self.callbacks = sorted(check_callbacks(callbacks), key=lambda callback: callback._is_last)
         self._at_work = []
         self._measured, self._recorded = None, {}
         self._logs = {}
+        last = [callback for callback in self.callbacks if callback._is_last]
+        if len(last) > 1:
+            raise ValueError("one Checkpoint is enough: the list of callbacks has several")
+        self.checkpoint = last[0] if last else None
+        self.end_on_nan = any(callback._ends_on_nan for callback in self.callbacks)
 
-    def begin(self, network, history, params, data):
+    def begin(self, run):
         """Tell the callbacks that training begins."""
-        self._history = history
-        for callback in self._callbacks:
+        self._history, self._network = run.history, run.network
+        for callback in self.callbacks:
             if callback.network is not None:
                 raise RuntimeError(
                     f"this {type(callback).__name__} is at work in another call of fit, or twice "
                     "in the list; make one for each"
                 )
             self._at_work.append(callback)
-            callback.network, callback.history = network, history
-            callback.params, callback.data = params, data
-        for callback in self._callbacks:
+            callback.network, callback.history = run.network, run.history
+            callback.params, callback.data, callback._run = run.params, run.data, run
+        for callback in self.callbacks:
             callback.on_train_begin({})
 
+    @property
+    def recorded(self):
+        """The names that callbacks have put into the history."""
+        return list(self._recorded)
+
+    def resume(self, recorded):
+        """Go on with a history that has values already, of callbacks under the names `recorded`."""
+        self._measured = tuple(name for name in self._history if name not in recorded)
+        self._recorded = {name: self._history.column(name) for name in recorded}
+        self._logs = {name: values[-1] for name, values in self._history.items()}
+
     def begin_epoch(self, epoch):
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             callback.on_epoch_begin(epoch, {})
 
     def end_epoch(self, epoch):
@@ -149,8 +185,9 @@ class Hooks:
         if self._measured is None:
             self._measured = tuple(history)
         logs = self._logs = {name: history[name][-1] for name in self._measured}
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
+            self._network._settle_rule()  # so that those after it can save the network
             self._record(callback, epoch, logs)
 
     def _record(self, callback, epoch, logs):
@@ -179,16 +216,18 @@ class Hooks:
 
     def end(self):
         """Tell them that training has ended."""
-        epochs = len(self._history["loss"])
+        epochs = len(self._history.get("loss", ()))
         for values in self._recorded.values():
             _fill(values, epochs)
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             callback.on_train_end(dict(self._logs))
 
     def close(self):
         """Let go of the network and the data."""
+        self._network = None
         for callback in self._at_work:
             callback.network = callback.history = callback.params = callback.data = None
+            callback._run = None
 
 
 def _fill(values, length):

@@ -1,0 +1,193 @@
+"""The state of a `Run` as arrays and text for a file, and a run that goes on from them.
+
+The network is as in `persistence`. Beside it are the tensors ``history.<name>`` (int64 where all
+are integers), ``validation_rows``, ``stop.<name>`` and ``callbacks.<i>.<name>``, and the metadata
+entry ``run``, a JSON object: format; given, what fit was called with; done, the epochs; steps,
+seconds, stop_reason of the history, and its columns in order; recorded, those of callbacks; stop
+and callbacks, the numbers of their states. Nothing in a file is trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+
+from . import persistence
+from .described import checked
+from .files import FileFormatError
+
+FORMAT = 1
+
+
+def describe(run):
+    """Return what a file of the present state holds: arrays and texts by name."""
+    history, hooks = run.history, run.hooks
+    tensors, texts = persistence.describe(run.network)
+    for name, values in history.items():
+        integers = all(type(value) is int for value in values)
+        tensors[f"history.{name}"] = np.array(values, np.int64 if integers else np.float64)
+    if history.validation_rows is not None:
+        tensors["validation_rows"] = history.validation_rows
+    states = {f"callbacks.{i}": each.get_state() for i, each in enumerate(hooks.callbacks)}
+    if run.watch is not None:
+        states["stop"] = run.watch.state()
+    numbers = {of: {} for of in states}
+    for of, state in states.items():
+        for name, value in state.items():
+            if not isinstance(value, np.ndarray):
+                numbers[of][name] = value
+            elif value.dtype.name in ("float32", "float64", "int64"):
+                tensors[f"{of}.{name}"] = value
+            else:
+                _plain(value)
+    description = {
+        "format": FORMAT, "given": run.given, "done": run.done, "steps": history.n_steps,
+        "seconds": history.seconds, "stop_reason": history.stop_reason, "columns": list(history),
+        "recorded": hooks.recorded, "states": numbers,
+    }  # fmt: skip
+    return tensors, texts | {"run": json.dumps(description, default=_plain)}
+
+
+def _plain(value):
+    """A number of NumPy as one of Python."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        "a checkpoint can hold numbers, text, lists and dicts of them, and arrays of float32, "
+        f"float64 or int64, got {value!r:.80}"
+    )
+
+
+class Saved:
+    """What was read from a checkpoint, before and while a run takes it over."""
+
+    def __init__(self, path, tensors, texts):
+        self._path, self._tensors, self._texts = path, tensors, texts
+        with self._careful():
+            self._numbers = numbers = json.loads(texts["run"])
+            if numbers["format"] != FORMAT:
+                raise ValueError(f"format {numbers['format']!r:.60} is not {FORMAT}")
+            self.validation_rows = self._take("validation_rows")
+            rows = self.validation_rows
+            if rows is not None and (rows.dtype != np.int64 or rows.ndim != 1 or not rows.size):
+                raise ValueError("validation_rows are no rows")
+
+    def _take(self, name):
+        return self._tensors.pop(name, None)
+
+    def rows(self, n):
+        """Return the rows of the validation data among n."""
+        rows = self.validation_rows
+        with self._careful():
+            if rows is None or len(rows) >= n or rows[0] < 0 or rows[-1] >= n:
+                raise _Other("it has other rows")
+            if (np.diff(rows) <= 0).any():
+                raise ValueError("validation_rows are not in order")
+        return rows
+
+    def restore(self, run):
+        """Bring a run that begins to where this one was; on an error the network is as before."""
+        numbers = self._numbers
+        with self._careful():
+            checked(numbers, given=dict)
+            _compare("", numbers["given"], json.loads(json.dumps(run.given)))
+            done, steps, seconds, reason, columns, recorded, states = checked(
+                numbers, done=int, steps=int, seconds=float, stop_reason=str, columns=list,
+                recorded=list, states=dict,
+            )  # fmt: skip
+            if done > run.epochs:
+                raise _Other(f"it has done {done} epochs, and fit is asked for {run.epochs}")
+            history = {name: self._column(name, done) for name in columns}
+            whole = [len(v) == done for name, v in history.items() if name not in recorded]
+            if "loss" not in history or not all(whole) or not set(recorded) < set(history):
+                raise ValueError("the history is not one of so many epochs")
+            parts = {of: state | self._arrays(f"{of}.") for of, state in states.items()}
+            expected = {f"callbacks.{i}" for i in range(len(run.hooks.callbacks))}
+            if set(parts) != expected | ({"stop"} if run.watch is not None else set()):
+                raise ValueError("the states are not those of this training")
+            run.history.take(history, steps, seconds, reason)
+            for i, callback in enumerate(run.hooks.callbacks):
+                callback.set_state(parts[f"callbacks.{i}"])
+            if run.watch is not None:
+                run.watch.recall(parts["stop"])
+            persistence.restore(run.network, self._tensors, self._texts)
+        run.hooks.resume(recorded)
+        return done
+
+    def _column(self, name, done):
+        values = self._take(f"history.{name}")
+        if values is None or values.ndim != 1 or not 0 < len(values) <= done:
+            raise ValueError(f"history.{name} has not one value for each epoch")
+        return values.tolist()
+
+    def _arrays(self, start):
+        names = [name for name in self._tensors if name.startswith(start)]
+        return {name.removeprefix(start): self._take(name) for name in names}
+
+    def _careful(self):
+        return _Careful(self._path)
+
+
+class _Other(ValueError):
+    """A checkpoint is good, but of another training."""
+
+
+class _Careful:
+    """Says of what was found wrong in which file it was."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, _Other):
+            raise ValueError(
+                f"{self._path} is of another training: {error}. Use another folder, or "
+                "Checkpoint(..., resume=False) to start anew and remove it."
+            ) from None
+        wrong = (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError)
+        if isinstance(error, wrong) and not isinstance(error, FileFormatError):
+            what = f"{type(error).__name__}: {error}"[:300]
+            raise FileFormatError(f"{self._path} is not a checkpoint of nncore: {what}") from None
+
+
+def _compare(place, before, now):
+    """Raise with the first place where two JSON values differ."""
+    if type(before) is type(now) is dict and before.keys() == now.keys():
+        for name, value in now.items():
+            _compare(f"{place}.{name}" if place else name, before[name], value)
+    elif type(before) is type(now) is list and len(before) == len(now):
+        for i, value in enumerate(now):
+            _compare(f"{place}[{i}]", before[i], value)
+    elif before != now:
+        raise _Other(f"{place} is {now!r:.120} here and {before!r:.120} there")
+
+
+def given(run):
+    """Return what must be the same when a run is resumed, as JSON values."""
+    return {
+        "network": run.network.config(),
+        "batch_size": run.params["batch_size"],
+        "shuffle": bool(run.shuffle),
+        "data": _fingerprint(run.data),
+        "validation data": run.validation and _fingerprint(run.validation),
+        "metrics": [list(measures.names) for measures in run.measures if measures],
+        "stop": None if run.watch is None else repr(run.watch.stop),
+        "callbacks": [type(callback).__name__ for callback in run.hooks.callbacks],
+    }
+
+
+def _fingerprint(data):
+    """Shapes, and a CRC-32 of 256 rows."""
+    found = []
+    for array in data:
+        if isinstance(array, np.ndarray):
+            rows = np.linspace(0, len(array) - 1, min(len(array), 256)).astype(int)
+            found.append([*array.shape, zlib.crc32(np.ascontiguousarray(array[rows]))])
+        else:
+            found.append(type(array).__name__)
+    return found

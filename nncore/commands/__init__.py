@@ -1,0 +1,14 @@
+"""The commands of ``nncore``: a saved network and a table."""
+
+from __future__ import annotations
+
+from . import evaluate, examine, predict, show, train
+from .common import add_parser, count, run
+
+__all__ = ["add_parser", "add_parsers", "count", "run"]
+
+
+def add_parsers(commands):
+    """Add the commands to the subparsers of ``nncore``."""
+    for module in (train, predict, evaluate, show, examine):
+        module.add_parsers(commands)

@@ -1,0 +1,170 @@
+"""What the commands share: arguments, data files, errors and their exit status."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from .. import tables
+
+_DATA = """\
+the data file:
+  CSV: in UTF-8, a line for each sample, separated by commas, semicolons or tabs; "-" is standard
+  input. A model of "nncore train" finds its columns by their names. Of other models all cells are
+  numbers, the target is the last column, or as many columns as the network has outputs, and all
+  others are inputs; --target names it where it stands elsewhere. Class labels are integers from 0.
+  NPZ: arrays X, (rows, inputs), and y, or as --x and --y say. No pickle is read.
+  Rows and columns are counted from 0. At most 134,217,728 numbers are read, all of them into
+  memory, at some 18 bytes each. Scale inputs as the network was trained with.
+"""
+
+
+def add_parser(commands, name, work, line, description, end):
+    """Add a command that `run` runs; return its parser."""
+    parser = commands.add_parser(
+        name, help=line, description=description, epilog=end,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(work=work, prog=parser.prog)
+    return parser
+
+
+def add_network_parser(commands, name, work, line, description, end):
+    """Add a command for a saved network and a data file."""
+    parser = add_parser(commands, name, work, line, description, _DATA + end)
+    parser.add_argument("model", type=Path, help="what nncore train or Network.save has written")
+    add_data(parser.add_argument)
+    return parser
+
+
+def add_data(add):
+    """Add the arguments that say what is read."""
+    add("data", type=Path, help="a CSV file, - for standard input, or an NPZ file (named .npz)")
+    add("--target", action="append", metavar="COLUMN",
+        help="target column of a CSV file, by name or number; repeatable (default: the last)",
+        )  # fmt: skip
+    add("--header", action=argparse.BooleanOptionalAction,
+        help="whether the first line of a CSV file has names (default: found out)")  # fmt: skip
+    add("--x", metavar="NAME", help="array of inputs in an NPZ file (default: X)")
+    add("--y", metavar="NAME", help="array of targets in an NPZ file (default: y)")
+
+
+def run(options):
+    """Do what the parsed options say; return the exit status: 2 for an error, which is printed."""
+
+    def warn(message, *_, **__):
+        print(f"{options.prog}: warning: {message}", file=sys.stderr)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = warn
+            return options.work(options)
+    except BrokenPipeError:  # no error: see cli
+        raise
+    except KeyboardInterrupt as error:
+        message = f"interrupted {error}".rstrip()
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        message = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error
+    except MemoryError as error:
+        message = f"not enough memory. {error}"
+    except (ArithmeticError, ImportError, ValueError) as error:
+        message = error
+    print(f"{options.prog}: error: {message}", file=sys.stderr)
+    return 2
+
+
+def load(options):
+    """The network, and the columns that it knows or has."""
+    from .. import load
+    from ..columns import Columns
+
+    network = load(options.model)
+    return network, Columns.of(network)
+
+
+def is_npz(options):
+    """Whether the data are arrays; arguments for the other kind of file are errors."""
+    if options.data.suffix.lower() == ".npz":
+        if options.header is not None or getattr(options, "target", None):
+            raise ValueError("--target and --header are for CSV files; for NPZ say --y NAME")
+        return True
+    if options.x or getattr(options, "y", None):
+        raise ValueError("--x and --y are for NPZ files; for CSV say --target COLUMN")
+    return False
+
+
+def read(options):
+    """The network, X and y."""
+    network, columns = load(options)
+    arrays = is_npz(options)
+    names = {"x": options.x or "X", "y": options.y or "y"}
+    labels = network.loss.name == "cross_entropy"
+    if network.columns is None and not arrays:
+        n_out = network.n_out
+        X, y = tables.read_csv(
+            options.data, target=options.target, n_inputs=network.n_in,
+            n_targets=(1, n_out) if labels else (n_out // network.loss.per_target,), labels=labels,
+            header=options.header,
+        )  # fmt: skip
+    elif arrays:
+        X, y = tables.read_npz(options.data, labels=labels, **names)
+        if network.columns is not None:
+            X, y = columns.of_arrays(X, y, str(options.data))
+    else:
+        if options.target:
+            raise ValueError("the model knows its target: leave --target out")
+        X, y = columns.read(options.data, options.header)
+    if not len(X) == len(y) > 0:
+        raise ValueError(f"{options.data}: X has {len(X)} rows and y has {len(y)}")
+    return network, X, y
+
+
+def check_outputs(options, *paths, picture=None):
+    """What cannot be written, or would overwrite what is read, is told before the work."""
+    for path in filter(None, paths):
+        for read in filter(None, (getattr(options, "model", None), options.data)):
+            if path.exists() and read.exists() and path.samefile(read):
+                raise ValueError(f"cannot write {path}: it is read here; give another name")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or pipe"
+            raise ValueError(f"cannot write {path}: it is {kind}")
+    if picture:
+        from ..views.plotting import drawing
+
+        drawing.axes(None)  # says how to install what is missing
+
+
+def plain(text, most=40):
+    """A name from a file as it may be printed: no control characters, not too long."""
+    text = "".join(c if c.isprintable() else "?" for c in str(text))
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def table(rows):
+    """Lines of cells: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()
+
+
+def number(value):
+    """A number with some four digits, as people write it."""
+    if not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.4g}"
+    return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+
+
+def count(text):
+    """The type of an argument that counts."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,71 @@
+"""What ``nncore train`` says at the end."""
+
+from __future__ import annotations
+
+from . import common, scores
+
+
+def write(network, data, train, held, run, options):
+    """Print what was trained on what, how it ended, and how good it is."""
+    columns = network.columns
+    print(f"{common.plain(data.name)}: {len(data.X):,} rows, {_inputs(columns)}")
+    print(f"target: {_target(columns)}")
+    print(
+        f"network: {_shape(network)}, {network.n_params:,} parameters of {network.dtype}, loss "
+        f"{network.loss.name}, optimizer {options.optimizer}"
+    )
+    print(f"training: {len(train):,} rows, {_end(run)}")
+    usual = scores.usual(columns, data.y[train])
+    parts = {"training": train} | ({"held out": held} if len(held) else {})
+    found = {
+        name: scores.scores(network, columns, data.X[rows], data.y[rows], options.threads, usual)
+        for name, rows in reversed(parts.items())
+    }
+    print()
+    for line in scores.lines(found, columns, usual):
+        print(line)
+    print()
+    if options.output:
+        what = "best network so far" if run.stopping and run.interrupted else "network"
+        where = common.plain(options.output, 200)
+        print(f"{'interrupted: ' * run.interrupted}{what} saved as {where}")
+    else:
+        print(f"{'interrupted; ' * run.interrupted}not saved: -o model.safetensors does that")
+
+
+def _inputs(columns):
+    words = sum(column.categories is not None for column in columns.inputs)
+    text = f"{len(columns.inputs)} inputs"
+    if words:
+        text += f", {words} of them words with {columns.width - len(columns.inputs) + words}"
+        text += " categories"
+    return text
+
+
+def _target(columns):
+    if columns.classes is None:
+        return ", ".join(common.plain(t.name) for t in columns.targets[:10]) + " (numbers)"
+    shown = ", ".join(common.plain(c, 20) for c in columns.classes[:8])
+    more = ", ..." if len(columns.classes) > 8 else ""
+    return f"{common.plain(columns.targets[0].name)}, {len(columns.classes)} classes: {shown}{more}"
+
+
+def _shape(network):
+    from .. import Dense
+
+    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+    sizes = "-".join(str(n) for n in (network.n_in, *(layer.n_out for layer in dense)))
+    return f"{sizes} {dense[0].activation}" if len(dense) > 1 else sizes
+
+
+def _end(run):
+    text = f"{run.epochs} epochs"
+    if run.interrupted:
+        text += ", interrupted"
+    elif run.stopping and run.stopping.stopped_epoch:
+        text += f", the last {run.epochs - 1 - run.stopping.best_epoch} no better"
+    elif run.history.stop_reason != "epochs":
+        text += f", ended by: {run.history.stop_reason}"
+    if run.stopping and run.stopping.best_epoch is not None:
+        text += f"; the network is that of epoch {run.stopping.best_epoch + 1}"
+    return text

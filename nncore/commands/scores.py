@@ -1,0 +1,86 @@
+"""How good a network is: numbers beside those of one who always says the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import metrics
+from .common import number, plain, table
+
+MOST_SHOWN = 12  # classes of a whole confusion matrix
+
+
+def predicted(network, columns, out):
+    """What outputs mean: the numbers of classes, or the numbers themselves."""
+    if columns.classes is None:
+        numbers = np.exp(out) if network.loss.name == "poisson" else out
+        return numbers[:, : len(columns.targets)]
+    return (out[:, 0] > 0.5).astype(np.int64) if network.n_out == 1 else out.argmax(axis=1)
+
+
+def usual(columns, y):
+    """The most frequent class, or the means of the targets."""
+    if columns.classes is None:
+        return y.mean(axis=0)
+    return np.bincount(y, minlength=len(columns.classes)).argmax()
+
+
+def scores(network, columns, X, y, n_threads, usual):
+    """Return (name, value, value of always saying `usual` or None) of each metric."""
+    targets = y if network.n_out > 1 else y.reshape(len(y), 1)
+    found = network.evaluate(X, targets, n_threads=n_threads)
+    if "accuracy" in found:
+        plainly = float(np.mean(y == usual)) if columns.classes else None
+        return [("accuracy", found["accuracy"], plainly), ("loss", found["loss"], None)]
+    told = predicted(network, columns, network.predict(X, n_threads=n_threads))
+    rows = []
+    for k, target in enumerate(columns.targets if told.shape == y.shape else ()):
+        of = f" of {plain(target.name, 24)}" if len(columns.targets) > 1 else ""
+        t, p, always = y[:, k], told[:, k].astype(float), np.full(len(y), usual[k])
+        for name in ("rmse", "mae", "r2"):
+            metric = getattr(metrics, name)
+            rows.append((name.upper() + of, metric(t, p), metric(t, always)))
+    return [*rows, ("loss", found["loss"], None)]
+
+
+def lines(found, columns, usual):
+    """A table: a column for each set of rows, and one for who always says the same in the first."""
+    first = next(iter(found.values()))
+    says = "the mean"
+    if columns.classes is not None:
+        says = repr(plain(columns.classes[usual], 20)) if usual is not None else ""
+    there = any(base is not None for _, _, base in first)
+    rows = [("", *found, *([f"always {says}"] if there else []))]
+    for k, (name, _, base) in enumerate(first):
+        values = [number(scores[k][1]) for scores in found.values()]
+        rows.append((name, *values, *(["" if base is None else number(base)] if there else [])))
+    return table(rows)
+
+
+def confusion(classes, true, told):
+    """Lines that say which class was said to be which."""
+    k = len(classes)
+    counts = np.bincount(true * k + told, minlength=k * k).reshape(k, k)
+    if k > MOST_SHOWN:
+        yield f"the most frequent errors of {k} classes:"
+        wrong = counts - np.diag(counts.diagonal())
+        order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+        rows = [("true", "said to be", "rows")] + [
+            (plain(classes[i // k], 20), plain(classes[i % k], 20), f"{wrong.flat[i]:,}")
+            for i in order
+            if wrong.flat[i]
+        ]
+        yield from table(rows)
+        return
+    names = [plain(name, 16) for name in classes]
+    right = counts.diagonal()
+    rows = [("true \\ said to be", *names, "recall")]
+    for i, name in enumerate(names):
+        rows.append((name, *(f"{n:,}" for n in counts[i]), _share(right[i], counts[i].sum())))
+    said = zip(right, counts.sum(axis=0), strict=True)
+    rows.append(("precision", *(_share(*pair) for pair in said), ""))
+    yield from table(rows)
+
+
+def _share(part, of):
+    return f"{part / of:.3f}" if of else "-"

@@ -1,0 +1,122 @@
+"""Run: one call of `Network.fit`, from its checked data to the end."""
+
+from __future__ import annotations
+
+
+class Run:
+    """The epochs of one call of `Network.fit`, and what is done between them.
+
+    Attributes
+    ----------
+    data : tuple
+        X, y, and the weights of the rows or None, checked.
+    validation : tuple or None
+        Likewise.
+    measures : tuple
+        The metrics of the training and of the validation data, or None.
+    saved : Saved or None
+        A checkpoint to go on from.
+    """
+
+    def __init__(
+        self, network, data, validation, measures, *, epochs, batch_size, shuffle, n_threads, watch,
+        hooks, history, progress, saved, rng,
+    ):  # fmt: skip
+        self.network, self.data, self.validation = network, data, validation
+        self.measures, self.epochs, self.shuffle = measures, epochs, shuffle
+        self.watch, self.hooks, self.history, self.progress = watch, hooks, history, progress
+        steps = -(-len(data[0]) // batch_size)
+        self.params = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
+        self._n_threads, self._saved, self._rng = n_threads, saved, rng
+        self.given = None
+
+    @property
+    def done(self):
+        """How many epochs are over."""
+        return len(self.history.get("loss", ()))
+
+    def is_over(self, epoch):
+        """Whether training ends after this epoch, counted from 1."""
+        return epoch == self.epochs or self.history.stop_reason != "epochs"
+
+    def describe(self):
+        """Return what a checkpoint of the present state holds: arrays and texts by name."""
+        from . import checkpoints
+
+        return checkpoints.describe(self)
+
+    def go(self):
+        """Do the epochs."""
+        hooks = self.hooks
+        try:
+            if self._rng is not None:  # which has drawn the rows of the validation data
+                self.network._rng = self._rng
+            first = self._begin() if hooks is not None else 0
+            course = self.network._start_course(*self.data, self._n_threads, self.history)
+            if first and course is not None:
+                course.go_on(self.history)
+            for epoch in range(first + 1, self.epochs + 1):
+                if not self._epoch(epoch, course):
+                    break
+                if self.history.stop_reason != "epochs":
+                    break
+            if self.watch is not None:
+                self.watch.restore()
+            if hooks is not None:
+                if not hooks.end_on_nan:
+                    self.network._check_parameters()
+                hooks.end()
+        finally:
+            self.progress.close(self.history)
+            if hooks is not None:
+                hooks.close()
+
+    def _begin(self):
+        """Tell the callbacks; return how many epochs are done already."""
+        if self.hooks.checkpoint is not None:
+            from . import checkpoints
+
+            self.given = checkpoints.given(self)
+        self.hooks.begin(self)
+        if self._saved is None:
+            return 0
+        done = self._saved.restore(self)
+        self.progress.begin(done)
+        return self.epochs if self.history.stop_reason != "epochs" else done
+
+    def _epoch(self, epoch, course):
+        """Do one epoch; return whether there was one: not where a loss is NaN that may be."""
+        network, history, hooks = self.network, self.history, self.hooks
+        if hooks is not None:
+            hooks.begin_epoch(epoch - 1)
+        try:
+            values = self._train(epoch, course)
+        except FloatingPointError:
+            if hooks is None or not hooks.end_on_nan:
+                raise
+            history.stop_reason = "TerminateOnNaN"
+            return False
+        of_training, of_validation = self.measures
+        if of_training is not None:
+            values |= network._measure(self.data[0], of_training, self._n_threads)
+        if self.validation is not None:
+            scores = network._evaluate(*self.validation, self._n_threads, of_validation)
+            values |= {f"val_{name}": value for name, value in scores.items()}
+        history.append(**values)
+        network._end_epoch(history)
+        if self.watch is not None and history.stop_reason == "epochs":
+            self.watch.is_over(history)
+        if hooks is not None:
+            hooks.end_epoch(epoch - 1)
+        self.progress.update(epoch, history)
+        return True
+
+    def _train(self, epoch, course):
+        if course is None:
+            return self.network._epoch(
+                *self.data, self.params["batch_size"], self.shuffle, self._n_threads, self.history,
+                epoch,
+            )  # fmt: skip
+        if self.hooks is not None:
+            course.follow()
+        return course.advance(epoch)
