@@ -1,7 +1,7 @@
 """What the nodes of an ONNX model are: a function for each operator.
 
-It takes the reader, a description of the node for errors, its inputs and its attributes, and
-returns the value of its output. Operators of one number are in `recognition.OPERATORS`.
+It takes the reader, a description of the node, its inputs and its attributes, and returns the
+value of its output. Operators of one number are in `recognition.OPERATORS`.
 """
 
 from __future__ import annotations
@@ -10,112 +10,74 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..files import FileFormatError
 from ..layers import BatchNorm, Embedding, LayerNorm
-from .links import Affine, Columns, Made, curve, norm, prelu
-from .onnx_values import BOOL, FLOATS, INT, INT32, Part, Value, per_column
+from .links import Affine, Made, curve, norm, prelu
+from .onnx_values import FLOATS, INT, INT32, Part, Value, array, per_column
 from .recognition import Expression
 
 
-def matrix(value, what):
+def _then(value, link, n_in=None, n_out=None):
+    """The value of a link behind another; of as many columns, unless these are given."""
+    if not isinstance(value, Value):
+        raise ValueError("its first input must depend on the input of the model")
+    chain = value.complete()
+    if n_in is not None and chain.width not in (None, n_in):
+        raise ValueError(f"takes {n_in} columns, but there are {chain.width}")
+    return Value(chain.then(link, n_out or n_in or chain.width))
+
+
+def _matrix(value):
     if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind != "f":
-        raise FileFormatError(f"{what}: its weights must be a constant matrix of numbers")
+        raise ValueError("its weights must be a constant matrix of numbers")
     return value
 
 
-def _chain(inputs, what, n=None):
-    """The chain that the first input completes."""
-    if not isinstance(inputs[0], Value):
-        raise FileFormatError(f"{what}: its first input must depend on the input of the model")
-    chain = inputs[0].complete()
-    if n is not None and chain.width not in (None, n):
-        raise FileFormatError(f"{what}: takes {n} columns, but there are {chain.width}")
-    return chain
-
-
-def _affine(what, inputs, W, b=None):
-    W = matrix(W, what)
-    chain = _chain(inputs, what, len(W))
-    return Value(chain.then(Affine(what, W, b), W.shape[1]))
+def _matmul(reader, what, inputs, attributes, b=None):
+    W = _matrix(inputs[1])
+    return _then(inputs[0], Affine(what, W, b), *W.shape)
 
 
 def _gemm(reader, what, inputs, attributes):
-    if len(inputs) < 2 or attributes.get("transA", 0):
-        raise FileFormatError(f"{what}: needs two inputs, and transA=0")
-    W = matrix(inputs[1], what)
-    W = W.T if attributes.get("transB", 0) else W
-    alpha, beta = (float(attributes.get(name, 1.0)) for name in ("alpha", "beta"))
-    b = inputs[2] if len(inputs) > 2 else None
+    x, W, b = (*inputs, None)[:3]
+    W = _matrix(W).T if attributes.get("transB", 0) else _matrix(W)
+    alpha, beta = (W.dtype.type(attributes.get(name, 1)) for name in ("alpha", "beta"))
     if b is not None:
-        b = per_column(b, W.shape[1], what)
-        b = np.broadcast_to(b * W.dtype.type(beta), W.shape[1:])
-    return _affine(what, inputs, W * W.dtype.type(alpha), b)
+        b = np.broadcast_to(per_column(b, W.shape[1]) * beta, W.shape[1:])
+    return _matmul(reader, what, [x, W * alpha], attributes, b)
 
 
-def _matmul(reader, what, inputs, attributes):
-    if len(inputs) != 2:
-        raise FileFormatError(f"{what}: needs two inputs")
-    return _affine(what, inputs, inputs[1])
-
-
-def _vectors(what, inputs, n):
-    """Constants of the same length, which must be there."""
-    found = inputs[1:]
-    if len(found) != n or not all(isinstance(v, np.ndarray) and v.ndim == 1 for v in found):
-        raise FileFormatError(f"{what}: needs {n} constant vectors")
-    if len({v.size for v in found}) != 1:
-        raise FileFormatError(f"{what}: its vectors differ in length: {[v.size for v in found]}")
-    return found
-
-
-def _batch_norm(reader, what, inputs, attributes):
-    if attributes.get("training_mode", 0):
-        raise FileFormatError(f"{what}: is in training mode")
-    values = _vectors(what, inputs, 4)
-    eps = _float(attributes.get("epsilon", np.float32(1e-5)), values[0])
-    link = norm(what, BatchNorm, values[0].size, values, eps=eps)
-    return Value(_chain(inputs, what, link.n_in).then(link, link.n_in))
-
-
-def _layer_norm(reader, what, inputs, attributes):
-    if attributes.get("axis", -1) not in (-1, 1):
-        raise FileFormatError(f"{what}: axis must be -1")
-    values = _vectors(what, inputs, len(inputs) - 1)
-    eps = _float(attributes.get("epsilon", np.float32(1e-5)), values[0])
-    link = norm(what, LayerNorm, values[0].size, (*values, None)[:2], eps=eps)
-    return Value(_chain(inputs, what, link.n_in).then(link, link.n_in))
-
-
-def _float(number, beside):
-    """An attribute; beside float32 weights the decimal that was meant."""
-    short = isinstance(number, np.float32) and beside.dtype != np.float64
-    return float(str(number)) if short else float(number)
-
-
-def _prelu(reader, what, inputs, attributes):
-    if len(inputs) != 2 or not isinstance(inputs[1], np.ndarray):
-        raise FileFormatError(f"{what}: needs constant slopes")
-    chain = _chain(inputs, what)
-    link = prelu(what, per_column(inputs[1], chain.width, what))
-    return Value(chain.then(link, chain.width))
-
-
-def _softmax(name):
+def _norm(kind, n):
     def read(reader, what, inputs, attributes):
-        if attributes.get("axis", 1) not in (-1, 1):
-            raise FileFormatError(f"{what}: axis must be -1 or 1")
-        chain = _chain(inputs, what)
-        return Value(chain.then(curve(what, name), chain.width))
+        x, *values = inputs
+        if not all(isinstance(v, np.ndarray) and v.ndim == 1 for v in values):
+            raise ValueError("needs constant vectors")
+        if len({v.size for v in values}) != 1:
+            raise ValueError(f"its vectors differ in length: {[v.size for v in values]}")
+        eps = attributes.get("epsilon", np.float32(1e-5))
+        # Beside float32 weights the decimal that was meant.
+        eps = float(eps if values[0].dtype == np.float64 else str(eps))
+        link = norm(what, kind, values[0].size, [*values, None][:n], eps=eps)
+        return _then(x, link, link.n_in)
 
     return read
 
 
+def _prelu(reader, what, inputs, attributes):
+    return _then(inputs[0], prelu(what, per_column(inputs[1], None)), _several(inputs[1].size))
+
+
+def _several(n):
+    return None if n == 1 else n
+
+
+def _softmax(name):
+    return lambda reader, what, inputs, attributes: _then(inputs[0], curve(what, name))
+
+
 def _mean(reader, what, inputs, attributes):
-    axes = attributes.get("axes", inputs[1].reshape(-1).tolist() if len(inputs) > 1 else None)
-    if axes not in ([-1], [1]) or attributes.get("keepdims", 1) != 1:
-        raise FileFormatError(f"{what}: axes must be -1, and keepdims 1")
-    if not isinstance(inputs[0], Value):
-        raise FileFormatError(f"{what}: its input must depend on the input of the model")
+    axes = attributes["axes"] if "axes" in attributes else inputs[1].tolist()
+    if axes not in ([-1], [1]):
+        raise ValueError("axes must be -1")
     return Value(inputs[0].chain, Expression("Mean", [inputs[0].expression], {}, what))
 
 
@@ -124,59 +86,25 @@ def _same(reader, what, inputs, attributes):
 
 
 def _dropout(reader, what, inputs, attributes):
-    if len(inputs) > 2 and inputs[2] is not None and np.any(inputs[2]):
-        raise FileFormatError(f"{what}: is in training mode")
+    if inputs[2:] and np.any(inputs[2]):
+        raise ValueError("is in training mode")
     return inputs[0]
 
 
-def _flatten(reader, what, inputs, attributes):
-    if attributes.get("axis", 1) != 1:
-        raise FileFormatError(f"{what}: axis must be 1")
-    return _flat(inputs[0])
+def _constant(reader, what, inputs, attributes):
+    for name, value in attributes.items():
+        if name == "value":
+            return array(value, what)
+        if name in ("value_float", "value_floats", "value_int", "value_ints"):
+            return np.asarray(value, np.float32 if "float" in name else np.int64)
+    raise ValueError("only tensors of numbers are read")
 
 
-def _flat(value):
-    return Part(value.columns, value.table) if isinstance(value, Part) else value
+def _transpose(reader, what, inputs, attributes):
+    return _matrix(inputs[0]).T
 
 
-def _reshape(reader, what, inputs, attributes):
-    shape = inputs[1].reshape(-1).tolist() if isinstance(inputs[1], np.ndarray) else []
-    value = inputs[0]
-    n = value.chain.width if isinstance(value, Value) else _columns_of(reader, value)
-    if len(shape) != 2 or shape[0] not in (-1, 0) or shape[1] not in (n, -1 if n else n):
-        raise FileFormatError(f"{what}: to {shape} is not read, only to (rows, columns)")
-    return _flat(value)
-
-
-def _columns_of(reader, part):
-    n = reader.n_in if part.columns is None else len(part.columns)
-    return n if part.table is None or n is None else n * part.table.shape[1]
-
-
-def _cast(reader, what, inputs, attributes):
-    to, value = attributes.get("to"), inputs[0]
-    if to in FLOATS and isinstance(value, Value):
-        return value
-    if to == BOOL and isinstance(value, Value):
-        return Value(value.chain, Expression("Bool", [value.expression], {}, what))
-    if to in (INT, INT32):
-        value = _part(reader, value)
-        if isinstance(value, Part) and value.table is None:
-            return value
-    raise FileFormatError(f"{what}: to type {to} of this is not read")
-
-
-def _cast_constant(what, value, attributes):
-    to = attributes.get("to")
-    if to not in (*FLOATS, INT, INT32):
-        raise FileFormatError(f"{what}: to type {to} is not read")
-    return value if to in FLOATS else value.astype(np.int64)
-
-
-def _transpose(what, value, attributes):
-    if attributes.get("perm", [1, 0]) != [1, 0]:
-        raise FileFormatError(f"{what}: perm must be [1, 0]")
-    return matrix(value, what).T
+# ---- columns of the input, and tokens in them ----
 
 
 def _part(reader, value):
@@ -185,94 +113,94 @@ def _part(reader, value):
     return Part(None) if whole else value
 
 
+def _flat(reader, what, inputs, attributes):
+    part = inputs[0]
+    return (
+        Part(part.columns, part.table, True) if getattr(part, "table", None) is not None else part
+    )
+
+
+def _reshape(reader, what, inputs, attributes):
+    value, shape = inputs[0], np.ravel(inputs[1]).tolist()
+    n = value.chain.width if isinstance(value, Value) else _width(reader, value)
+    if len(shape) != 2 or shape[0] not in (-1, 0) or shape[1] not in (n, -1 if n else n):
+        raise ValueError(f"to {shape} is not read, only to (rows, columns)")
+    return _flat(reader, what, inputs, attributes)
+
+
+def _width(reader, part):
+    n = reader.n_in if part.columns is None else len(part.columns)
+    return n if part.table is None or n is None else n * part.table.shape[1]
+
+
+def _cast(reader, what, inputs, attributes):
+    value, to = inputs[0], attributes.get("to")
+    if to in FLOATS and isinstance(value, (Value, np.ndarray)):
+        return value
+    if to in (INT, INT32):
+        value = value.astype(np.int64) if isinstance(value, np.ndarray) else _part(reader, value)
+        if isinstance(value, np.ndarray):
+            return value
+        if isinstance(value, Part) and value.table is None:
+            return Part(value.columns)
+    raise ValueError(f"to type {to} of this is not read")
+
+
 def _gather(reader, what, inputs, attributes):
     """Columns of the input, or rows of a table by tokens."""
     axis, (data, indices) = attributes.get("axis", 0), inputs
-    indices = _part(reader, indices)  # an input of whole numbers needs no Cast
-    if axis == 0 and isinstance(indices, Part) and indices.table is None:
-        return Part(indices.columns, matrix(data, what), flat=False)
-    if axis == 1 and isinstance(_part(reader, data), Part) and data is not _part(reader, data):
-        if isinstance(indices, np.ndarray) and indices.dtype.kind == "i" and indices.ndim == 1:
-            return Part(indices.tolist())
-    raise FileFormatError(f"{what}: neither takes columns of the input nor rows of a table by it")
+    whole, part = _part(reader, data), _part(reader, indices)
+    if axis == 0 and isinstance(part, Part) and part.table is None:
+        table = _matrix(data)
+        return Part(part.columns and [(column, table) for column, _ in part.columns], table)
+    if axis == 1 and isinstance(whole, Part) and isinstance(data, Value) and indices.ndim == 1:
+        return Part([(column, None) for column in indices.tolist()], None, True)
+    raise ValueError("neither takes columns of the input nor rows of a table by it")
 
 
-def concat(reader, what, inputs, attributes):
-    """The columns of an embedding, or the probabilities of two classes."""
-    if attributes.get("axis") not in (1, -1):
-        raise FileFormatError(f"{what}: axis must be 1")
-    if len(inputs) == 2 and _are_two_classes(*inputs):
-        return inputs[1]
-    if not inputs or not all(isinstance(each, Part) and each.flat for each in inputs):
-        raise FileFormatError(f"{what}: joins other things than columns of the input")
-    if len(inputs) == 1 and inputs[0].columns is None and inputs[0].table is not None:
-        table = inputs[0].table
-        link = Made(what, Embedding(*table.shape), {"E": table})
-        n = _columns_of(reader, inputs[0])
-        return Value(reader.start.then(link, n))
-    if any(each.columns is None for each in inputs):
-        raise FileFormatError(f"{what}: joins other things than columns of the input")
-    order = [column for each in inputs for column in each.columns]
-    if order != list(range(len(order))) or len(order) != (reader.n_in or len(order)):
-        raise FileFormatError(f"{what}: the columns of the input are not all there, in their order")
-    tables = {
-        column: each.table for each in inputs if each.table is not None for column in each.columns
-    }
+def _concat(reader, what, inputs, attributes):
+    if not all(isinstance(each, Part) and each.flat and each.columns for each in inputs):
+        raise ValueError("joins other things than columns of the input")
+    return Part([column for each in inputs for column in each.columns], None, True)
+
+
+def embedded(reader, what, part):
+    """The value of columns of the input, some of them or all tokens of an Embedding."""
+    if not part.flat:
+        raise ValueError("takes tokens or rows of vectors, neither looked up nor flattened")
+    if part.columns is None:
+        layer, values = Embedding(*part.table.shape), {"E": part.table}
+        return _then(Value(reader.start), Made(what, layer, values), None, _width(reader, part))
+    tables = {column: table for column, table in part.columns if table is not None}
+    n = len(part.columns)
+    if [column for column, _ in part.columns] != list(range(n)) or reader.n_in not in (None, n):
+        raise ValueError("the columns of the input are not all there, in their order")
     if not tables:
         return Value(reader.start)
     layer = Embedding(columns={column: table.shape for column, table in tables.items()})
-    values = {f"E{column}": table for column, table in tables.items()}
-    link = Made(what, layer, values, len(order))
-    return Value(reader.start.then(link, layer.n_outputs(len(order))))
+    link = Made(what, layer, {f"E{column}": table for column, table in tables.items()}, n)
+    return _then(Value(reader.start), link, n, layer.n_outputs(n))
 
 
-def _are_two_classes(first, second):
-    """Whether these are 1 - p and p, of one column."""
-    if not (isinstance(first, Value) and isinstance(second, Value)):
-        return False
-    e = first.expression
-    return (
-        first.chain is second.chain
-        and e.op == "Sub"
-        and e.arguments[1] is second.expression
-        and not isinstance(e.arguments[0], Expression)
-        and np.ndim(e.arguments[0]) == 0
-        and e.arguments[0] == 1
-        and first.chain.width == 1
-    )
-
-
-def _scaler(reader, what, inputs, attributes):
-    """(x - offset) scale."""
-    chain = _chain(inputs, what)
-    offset, scale = (
-        per_column(np.asarray(attributes.get(name, [default]), np.float64), chain.width, what)
-        for name, default in (("offset", 0), ("scale", 1))
-    )
-    return Value(chain.then(Columns(what, scale, -offset * scale), chain.width))
-
-
-NODES: dict[str, Callable] = {
-    "BatchNormalization": _batch_norm,
-    "Cast": _cast,
-    "Concat": concat,
-    "Dropout": _dropout,
-    "Flatten": _flatten,
-    "Gather": _gather,
-    "Gemm": _gemm,
-    "Identity": _same,
-    "LayerNormalization": _layer_norm,
-    "LogSoftmax": _softmax("log_softmax"),
-    "MatMul": _matmul,
-    "PRelu": _prelu,
-    "ReduceMean": _mean,
-    "Reshape": _reshape,
-    "Softmax": _softmax("softmax"),
+# Each operator: its function, how many inputs it needs, and which attributes it may have where
+# not all are read, the default first.
+NODES: dict[str, tuple[Callable, int, dict]] = {
+    "BatchNormalization": (_norm(BatchNorm, 4), 5, {"training_mode": (0,)}),
+    "Cast": (_cast, 1, {}),
+    "Concat": (_concat, 1, {"axis": (1, -1)}),
+    "Constant": (_constant, 0, {}),
+    "Dropout": (_dropout, 1, {}),
+    "Flatten": (_flat, 1, {"axis": (1,)}),
+    "Gather": (_gather, 2, {}),
+    "Gemm": (_gemm, 2, {"transA": (0,)}),
+    "Identity": (_same, 1, {}),
+    "LayerNormalization": (_norm(LayerNorm, 2), 2, {"axis": (-1, 1)}),
+    "LogSoftmax": (_softmax("log_softmax"), 1, {"axis": (-1, 1)}),
+    "MatMul": (_matmul, 2, {}),
+    "PRelu": (_prelu, 2, {}),
+    "ReduceMean": (_mean, 1, {"keepdims": (1,)}),
+    "Reshape": (_reshape, 2, {}),
+    "Softmax": (_softmax("softmax"), 1, {"axis": (-1, 1)}),
+    "Transpose": (_transpose, 1, {"perm": ([1, 0],)}),
 }
-ML_NODES: dict[str, Callable] = {"Scaler": _scaler, "ZipMap": _same}
 TAKE_PARTS = ("Cast", "Concat", "Flatten", "Gather", "Identity", "Reshape")
-OF_CONSTANTS: dict[str, Callable] = {
-    "Cast": _cast_constant,
-    "Identity": lambda what, value, attributes: value,
-    "Transpose": _transpose,
-}

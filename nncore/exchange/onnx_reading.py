@@ -11,42 +11,37 @@ import numpy as np
 from ..files import FileFormatError
 from ..layers.residual import MOST_DEPTH
 from .links import Block, Link, build
-from .onnx_nodes import ML_NODES, NODES, OF_CONSTANTS, TAKE_PARTS, concat
-from .onnx_values import FLOATS, Chain, Part, Value, array, attributes_of, constant, per_column
+from .onnx_nodes import NODES, TAKE_PARTS, embedded
+from .onnx_values import Chain, Part, Value, array, attributes_of, per_column
 from .protobuf import Message, decode
-from .recognition import OPERATORS, Expression, accepts
+from .recognition import OPERATORS, Expression
 
 if TYPE_CHECKING:
     from ..network import Network
 
-ML = "ai.onnx.ml"
 MOST_BYTES = 1 << 31
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def from_onnx(
-    model: str | os.PathLike | bytes, output: str | None = None, *, loss: object = None,
-    optimizer: object = "adam", dtype: object = None, seed: int | None = None,
-    backend: str = "auto",
-) -> Network:  # fmt: skip
+    model: str | os.PathLike | bytes, output: str | None = None, **options: Any
+) -> Network:
     """Return the network of an ONNX model that is a multilayer perceptron.
 
-    Neither onnx nor a runtime is needed. Nothing in the file is trusted: every length is checked
-    before anything is allocated.
+    Neither onnx nor a runtime is needed, and nothing in the file is trusted. docs/exchange.md
+    lists the operators that are read. Activations are recognised by their values, within 1e-6, in
+    whatever operators they are written; one that follows no Gemm or MatMul becomes a layer that is
+    not trained. Weights in other files (external data) are refused.
 
     Parameters
     ----------
     model : str, os.PathLike or bytes
         The path of a file, or what is in one.
     output : str, optional
-        Which output of the model; by default the last one that is not made of labels.
-    loss : str or nncore.Loss, optional
-        As in `nncore.Network`: by default what the last activation asks for.
-    optimizer : str or nncore.Optimizer, default "adam"
-        As in `nncore.Network`.
-    dtype : {"float32", "float64"}, optional
-        By default that of the weights.
-    seed, backend : optional
-        As in `nncore.Network`.
+        Which output of the model, by default the last.
+    **options
+        loss, optimizer, dtype, seed and backend, as in `nncore.Network`; dtype is by default that
+        of the weights.
 
     Returns
     -------
@@ -58,39 +53,13 @@ def from_onnx(
     nncore.files.FileFormatError
         A ValueError: the file is damaged, or a node has no counterpart here; it is named.
 
-    Notes
-    -----
-    ================================ =============================================================
-    Gemm, MatMul                     `Dense`
-    BatchNormalization               `BatchNorm`, momentum 0.1
-    LayerNormalization, or in parts  `LayerNorm`
-    PRelu                            `PReLU`
-    Softmax, LogSoftmax              of the last `Dense`
-    Add of two computed tensors      `Residual`, of what lies between them
-    Gather of rows by tokens         `Embedding`, of the first layer
-    Add, Sub, Mul, Div by constants  part of the weights beside them
-    elementwise operators            the activation of nncore that they are, in whatever way it is
-                                     written: it is recognised by its values, within 1e-6
-    Cast, Identity, Dropout,         nothing, where they change nothing
-    Flatten, Reshape
-    Scaler, ZipMap, Cast, Concat     as skl2onnx makes them: probabilities are read, not the label;
-                                     of two classes the column of the second
-    ================================ =============================================================
-
-    An activation that follows no Gemm or MatMul becomes a layer that is not trained: relu and
-    leaky_relu a `PReLU`, others a `Dense` whose W is the identity matrix. So does a map of columns
-    with no weights beside it. Weights in other files (external data) are refused.
-
     Examples
     --------
     >>> import nncore
     >>> net = nncore.Network(2, nncore.Dense(3, "gelu"), nncore.Dense(1, "sigmoid"), seed=0)
-    >>> twin = nncore.from_onnx(net.to_onnx())
-    >>> twin
-    Network(2, Dense(3, 'gelu'), Dense(1, 'sigmoid'), loss='binary_cross_entropy', \
-optimizer=Adam(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08))
+    >>> nncore.from_onnx(net.to_onnx()).layers
+    (Dense(3, 'gelu'), Dense(1, 'sigmoid'))
     """
-    options = dict(loss=loss, optimizer=optimizer, dtype=dtype, seed=seed, backend=backend)
     if isinstance(model, (str, os.PathLike)):
         data, where = _contents(model), os.fsdecode(model)
     elif isinstance(model, (bytes, bytearray, memoryview)):
@@ -101,7 +70,7 @@ optimizer=Adam(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08))
         with np.errstate(all="ignore"):  # what is not finite is refused in the end
             reader = _Reader(decode(data))
             links = reader.links(output)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise FileFormatError(f"{where}: {error}") from error
     return build(links, reader.n_in, **options)
 
@@ -119,129 +88,114 @@ class _Reader:
     """Follows the nodes from the output back to the input."""
 
     def __init__(self, model: Message):
-        graph = model.get("graph")
-        if graph is None:
+        self.graph = model.get("graph")
+        if self.graph is None:
             raise FileFormatError("there is no graph in it; is it an ONNX file?")
-        self.graph = graph
-        self.constants = {t.get("name", ""): t for t in graph.get("initializer", [])}
+        self.constants = {t.get("name", ""): t for t in self.graph.get("initializer", [])}
         self.makers: dict[str, Message] = {}
-        for node in graph.get("node", []):
+        for node in self.graph.get("node", []):
             for name in filter(None, node.get("output", [])):
                 if name in self.makers:
                     raise FileFormatError(f"two nodes make {name!r}")
                 self.makers[name] = node
-        self.inputs = [v for v in graph.get("input", []) if v.get("name") not in self.constants]
         self.values: dict[str, Any] = {}
         self.start: Chain | None = None
         self.n_in: int | None = None
 
     def links(self, output: str | None) -> list[Link]:
         names = [v.get("name", "") for v in self.graph.get("output", [])]
-        if not names or (output is not None and output not in names):
+        if not names or output not in (None, *names):
             raise FileFormatError(f"there is no output {output!r}, but {names}")
-        name = output if output is not None else self._numbers_of(names)
-        value = self._embedded(self.value(name), name)
+        name = names[-1] if output is None else output
+        value = self.value(name)
+        if isinstance(value, Part):
+            value = embedded(self, name, value)
         if not isinstance(value, Value):
             raise FileFormatError(f"the output {name!r} is the same for all inputs")
         return value.complete().links() or []
-
-    def _numbers_of(self, names):
-        """The last output that is no label, as classifiers have."""
-        for name in reversed(names):
-            node = self.makers.get(name, {})
-            to_int = node.get("op_type") == "Cast" and attributes_of(node).get("to") not in FLOATS
-            if not to_int and node.get("op_type") not in ("ArgMax", "ArrayFeatureExtractor"):
-                return name
-        return names[-1]
-
-    # ---- values ----
 
     def value(self, name: str) -> Any:
         """The value of a tensor; the nodes before it are read first."""
         waiting, open_now = [name], set()
         while waiting:
             name = waiting[-1]
-            if name in self.values:
-                waiting.pop()
-                continue
             node = self.makers.get(name)
-            needed = node.get("input", []) if node else []
-            missing = [each for each in needed if each and each not in self.values]
-            if missing:
-                if name in open_now:
-                    raise FileFormatError(f"{name!r} is computed from itself")
+            missing = [each for each in (node or {}).get("input", []) if each not in self.values]
+            if name in self.values or not any(missing):
+                waiting.pop()
+                if name not in self.values:
+                    self.values[name] = self._made(node, name) if node else self._given(name)
+            elif name in open_now:
+                raise FileFormatError(f"{name!r} is computed from itself")
+            else:
                 open_now.add(name)
-                waiting += missing
-                continue
-            waiting.pop()
-            if node and name != node["output"][0]:
-                raise FileFormatError(f"{name!r}, not the first output of its node, is not read")
-            self.values[name] = self._made(node) if node else self._given(name)
+                waiting += filter(None, missing)
         return self.values[name]
 
     def _given(self, name):
         """An initializer or the input."""
         if name in self.constants:
             return array(self.constants[name], f"initializer {name!r}")
-        if name not in [each.get("name") for each in self.inputs]:
+        value = next((v for v in self.graph.get("input", []) if v.get("name") == name), None)
+        if value is None:
             raise FileFormatError(f"{name!r} is neither made by a node nor given")
         if self.start is not None:
             raise FileFormatError(f"more than one input is used, the second {name!r}")
-        value = next(each for each in self.inputs if each.get("name") == name)
         shape = value.get("type", {}).get("tensor_type", {}).get("shape")
         if shape is not None:
             dims = [each.get("dim_value") for each in shape.get("dim", [])]
-            if len(dims) != 2 or not all(n is None or 0 < n < 1 << 31 for n in dims[1:]):
-                raise FileFormatError(
-                    f"the input {name!r} has the shape {dims}, not (rows, columns)"
-                )
+            if len(dims) != 2 or not (dims[1] is None or 0 < dims[1] < 1 << 31):
+                raise FileFormatError(f"the input {name!r} has the shape {dims}, not (rows, n)")
             self.n_in = dims[1]
         self.start = Chain(None, None, self.n_in)
         return Value(self.start)
 
-    def _made(self, node):
+    def _made(self, node, name):
         """What a node makes."""
         op, domain = node.get("op_type", ""), node.get("domain", "")
-        what = f"node {node.get('name') or node['output'][0]!r}, {op}"
-        if op == "Constant":
-            return constant(what, node)
+        what = f"node {node.get('name') or name!r}, {op}{f' of {domain}' if domain else ''}"
+        try:
+            if domain not in ("", "ai.onnx") or op not in (*NODES, *OPERATORS):
+                raise ValueError("this operator has no counterpart; docs/exchange.md lists all")
+            if name != node["output"][0]:
+                raise ValueError(f"{name!r} is not its first output")
+            return self._output(op, what, node)
+        except FileFormatError:
+            raise
+        except _DAMAGE as error:
+            told = str(error).startswith(what)
+            raise FileFormatError(f"{error}" if told else f"{what}: {error}") from error
+
+    def _output(self, op, what, node):
         attributes = attributes_of(node)
         inputs = [self.values[name] if name else None for name in node.get("input", [])]
-        if domain in ("", "ai.onnx") and inputs:
-            if op in OF_CONSTANTS and isinstance(inputs[0], np.ndarray):
-                return OF_CONSTANTS[op](what, inputs[0], attributes)
-            if op not in TAKE_PARTS:
-                inputs = [self._embedded(each, what) for each in inputs]
-            if op in NODES:
-                return NODES[op](self, what, inputs, attributes)
-            if op in OPERATORS:
-                return self._elementwise(op, what, inputs, attributes)
-        elif domain == ML and op in ML_NODES and inputs:
-            return ML_NODES[op](self, what, inputs, attributes)
-        raise FileFormatError(
-            f"{what}{f' of {domain}' if domain else ''}: this operator has no counterpart in "
-            "nncore; `help(nncore.from_onnx)` lists what is read"
-        )
-
-    def _embedded(self, value, what):
-        """A value; of a part of the input that of the embedding which it makes alone."""
-        return concat(self, what, [value], {"axis": 1}) if isinstance(value, Part) else value
+        if op not in TAKE_PARTS:
+            inputs = [embedded(self, what, v) if isinstance(v, Part) else v for v in inputs]
+        if op not in NODES:
+            return self._elementwise(op, what, inputs, attributes)
+        read, needed, allowed = NODES[op]
+        if len(inputs) < needed:
+            raise ValueError(f"needs {needed} inputs")
+        for name, values in allowed.items():
+            if attributes.get(name, values[0]) not in values:
+                raise ValueError(f"{name} must be {values[0]}, not {attributes[name]}")
+        return read(self, what, inputs, attributes)
 
     def _elementwise(self, op, what, inputs, attributes):
         values = [each for each in inputs if isinstance(each, Value)]
-        if not values or not accepts(op, len(inputs), attributes):
-            raise FileFormatError(f"{what}: cannot have {len(inputs)} inputs and {attributes}")
-        chains = {id(each.chain): each.chain for each in values}
-        if len(chains) > 1:
-            if op != "Add" or len(values) != 2:
-                raise FileFormatError(f"{what}: of two computed tensors only Add is read")
-            return self._residual(what, *values)
+        f = OPERATORS[op]
+        if not values or (isinstance(f, np.ufunc) and (attributes or len(inputs) != f.nin)):
+            raise ValueError(f"cannot have {len(inputs)} inputs and {attributes}")
         chain = values[0].chain
+        if any(each.chain is not chain for each in values):
+            if op != "Add":
+                raise ValueError("of two computed tensors only Add is read")
+            return self._residual(what, *values)
         if op == "Clip":  # a bound may be left out
             bounds = zip(inputs, (None, -np.inf, np.inf), strict=False)
             inputs = [np.asarray(bound) if each is None else each for each, bound in bounds]
         arguments = [
-            each.expression if isinstance(each, Value) else per_column(each, chain.width, what)
+            each.expression if isinstance(each, Value) else per_column(each, chain.width)
             for each in inputs
         ]
         return Value(chain, Expression(op, arguments, attributes, what))
@@ -252,10 +206,11 @@ class _Reader:
         for skipped, end in (chains, chains[::-1]):
             inner = end.links(skipped)
             if inner:
-                depth = 1 + max(
-                    [each.depth for each in inner if isinstance(each, Block)], default=0
-                )
-                if depth > MOST_DEPTH:
-                    raise FileFormatError(f"{what}: more than {MOST_DEPTH} sums in one another")
-                return Value(skipped.then(Block(what, inner, depth), skipped.width))
-        raise FileFormatError(f"{what}: neither of its inputs is computed from the other")
+                if _depth(inner) >= MOST_DEPTH:
+                    raise ValueError(f"more than {MOST_DEPTH} sums in one another")
+                return Value(skipped.then(Block(what, inner), skipped.width))
+        raise ValueError("neither of its inputs is computed from the other")
+
+
+def _depth(links):
+    return max((1 + _depth(each.links) for each in links if isinstance(each, Block)), default=0)

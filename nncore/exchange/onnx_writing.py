@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import operator
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..layers import (
-    BatchNorm,
-    Dense,
-    Dropout,
-    Embedding,
-    GaussianNoise,
-    Layer,
-    LayerNorm,
-    PReLU,
-    Residual,
-)
+from .. import files, layers
 from .protobuf import Message, encode
 
 if TYPE_CHECKING:
@@ -39,26 +29,14 @@ def write(
     """What `Network.to_onnx` does."""
     from ..network import _as_dtype
 
-    try:
-        number = operator.index(opset)
-    except TypeError:
-        number = 0
-    if number not in OPSETS:
-        raise ValueError(
-            f"opset must be an integer from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}"
-        )
+    if isinstance(opset, bool) or opset not in OPSETS:
+        raise ValueError(f"opset must be an integer from 13 to 24, got {opset!r}")
+    network._check_ready()
     kind = network.dtype if dtype is None else _as_dtype(dtype)
-    parts = encode(_model(network, Graph(number, kind)))
+    parts = encode(_model(network, Graph(int(opset), kind)))
     if sum(map(len, parts)) > MOST_BYTES:
-        raise ValueError(
-            f"the model takes more than {MOST_BYTES} bytes, which no ONNX file may have"
-        )
-    if path is None:
-        return b"".join(parts)
-    from .. import files
-
-    files.write_bytes(path, parts)
-    return None
+        raise ValueError(f"the model takes more than {MOST_BYTES} bytes, which no ONNX file may")
+    return b"".join(parts) if path is None else files.write_bytes(path, parts)
 
 
 def _model(network, graph):
@@ -108,13 +86,13 @@ class Graph:
         self.taken: dict[str, int] = {}
         self.prefix = ""
 
-    def layer(self, layer: Layer, x: Term, prefix: str) -> Term:
+    def layer(self, layer: layers.Layer, x: Term, prefix: str) -> Term:
         """Return what a layer makes of x."""
-        write = next((WRITERS[kind] for kind in type(layer).__mro__ if kind in WRITERS), None)
-        if write is None:
-            raise ValueError(f"{prefix} is {layer!r}, for which to_onnx has no operators")
         self.prefix = prefix
-        return write(layer, x)
+        for kind in type(layer).__mro__:
+            if kind.__name__ in WRITERS:
+                return WRITERS[kind.__name__](layer, x)
+        raise ValueError(f"{prefix} is {layer!r}, for which to_onnx has no operators")
 
     def constant(self, name: str, values: np.ndarray) -> Term:
         """Return parameters, in the type of the model unless they are whole numbers."""
@@ -122,9 +100,8 @@ class Graph:
             with np.errstate(over="ignore"):
                 values = values.astype(self.dtype)
             if not np.isfinite(values).all():
-                raise ValueError(
-                    f"{self.prefix}.{name} has values that are not finite in {self.dtype}"
-                )
+                what = f"{self.prefix}.{name}"
+                raise ValueError(f"{what} has values that are not finite in {self.dtype}")
         name = f"{self.prefix}.{name}"
         self.constants[name] = values
         return Term(self, name)
@@ -165,6 +142,15 @@ def _attribute(name, value):
     return {"name": name, "ints": value, "type": 7}
 
 
+def _operator(op, swapped=False):
+    def apply(self, other):
+        if swapped:
+            return self.graph.number(other).to(op, self)
+        return self if op in ("Mul", "Div") and other == 1 else self.to(op, other)
+
+    return apply
+
+
 class Term:
     """A tensor of the graph: what is computed with it becomes nodes. Factors of 1 are left out."""
 
@@ -182,27 +168,10 @@ class Term:
     def __neg__(self):
         return self.to("Neg")
 
-    def __add__(self, other):
-        return self.to("Add", other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other):
-        return self.to("Sub", other)
-
-    def __rsub__(self, other):
-        return self.graph.number(other).to("Sub", self)
-
-    def __mul__(self, other):
-        return self if isinstance(other, float) and other == 1 else self.to("Mul", other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other):
-        return self if isinstance(other, float) and other == 1 else self.to("Div", other)
-
-    def __rtruediv__(self, other):
-        return self.graph.number(other).to("Div", self)
+    __add__ = __radd__ = _operator("Add")
+    __sub__, __rsub__ = _operator("Sub"), _operator("Sub", swapped=True)
+    __mul__ = __rmul__ = _operator("Mul")
+    __truediv__, __rtruediv__ = _operator("Div"), _operator("Div", swapped=True)
 
 
 # ---- activations ----
@@ -241,28 +210,8 @@ def _elu(x, alpha):
     return x.to("Relu") + alpha * (_below(x).to("Exp") - 1.0)
 
 
-def _gelu(x):
-    if x.graph.short and x.graph.opset >= 20:
-        return x.to("Gelu")
-    return 0.5 * (x * (1.0 + (x / math.sqrt(2.0)).to("Erf")))
-
-
 def _gelu_tanh(x):
-    if x.graph.short and x.graph.opset >= 20:  # ONNX Runtime's has constants of float32
-        return x.to("Gelu", approximate="tanh")
     return 0.5 * (x * (1.0 + (math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))).to("Tanh")))
-
-
-def _where(x, condition, value):
-    return condition.to("Where", x, x.graph.number(value))
-
-
-def _clip(x, low, high):
-    return x.to("Clip", low, high)
-
-
-def _square(x):
-    return x * x
 
 
 ACTIVATIONS: dict[str, Callable[..., Term]] = {
@@ -274,27 +223,27 @@ ACTIVATIONS: dict[str, Callable[..., Term]] = {
     "softsign": lambda x, gain: _softsign(gain * x),
     "leaky_relu": _leaky,
     "elu": _elu,
-    "hardtanh": lambda x: _clip(x, -1.0, 1.0),
-    "relu6": lambda x: _clip(x, 0.0, 6.0),
-    "hard_sigmoid": lambda x: _clip((x + 3.0) / 6.0, 0.0, 1.0),
+    "hardtanh": lambda x: x.to("Clip", -1.0, 1.0),
+    "relu6": lambda x: x.to("Clip", 0.0, 6.0),
+    "hard_sigmoid": lambda x: ((x + 3.0) / 6.0).to("Clip", 0.0, 1.0),
     "elliot": lambda x, gain: 0.5 * _softsign(gain * x) + 0.5,
     "log_sigmoid": lambda x: -_softplus(-x),
     "silu": lambda x: x * x.to("Sigmoid"),
     "selu": lambda x: _SELU * x.to("Relu") + _elu(_below(x), 1.0) * _SELU_LEFT,
     "celu": lambda x, alpha: x.to("Relu") + alpha * _elu(_below(x) / alpha, 1.0),
-    "gelu": _gelu,
+    "gelu": lambda x: 0.5 * (x * (1.0 + (x / math.sqrt(2.0)).to("Erf"))),
     "gelu_tanh": _gelu_tanh,
     "mish": lambda x: x * _softplus(x).to("Tanh"),
-    "hard_swish": lambda x: x * _clip((x + 3.0) / 6.0, 0.0, 1.0),
+    "hard_swish": lambda x: x * ((x + 3.0) / 6.0).to("Clip", 0.0, 1.0),
     "tanhshrink": lambda x: x - x.to("Tanh"),
-    "hard_shrink": lambda x, width: _where(x, x.to("Abs").to("Greater", width), 0.0),
-    "softshrink": lambda x, width: x - _clip(x, -width, width),
-    "threshold": lambda x, threshold, value: _where(x, x.to("Greater", threshold), value),
+    "hard_shrink": lambda x, width: x.to("Abs").to("Greater", width).to("Where", x, 0.0),
+    "softshrink": lambda x, width: x - x.to("Clip", -width, width),
+    "threshold": lambda x, threshold, value: x.to("Greater", threshold).to("Where", x, value),
     "squareplus": lambda x, b: x.to("Relu") + b / 2 / (x.to("Abs") + (x * x + b).to("Sqrt")),
     "exponential": lambda x: x.to("Exp"),
     "sin": lambda x, gain: (gain * x).to("Sin"),
-    "gaussian": lambda x, gain: (-_square(gain * x)).to("Exp"),
-    "satlin": lambda x: _clip(x, 0.0, 1.0),
+    "gaussian": lambda x, gain: (-(gain * x) * (gain * x)).to("Exp"),
+    "satlin": lambda x: x.to("Clip", 0.0, 1.0),
     "tribas": lambda x: (1.0 - x.to("Abs")).to("Relu"),
     "softmax": lambda x: x.to("Softmax", axis=-1),
     "log_softmax": lambda x: x.to("LogSoftmax", axis=-1),
@@ -307,9 +256,8 @@ ACTIVATIONS: dict[str, Callable[..., Term]] = {
 def _dense(layer, x):
     f = layer.function
     if f.own:
-        raise ValueError(
-            f"{x.graph.prefix} is {layer!r}: to_onnx has no operators for an activation of your own"
-        )
+        what = f"{x.graph.prefix} is {layer!r}"
+        raise ValueError(f"{what}: to_onnx has no operators for an activation of your own")
     weights = [x.param("W", layer.W)] + ([x.param("b", layer.b)] if layer.bias else [])
     return ACTIVATIONS[f.name](x.to("Gemm", *weights), **f.parameters)
 
@@ -318,9 +266,8 @@ def _batch_norm(layer, x):
     eps, var = layer.eps, layer.running_var
     if not x.graph.short:  # what the attribute loses of eps
         var = var + (eps - float(np.float32(eps)))
-    arguments = {"gamma": layer.gamma, "beta": layer.beta, "mean": layer.running_mean, "var": var}
-    inputs = [x.param(name, values) for name, values in arguments.items()]
-    return x.to("BatchNormalization", *inputs, epsilon=eps)
+    values = {"gamma": layer.gamma, "beta": layer.beta, "mean": layer.running_mean, "var": var}
+    return x.to("BatchNormalization", *itertools.starmap(x.param, values.items()), epsilon=eps)
 
 
 def _layer_norm(layer, x):
@@ -334,7 +281,7 @@ def _layer_norm(layer, x):
 def _mean(x):
     if x.graph.opset < 18:
         return x.to("ReduceMean", axes=[-1], keepdims=1)
-    return x.to("ReduceMean", _whole(x, "last axis", [-1]), keepdims=1)
+    return x.to("ReduceMean", x.param("last axis", np.asarray([-1], np.int64)), keepdims=1)
 
 
 def _prelu(layer, x):
@@ -352,21 +299,21 @@ def _residual(layer, x):
     return x + y
 
 
+def _scaling(layer, x):
+    mean, scale = x.param("mean", layer.mean), x.param("scale", layer.scale)
+    return x * scale + mean if layer.inverted else (x - mean) / scale
+
+
 def _embedding(layer, x):
     if layer.columns is None:
         return _vectors(x, x.param("E", layer.E))
-    parts, numbers = [], []
-    for column in range(layer._n_in):
-        if column not in layer.columns:
-            numbers.append(column)
-            continue
-        if numbers:
-            parts.append(_columns(x, numbers))
-        numbers = []
-        table = x.param(f"E{column}", layer.E[column])
-        parts.append(_vectors(_columns(x, [column]), table))
-    if numbers:
-        parts.append(_columns(x, numbers))
+    parts = []
+    for tokens, columns in itertools.groupby(range(layer._n_in), layer.columns.__contains__):
+        for some in [[column] for column in columns] if tokens else [list(columns)]:
+            indices = x.param(f"columns from {some[0]}", np.asarray(some, np.int64))
+            part = x.to("Gather", indices, axis=1)
+            table = x.param(f"E{some[0]}", layer.E[some[0]]) if tokens else None
+            parts.append(_vectors(part, table) if tokens else part)
     return parts[0] if len(parts) == 1 else parts[0].to("Concat", *parts[1:], axis=1)
 
 
@@ -374,22 +321,15 @@ def _vectors(x, table):
     return table.to("Gather", x.to("Cast", to=INT), axis=0).to("Flatten", axis=1)
 
 
-def _columns(x, columns):
-    return x.to("Gather", _whole(x, f"columns from {columns[0]}", columns), axis=1)
-
-
-def _whole(x, name, numbers):
-    return x.param(name, np.asarray(numbers, np.int64))
-
-
 # What each layer is in ONNX: a function of the layer and its input, which returns its output.
-WRITERS: dict[type, Callable[[Any, Term], Term]] = {
-    Dense: _dense,
-    BatchNorm: _batch_norm,
-    LayerNorm: _layer_norm,
-    PReLU: _prelu,
-    Residual: _residual,
-    Embedding: _embedding,
-    Dropout: lambda layer, x: x,
-    GaussianNoise: lambda layer, x: x,
+WRITERS: dict[str, Callable[[Any, Term], Term]] = {
+    "Dense": _dense,
+    "BatchNorm": _batch_norm,
+    "LayerNorm": _layer_norm,
+    "PReLU": _prelu,
+    "Residual": _residual,
+    "Scaling": _scaling,
+    "Embedding": _embedding,
+    "Dropout": lambda layer, x: x,
+    "GaussianNoise": lambda layer, x: x,
 }
