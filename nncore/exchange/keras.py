@@ -22,35 +22,26 @@ def from_keras(model: Any, **options: Any) -> Network:
     Parameters
     ----------
     model : keras.Model
-        A Sequential, or a functional model whose layers form one chain, built. docs/exchange.md
-        lists the layers and activations that are read. An activation that follows no Dense
-        becomes a layer that is not trained.
+        A Sequential, or a functional model that is one chain, of layers that docs/exchange.md
+        lists, built.
     **options
-        loss, optimizer, dtype, seed and backend, as in `nncore.Network`; dtype is by default that
-        of the weights. (A model compiled with from_logits=True gives raw scores.)
+        Those of `nncore.Network`; dtype is by default that of the weights.
 
     Returns
     -------
     Network
-        `predict` gives what ``model.predict`` gives, but for rounding. Regularizers, constraints
-        and the optimizer are not taken over.
+        `predict` gives what the model's gives, but for rounding.
 
     Raises
     ------
-    TypeError
-        If it is no such model.
-    ValueError
-        If a part of it has no counterpart: the layer is named.
+    TypeError, ValueError
+        If it is no such model, or a part of it has no counterpart: the layer is named.
 
     Examples
     --------
     >>> import nncore
-    >>> import keras  # doctest: +SKIP
-    >>> model = keras.Sequential([
-    ...     keras.Input((4,)), keras.layers.Dense(8, "gelu"), keras.layers.Dense(1),
-    ... ])  # doctest: +SKIP
-    >>> nncore.from_keras(model).layers  # doctest: +SKIP
-    (Dense(8, 'gelu'), Dense(1, 'identity'))
+    >>> net = nncore.from_keras(keras.Sequential([
+    ...     keras.Input((4,)), keras.layers.Dense(1, "gelu")]))  # doctest: +SKIP
     """
     links = [link for layer in _chain(model) for link in _links(layer)]
     return build(links, model.input_shape[-1], **options)
@@ -66,8 +57,8 @@ def _chain(model: Any) -> Iterator[Any]:
     ends = [*model.inputs, *model.outputs]
     if len(ends) != 2 or not all(len(end.shape) == 2 for end in ends):
         raise ValueError(
-            f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs, of shapes "
-            f"{[end.shape for end in ends]}; nncore maps rows of numbers to rows of numbers"
+            f"inputs and outputs of the model are {[end.shape for end in ends]}; nncore maps rows "
+            "of numbers to rows of numbers"
         )
     value = model.inputs[0]
     for layer in model.layers:
@@ -75,10 +66,7 @@ def _chain(model: Any) -> Iterator[Any]:
         if kind == "InputLayer":
             continue
         if layer.input is not value:
-            raise ValueError(
-                f"layer {layer.name!r} does not take the output of the layer before it alone: "
-                "nncore reads a chain of layers"
-            )
+            raise ValueError(f"layer {layer.name!r} does not take the layer before it alone")
         if len(value.shape) != 2 and kind not in ("Flatten", "Dropout", "Identity"):
             raise ValueError(f"layer {layer.name!r}, {kind} after an Embedding: put Flatten there")
         value = layer.output

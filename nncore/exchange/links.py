@@ -62,7 +62,7 @@ Link = Affine | Columns | Curve | Made | Block
 T = TypeVar("T")
 
 
-def kind_of(value: object, package: str, wanted: str, overridden: str = "__init__") -> str:
+def kind_of(value: object, package: str, wanted: str, overridden: str | None = None) -> str:
     """Return the name of the class of `package` that `value` is of, or raise TypeError.
 
     The package is not imported. A class derived from it may not override that method: it would
@@ -71,11 +71,11 @@ def kind_of(value: object, package: str, wanted: str, overridden: str = "__init_
     kind = type(value)
     for base in kind.__mro__:
         if base.__module__.partition(".")[0] == package:
-            if getattr(kind, overridden) is getattr(base, overridden) or overridden == "__init__":
+            if not overridden or getattr(kind, overridden) is getattr(base, overridden):
                 return base.__name__
             raise TypeError(
-                f"{kind.__name__} has a {overridden} of its own, which cannot be read; {wanted}. "
-                "(nncore.from_onnx reads what it exports to ONNX.)"
+                f"{kind.__name__} has a {overridden} of its own; {wanted}. (nncore.from_onnx reads "
+                "what it exports to ONNX.)"
             )
     raise TypeError(f"{wanted}, got {kind.__module__}.{kind.__qualname__}")
 

@@ -1,4 +1,4 @@
-"""What the nodes of an ONNX model are: a function for each operator.
+"""Tensors and nodes of an ONNX model: what they are, and a function for each operator.
 
 It takes the reader, a description of the node, its inputs and its attributes, and returns the
 value of its output. Operators of one number are in `recognition.OPERATORS`.
@@ -6,14 +6,116 @@ value of its output. Operators of one number are in `recognition.OPERATORS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from ..files import FileFormatError
 from ..layers import BatchNorm, Embedding, LayerNorm
-from .links import Affine, Made, curve, norm, prelu
-from .onnx_values import FLOATS, INT, INT32, Part, Value, array, per_column
-from .recognition import Expression
+from .links import Affine, Link, Made, curve, norm, prelu
+from .onnx_writing import FLOAT, FLOAT64, INT
+from .protobuf import Message
+from .recognition import Expression, steps
+
+HALF, INT32 = 10, 6  # TensorProto.DataType
+FLOATS = (FLOAT, FLOAT64, HALF)
+MOST_LINKS = 1024  # of a chain
+_TYPES = {FLOAT: ("<f4", "float_data"), FLOAT64: ("<f8", "double_data"), HALF: ("<f2", ""),
+          INT: ("<i8", "int64_data"), INT32: ("<i4", "int32_data")}  # fmt: skip
+_ATTRIBUTES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints"}  # AttributeProto.type
+
+
+class Chain:
+    """What is computed from the input so far: links, each with the chain before it."""
+
+    def __init__(self, before: Chain | None, link: Link | None, width: int | None):
+        self.before, self.link, self.width = before, link, width
+        self.start = Expression("", [], {}, "")  # its output, in expressions
+        self.length: int = before.length + 1 if before else 0
+        if self.length > MOST_LINKS:
+            raise FileFormatError(f"{link.what if link else ''}: more than {MOST_LINKS} layers")
+
+    def links(self, since: Chain | None = None) -> list[Link] | None:
+        """The links, or those since an earlier chain; None if that is no part of this one."""
+        found, chain = [], self
+        while chain.before is not None and chain is not since:
+            found.append(chain.link)
+            chain = chain.before
+        return found[::-1] if since is None or chain is since else None
+
+
+class Value:
+    """A tensor (rows, columns): an expression of the output of a chain."""
+
+    def __init__(self, chain: Chain, expression: Expression | None = None):
+        self.chain, self.expression = chain, expression or chain.start
+
+    def complete(self) -> Chain:
+        """The chain that computes it: always the same one."""
+        chain = self.chain
+        for link in steps(self.expression, chain.start, chain.width):
+            chain = Chain(chain, link, chain.width)
+        self.chain, self.expression = chain, chain.start
+        return chain
+
+
+class Part:
+    """Columns of the input on their way into an Embedding, [(column, table or None)].
+
+    columns None: all, with one table. Not flat: tokens, or rows of vectors.
+    """
+
+    def __init__(self, columns: list | None, table: np.ndarray | None = None, flat: bool = False):
+        self.columns, self.table, self.flat = columns, table, flat
+
+
+def attributes_of(node: Message) -> dict[str, Any]:
+    """Attributes by name: np.float32, int, str, a tensor, or a list of numbers."""
+    found = {}
+    for each in node.get("attribute", []):
+        value = each.get(_ATTRIBUTES.get(each.get("type"), ""))
+        if each.get("type") == 1:
+            value = np.float32(value or 0)
+        elif each.get("type") == 3:
+            value = bytes(value or b"").decode("utf-8", "replace")
+        found[each.get("name", "")] = value
+    return found
+
+
+def array(tensor: Message, what: str) -> np.ndarray:
+    """Return a tensor as an array, which takes no memory that the file does not fill."""
+    if tensor.get("external_data") or tensor.get("data_location", 0):
+        raise FileFormatError(f"{what} is in another file (external data), which is not read")
+    kind, dims = tensor.get("data_type", 0), tensor.get("dims", [])
+    if kind not in _TYPES:
+        raise FileFormatError(f"{what} is of type {kind}; floats, int32 and int64 are read")
+    dtype, key = np.dtype(_TYPES[kind][0]), _TYPES[kind][1]
+    if len(dims) > 8 or not all(0 < n < 1 << 40 for n in dims):
+        raise FileFormatError(f"{what} has the shape {dims[:9]}")
+    data, values = tensor.get("raw_data", b""), tensor.get(key)
+    if values and not len(data):
+        data = np.asarray(values, dtype).tobytes() if dtype.kind == "i" else b"".join(values)
+    size = math.prod(dims) * dtype.itemsize
+    if len(data) != size:
+        raise FileFormatError(f"{what}: {dims} are {size} bytes, but {len(data)} bytes are there")
+    return np.frombuffer(data, dtype).reshape(dims).astype(dtype.newbyteorder("="), copy=False)
+
+
+def per_column(values: Any, width: int | None) -> np.ndarray:
+    """Return a constant as a number, or as one for each column."""
+    if not isinstance(values, np.ndarray):
+        raise ValueError("a constant is left out, or computed")
+    flat = values.reshape(-1)
+    if flat.size == 1:
+        return flat.reshape(())
+    if values.shape not in ((flat.size,), (1, flat.size)) or width not in (None, flat.size):
+        raise ValueError(f"a constant of shape {values.shape} for {width} columns")
+    return flat
+
+
+# ---- operators ----
 
 
 def _then(value, link, n_in=None, n_out=None):
@@ -23,7 +125,7 @@ def _then(value, link, n_in=None, n_out=None):
     chain = value.complete()
     if n_in is not None and chain.width not in (None, n_in):
         raise ValueError(f"takes {n_in} columns, but there are {chain.width}")
-    return Value(chain.then(link, n_out or n_in or chain.width))
+    return Value(Chain(chain, link, n_out or n_in or chain.width))
 
 
 def _matrix(value):
@@ -63,11 +165,8 @@ def _norm(kind, n):
 
 
 def _prelu(reader, what, inputs, attributes):
-    return _then(inputs[0], prelu(what, per_column(inputs[1], None)), _several(inputs[1].size))
-
-
-def _several(n):
-    return None if n == 1 else n
+    link = prelu(what, per_column(inputs[1], None))
+    return _then(inputs[0], link, link.n_in)
 
 
 def _softmax(name):
@@ -79,10 +178,6 @@ def _mean(reader, what, inputs, attributes):
     if axes not in ([-1], [1]):
         raise ValueError("axes must be -1")
     return Value(inputs[0].chain, Expression("Mean", [inputs[0].expression], {}, what))
-
-
-def _same(reader, what, inputs, attributes):
-    return inputs[0]
 
 
 def _dropout(reader, what, inputs, attributes):
@@ -138,9 +233,9 @@ def _cast(reader, what, inputs, attributes):
     if to in FLOATS and isinstance(value, (Value, np.ndarray)):
         return value
     if to in (INT, INT32):
-        value = value.astype(np.int64) if isinstance(value, np.ndarray) else _part(reader, value)
         if isinstance(value, np.ndarray):
-            return value
+            return value.astype(np.int64)
+        value = _part(reader, value)
         if isinstance(value, Part) and value.table is None:
             return Part(value.columns)
     raise ValueError(f"to type {to} of this is not read")
@@ -193,7 +288,7 @@ NODES: dict[str, tuple[Callable, int, dict]] = {
     "Flatten": (_flat, 1, {"axis": (1,)}),
     "Gather": (_gather, 2, {}),
     "Gemm": (_gemm, 2, {"transA": (0,)}),
-    "Identity": (_same, 1, {}),
+    "Identity": (lambda reader, what, inputs, attributes: inputs[0], 1, {}),
     "LayerNormalization": (_norm(LayerNorm, 2), 2, {"axis": (-1, 1)}),
     "LogSoftmax": (_softmax("log_softmax"), 1, {"axis": (-1, 1)}),
     "MatMul": (_matmul, 2, {}),

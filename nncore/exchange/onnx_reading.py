@@ -11,8 +11,9 @@ import numpy as np
 from ..files import FileFormatError
 from ..layers.residual import MOST_DEPTH
 from .links import Block, Link, build
-from .onnx_nodes import NODES, TAKE_PARTS, embedded
-from .onnx_values import Chain, Part, Value, array, attributes_of, per_column
+from .onnx_nodes import (
+    NODES, TAKE_PARTS, Chain, Part, Value, array, attributes_of, embedded, per_column,
+)  # fmt: skip
 from .protobuf import Message, decode
 from .recognition import OPERATORS, Expression
 
@@ -28,10 +29,8 @@ def from_onnx(
 ) -> Network:
     """Return the network of an ONNX model that is a multilayer perceptron.
 
-    Neither onnx nor a runtime is needed, and nothing in the file is trusted. docs/exchange.md
-    lists the operators that are read. Activations are recognised by their values, within 1e-6, in
-    whatever operators they are written; one that follows no Gemm or MatMul becomes a layer that is
-    not trained. Weights in other files (external data) are refused.
+    Nothing in the file is trusted. docs/exchange.md lists the operators that are read; activations
+    are recognised by their values, within 1e-6, in whatever operators they are written.
 
     Parameters
     ----------
@@ -40,8 +39,7 @@ def from_onnx(
     output : str, optional
         Which output of the model, by default the last.
     **options
-        loss, optimizer, dtype, seed and backend, as in `nncore.Network`; dtype is by default that
-        of the weights.
+        Those of `nncore.Network`; dtype is by default that of the weights.
 
     Returns
     -------
@@ -208,7 +206,7 @@ class _Reader:
             if inner:
                 if _depth(inner) >= MOST_DEPTH:
                     raise ValueError(f"more than {MOST_DEPTH} sums in one another")
-                return Value(skipped.then(Block(what, inner), skipped.width))
+                return Value(Chain(skipped, Block(what, inner), skipped.width))
         raise ValueError("neither of its inputs is computed from the other")
 
 

@@ -188,26 +188,15 @@ def _below(x):  # min(x, 0)
     return -(-x).to("Relu")
 
 
-def _softplus(x):
-    if x.graph.short:
-        return x.to("Softplus")
-    return x.to("Relu") + (1.0 + (-x.to("Abs")).to("Exp")).to("Log")
+def _native(op, wide):
+    """The operator in float32, else what it is made of."""
+    return lambda x, **p: x.to(op, **p) if x.graph.short else wide(x, **p)
 
 
-def _softsign(x):
-    return x.to("Softsign") if x.graph.short else x / (1.0 + x.to("Abs"))
-
-
-def _leaky(x, slope):
-    if x.graph.short:
-        return x.to("LeakyRelu", alpha=slope)
-    return x.to("Relu") - slope * (-x).to("Relu")
-
-
-def _elu(x, alpha):
-    if x.graph.short:
-        return x.to("Elu", alpha=alpha)
-    return x.to("Relu") + alpha * (_below(x).to("Exp") - 1.0)
+_softplus = _native("Softplus", lambda x: x.to("Relu") + (1.0 + (-x.to("Abs")).to("Exp")).to("Log"))
+_softsign = _native("Softsign", lambda x: x / (1.0 + x.to("Abs")))
+_leaky = _native("LeakyRelu", lambda x, alpha: x.to("Relu") - alpha * (-x).to("Relu"))
+_elu = _native("Elu", lambda x, alpha: x.to("Relu") + alpha * (_below(x).to("Exp") - 1.0))
 
 
 def _gelu_tanh(x):
@@ -221,7 +210,7 @@ ACTIVATIONS: dict[str, Callable[..., Term]] = {
     "tanh": lambda x, gain: (gain * x).to("Tanh"),
     "softplus": lambda x, beta: _softplus(beta * x) / beta,
     "softsign": lambda x, gain: _softsign(gain * x),
-    "leaky_relu": _leaky,
+    "leaky_relu": lambda x, slope: _leaky(x, alpha=slope),
     "elu": _elu,
     "hardtanh": lambda x: x.to("Clip", -1.0, 1.0),
     "relu6": lambda x: x.to("Clip", 0.0, 6.0),
@@ -229,8 +218,8 @@ ACTIVATIONS: dict[str, Callable[..., Term]] = {
     "elliot": lambda x, gain: 0.5 * _softsign(gain * x) + 0.5,
     "log_sigmoid": lambda x: -_softplus(-x),
     "silu": lambda x: x * x.to("Sigmoid"),
-    "selu": lambda x: _SELU * x.to("Relu") + _elu(_below(x), 1.0) * _SELU_LEFT,
-    "celu": lambda x, alpha: x.to("Relu") + alpha * _elu(_below(x) / alpha, 1.0),
+    "selu": lambda x: _SELU * x.to("Relu") + _elu(_below(x), alpha=1.0) * _SELU_LEFT,
+    "celu": lambda x, alpha: x.to("Relu") + alpha * _elu(_below(x) / alpha, alpha=1.0),
     "gelu": lambda x: 0.5 * (x * (1.0 + (x / math.sqrt(2.0)).to("Erf"))),
     "gelu_tanh": _gelu_tanh,
     "mish": lambda x: x * _softplus(x).to("Tanh"),
@@ -286,9 +275,7 @@ def _mean(x):
 
 def _prelu(layer, x):
     slope = x.param("slope", layer.slope)
-    if x.graph.short:
-        return x.to("PRelu", slope)
-    return x.to("Relu") - slope * (-x).to("Relu")
+    return x.to("PRelu", slope) if x.graph.short else x.to("Relu") - slope * (-x).to("Relu")
 
 
 def _residual(layer, x):

@@ -100,13 +100,7 @@ def _varint(value):
 
 
 def decode(data: bytes, kind: str = "Model") -> Message:
-    """Return the message in `data`; its bytes are views. Fields not in MESSAGES are left out.
-
-    Raises
-    ------
-    FileFormatError
-        If the bytes are no such message.
-    """
+    """Return the message in `data`; its bytes are views. Fields not in MESSAGES are left out."""
     return _Reader().message(memoryview(data), kind, kind)
 
 

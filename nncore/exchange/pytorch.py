@@ -39,19 +39,15 @@ def from_torch(
     Parameters
     ----------
     module_or_state_dict : torch.nn.Module, dict or path
-        A Sequential, which may hold others; docs/exchange.md lists the modules that are read. An
-        activation that follows no Linear becomes a layer that is not trained. Or a state_dict, of
-        tensors or arrays, or the path of a ``.safetensors`` file that holds one: then `layers` are
-        needed, since weights do not say what is done with them.
+        A Sequential of modules that docs/exchange.md lists; a state_dict, of tensors or arrays; or
+        the path of a ``.safetensors`` file that holds one.
     layers : sequence or dict, optional
-        Descriptions, such as ``nncore.Dense(10, "softmax")``; a name of an activation stands for a
-        `Dense` with it. In a sequence they are in the order of the weights, which files do not
-        have: there the names must be numbered, as "0.weight" or "fc1.weight" are. Or a dict from
-        the prefix of the names, such as "fc1", to the layer.
+        What is done with the weights of a state_dict: layers, such as
+        ``nncore.Dense(10, "softmax")``, or names of activations for a `Dense` with them. In a
+        sequence they are in the order of the weights; those of files must be numbered, as
+        "0.weight" or "fc1.weight" are. Or a dict from the prefix of names, "fc1", to the layer.
     **options
-        loss, optimizer, dtype, seed and backend, as in `nncore.Network`; dtype is by default
-        "float64" if the weights are, else "float32". (A network that was trained with
-        CrossEntropyLoss gives raw scores; add the Softmax to have probabilities, and that loss.)
+        Those of `nncore.Network`; dtype is by default that of the weights.
 
     Returns
     -------
@@ -60,23 +56,13 @@ def from_torch(
 
     Raises
     ------
-    TypeError
-        If it is none of these, or a module of your own.
-    ValueError
-        If a part of it has no counterpart: the module is named.
+    TypeError, ValueError
+        If it is none of these, or a part of it has no counterpart: the module is named.
 
     Examples
     --------
-    >>> import nncore
-    >>> import torch  # doctest: +SKIP
-    >>> module = torch.nn.Sequential(
-    ...     torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.Linear(8, 1))  # doctest: +SKIP
-    >>> nncore.from_torch(module).layers  # doctest: +SKIP
-    (Dense(8, 'gelu'), Dense(1, 'identity'))
-
-    Of weights alone:
-
     >>> import numpy as np
+    >>> import nncore
     >>> weights = {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2), "2.weight": np.ones((1, 2))}
     >>> net = nncore.from_torch(weights, ["tanh", nncore.Dense(1, bias=False)])
     >>> net.predict([[0.0, 0.0, 0.5]]).round(3)
@@ -86,8 +72,7 @@ def from_torch(
     if isinstance(source, (str, os.PathLike)):
         if not os.fsdecode(source).endswith(".safetensors"):
             raise ValueError(
-                f"{_WANTED}, got the path {os.fsdecode(source)!r}. Other files of PyTorch are "
-                "pickles, which can run code: read it with torch.load(path, weights_only=True)."
+                f"{_WANTED}, got {source!r}; read a pickle with torch.load(path, weights_only=True)"
             )
         source, in_order = files.read(source)[0], False
     if isinstance(source, Mapping):
@@ -129,11 +114,16 @@ def _links(modules):
         if not flat and kind not in ("Flatten", "Identity", "Dropout"):
             raise ValueError(f"{what} after an Embedding: put Flatten() between them")
         flat = kind == "Flatten" or (flat and kind != "Embedding")
-        if kind == "Flatten" and module.start_dim != 1:
-            raise ValueError(f"{what}: only start_dim=1 is read")
-        if kind not in ("Flatten", "Identity"):
-            read = _LAYERS.get(kind)
-            links.append(read(what, module) if read else _activation(what, kind, module))
+        for name, is_read in _READ.get(kind, {}).items():
+            if not is_read(getattr(module, name)):
+                raise ValueError(f"{what} has {name}={getattr(module, name)}, which is not read")
+        if kind in _LAYERS:
+            weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
+            trained = any(v is not None and v.requires_grad for v in (weight, bias))
+            W, b = (None if v is None else _array(v, what) for v in (weight, bias))
+            links.append(_LAYERS[kind](what, module, W, b, trained))
+        elif kind not in ("Flatten", "Identity"):
+            links.append(_activation(what, kind, module))
     if not flat:
         raise ValueError("the model ends in an Embedding: put Flatten() behind it")
     return links
@@ -147,66 +137,39 @@ def _activation(what, kind, module):
     elif kind == "Hardtanh":
         name = _HARDTANH.get((module.min_val, module.max_val))
         what = f"{what} to [{module.min_val}, {module.max_val}]"
-    elif name in names.WHOLE_ROW and module.dim not in (None, 1, -1):
-        raise ValueError(f"{what} has dim={module.dim}; here it is of rows, dim=1")
     if name not in names.ACTIVATIONS:
         raise ValueError(f"{what} has no counterpart in nncore; docs/exchange.md lists what has")
     parameters = [p for p in names.ACTIVATIONS[name]["parameters"] if p != "gain"]
     return curve(what, name, **{p: getattr(module, _ATTRIBUTES.get(p, p)) for p in parameters})
 
 
-def _weights(what, module):
-    """weight and bias, or None, and whether one of them is trained."""
-    found = [getattr(module, name, None) for name in ("weight", "bias")]
-    trained = any(v is not None and v.requires_grad for v in found)
-    return *(None if v is None else _array(v, what) for v in found), trained
+def _batch_norm(what, module, gamma, beta, trained):
+    values = [gamma, beta, *(_array(v, what) for v in (module.running_mean, module.running_var))]
+    arguments = {"eps": module.eps, "momentum": module.momentum}
+    return norm(what, BatchNorm, module.num_features, values, trained, **arguments)
 
 
-def _linear(what, module):
-    W, b, trained = _weights(what, module)
-    return Affine(what, W.T, b, trainable=trained)
-
-
-def _prelu(what, module):
-    slope, _, trained = _weights(what, module)
-    return prelu(what, slope, trained)
-
-
-def _embedding(what, module):
-    if module.max_norm is not None:
-        raise ValueError(f"{what} has max_norm, which changes vectors in use")
-    table, _, trained = _weights(what, module)
-    return Made(what, checked(what, Embedding, *table.shape, trainable=trained), {"E": table})
-
-
-def _layer_norm(what, module):
-    if len(module.normalized_shape) != 1:
-        raise ValueError(f"{what} is over {len(module.normalized_shape)} axes; here it is of 1")
-    *values, trained = _weights(what, module)
-    return norm(what, LayerNorm, *module.normalized_shape, values, trained, eps=module.eps)
-
-
-def _batch_norm(what, module):
-    if module.running_mean is None or module.momentum is None:
-        raise ValueError(
-            f"{what} needs running statistics and a momentum, not track_running_stats=False or "
-            "momentum=None"
-        )
-    *values, trained = _weights(what, module)
-    values += [_array(v, what) for v in (module.running_mean, module.running_var)]
-    return norm(
-        what, BatchNorm, module.num_features, values, trained, eps=module.eps,
-        momentum=module.momentum,
-    )  # fmt: skip
-
-
-_LAYERS: dict[str, Callable[[str, Any], Link]] = {
+# What each module with weights is, and which values of attributes are read.
+_LAYERS: dict[str, Callable[..., Link]] = {
     "BatchNorm1d": _batch_norm,
-    "Dropout": lambda what, module: Made(what, Dropout(module.p)),
-    "Embedding": _embedding,
-    "LayerNorm": _layer_norm,
-    "Linear": _linear,
-    "PReLU": _prelu,
+    "Dropout": lambda what, module, *_: Made(what, Dropout(module.p)),
+    "Embedding": lambda what, module, E, _, trained: Made(
+        what, checked(what, Embedding, *E.shape, trainable=trained), {"E": E}
+    ),
+    "LayerNorm": lambda what, module, gamma, beta, trained: norm(
+        what, LayerNorm, *module.normalized_shape, (gamma, beta), trained, eps=module.eps
+    ),
+    "Linear": lambda what, module, W, b, trained: Affine(what, W.T, b, trainable=trained),
+    "PReLU": lambda what, module, slope, _, trained: prelu(what, slope, trained),
+}
+_OF_ROWS = {"dim": (None, 1, -1).__contains__}
+_READ: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "BatchNorm1d": {name: lambda v: v is not None for name in ("running_mean", "momentum")},
+    "Embedding": {"max_norm": lambda v: v is None},
+    "Flatten": {"start_dim": lambda v: v == 1},
+    "LayerNorm": {"normalized_shape": lambda v: len(v) == 1},
+    "LogSoftmax": _OF_ROWS,
+    "Softmax": _OF_ROWS,
 }
 
 
@@ -222,8 +185,8 @@ def _of_weights(weights, layers, in_order):
             groups.setdefault(prefix, {})[last] = _array(tensor, f"{name!r} of the state_dict")
     if layers is None or isinstance(layers, str):
         raise TypeError(
-            "a state_dict does not say what is done with its weights: give the layers or their "
-            f'activations in a list, such as ["relu", "softmax"], for: {list(groups)}'
+            "weights do not say what is done with them: give the layers or their activations in a "
+            f'list, such as ["relu", "softmax"], for {list(groups)}'
         )
     if isinstance(layers, Mapping):
         order = [k for k, layer in layers.items() if type(layer).__name__ not in _WITHOUT]
@@ -243,8 +206,8 @@ def _numbered(groups):
     """The prefixes by their numbers, as files have no order."""
     if len({re.sub(r"\d+", "#", prefix) for prefix in groups}) > 1:
         raise ValueError(
-            "a file does not keep the order of its weights, and these names are not numbered: "
-            f'give layers as a dict, such as {{"{next(iter(groups))}": "relu", ...}}'
+            "files keep no order, and these names are not numbered: give layers as a dict, such as "
+            f'{{"{next(iter(groups))}": "relu", ...}}'
         )
     return sorted(groups, key=lambda prefix: [int(n) for n in re.findall(r"\d+", prefix)])
 

@@ -94,13 +94,7 @@ class Expression:
 
 
 def steps(e: Expression, start: Expression, width: int | None) -> list[Link]:
-    """Return the links that compute `e`, given `start`, of this many columns if that is known.
-
-    Raises
-    ------
-    FileFormatError
-        If there are none.
-    """
+    """Return the links that compute `e`, given `start`, of this many columns if that is known."""
     if e is start:
         return []
     inner = _between(e, start)
