@@ -313,6 +313,26 @@ def test_scaled_inputs_and_outputs_of_others():
     assert (first.inverted, last.inverted, last.scale.tolist()) == (False, True, [3, 4])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scalings_are_read_again(dtype):
+    """First and last, bit by bit; a network without its numbers is not written."""
+    for scale in (1.0, [0.7, 3.0]):
+        here = nncore.Scaling(mean=[3.0, 0.1], scale=scale)
+        network = Network(2, here, Dense(2, "tanh"), here.inverse(), dtype=dtype, seed=0)
+        twin = nncore.from_onnx(network.to_onnx())
+        assert [type(layer) for layer in twin.layers] == [nncore.Scaling, Dense, nncore.Scaling]
+        x = rows(network)
+        assert_same_bits(twin.predict(x), network.predict(x))
+        y = network.predict(x)[::-1]
+        assert_same_bits(twin.loss_and_gradient(x, y)[1], network.loss_and_gradient(x, y)[1])
+        for layer, right in zip(twin.layers[::2], network.layers[::2], strict=True):
+            assert layer.inverted == right.inverted
+            assert_same_bits(layer.mean, right.mean)
+            assert_same_bits(layer.scale, right.scale)
+    with pytest.raises(ValueError, match="has no numbers yet"):
+        Network(2, nncore.Scaling(), Dense(1), seed=0).to_onnx()
+
+
 def test_activations_in_the_words_of_others():
     """Whatever order and operators an exporter takes."""
     numbers = {"half": 0.5, "root2": 2**0.5, "one": 1, "three": 3, "cube": 0.044715, "six": 6,

@@ -12,7 +12,15 @@ from ..files import FileFormatError
 from ..layers.residual import MOST_DEPTH
 from .links import Block, Link, build
 from .onnx_nodes import (
-    NODES, TAKE_PARTS, Chain, Part, Value, array, attributes_of, embedded, per_column,
+    NODES,
+    TAKE_PARTS,
+    Chain,
+    Part,
+    Value,
+    array,
+    attributes_of,
+    embedded,
+    per_column,
 )  # fmt: skip
 from .protobuf import Message, decode
 from .recognition import OPERATORS, Expression

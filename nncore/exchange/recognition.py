@@ -201,7 +201,11 @@ def _curve(what, x, y, numbers):
 def _slopes(what, x, y, vectors):
     """The PReLU of a function with two slopes, of each column or of all, or None."""
     slope = -y[np.flatnonzero(x[:, 0] == -1)[0]]
-    if not np.isfinite(slope).all() or not _same(y, np.where(x > 0, x, slope * x)):
+    if (
+        not np.isfinite(slope).all()
+        or (slope == 1).all()
+        or not _same(y, np.where(x > 0, x, slope * x))
+    ):
         return None
     return prelu(what, slope, trainable=vectors)
 
