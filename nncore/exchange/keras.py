@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from ..layers import BatchNorm, Dropout, Embedding, GaussianNoise, LayerNorm
+from ..network import Network
 from .links import Affine, Columns, Link, Made, build, checked, curve, kind_of, norm, prelu
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 _WANTED = "from_keras takes a Sequential or functional model of Keras"
 

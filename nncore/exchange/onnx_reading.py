@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..files import FileFormatError
 from ..layers.residual import MOST_DEPTH
+from ..network import Network
 from .links import Block, Link, build
 from .onnx_nodes import (
     NODES,
@@ -24,9 +25,6 @@ from .onnx_nodes import (
 )  # fmt: skip
 from .protobuf import Message, decode
 from .recognition import OPERATORS, Expression
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 MOST_BYTES = 1 << 31
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

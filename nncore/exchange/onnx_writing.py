@@ -6,15 +6,13 @@ import itertools
 import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import files, layers
+from ..network import Network, _as_dtype
 from .protobuf import Message, encode
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 OPSETS = range(13, 25)
 IR_VERSION = 8  # the oldest that has all that is used
@@ -27,8 +25,6 @@ def write(
     network: Network, path: str | os.PathLike | None, opset: int, dtype: object
 ) -> bytes | None:
     """What `Network.to_onnx` does."""
-    from ..network import _as_dtype
-
     if isinstance(opset, bool) or opset not in OPSETS:
         raise ValueError(f"opset must be an integer from 13 to 24, got {opset!r}")
     network._check_ready()
@@ -137,8 +133,6 @@ def _attribute(name, value):
         return {"name": name, "f": value, "type": 1}
     if isinstance(value, int):
         return {"name": name, "i": value, "type": 2}
-    if isinstance(value, str):
-        return {"name": name, "s": value.encode(), "type": 3}
     return {"name": name, "ints": value, "type": 7}
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import files, names
 from ..layers import BatchNorm, Dense, Dropout, Embedding, Layer, LayerNorm, PReLU, Residual
+from ..network import Network
 from .links import Affine, Link, Made, build, checked, curve, kind_of, norm, prelu
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 _WANTED = "from_torch takes a torch.nn.Sequential, a state_dict or the path of a .safetensors file"
 # Activations whose names there are not an alias here, and parameters by their attributes there.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..activation import as_activation
+from ..network import Network
 from .links import Affine, Columns, build, kind_of
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 # What scalers compute, of their attributes.
 _SCALERS = {
