@@ -438,7 +438,8 @@ def test_models_of_torch(tmp_path):
     pytest.importorskip("onnx", reason="PyTorch writes ONNX models with it")
     nn = torch.nn
     path = tmp_path / "module.onnx"
-    for f in (nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.Mish(), nn.CELU(0.7), nn.Softplus(2.0)):
+    for f in (nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.Mish(), nn.CELU(0.7), nn.Softplus(2.0),
+              nn.Hardshrink(0.3), nn.Softshrink(), nn.LogSigmoid(), nn.SELU()):  # fmt: skip
         module = nn.Sequential(nn.Linear(3, 5), f, nn.LayerNorm(5), nn.Linear(5, 2), nn.Softmax(1))
         for opset in (14, 17):
             torch.onnx.export(module, (torch.tensor(X),), path, dynamo=False, opset_version=opset)
@@ -496,6 +497,7 @@ GEMM = node("Gemm", "X W b", "Y")
         ([node("Concat", "X X", "Y", axis=1)], {}, "joins other things"),
         ([node("Reshape", "X two", "Y")], {}, "Reshape: to"),
         ([node("Normalizer", "X", "Y", domain="ai.onnx.ml")], {}, "Normalizer of ai.onnx.ml"),
+        ([node("Mean", "X", "Y")], {}, "Mean: this operator"),
         ([node("If", "X", "Y")], {}, "If: this operator"),
     ],
 )  # fmt: skip
@@ -640,7 +642,7 @@ def test_the_operators_are_those_of_onnx():
     from onnx.reference import ReferenceEvaluator
 
     x = np.linspace(-4, 4, 33)[:, None] + 0.01
-    own = {"Add", "Mean", "Or", "Where"}  # of bools, and names of our own
+    own = {"Add", "Bool", "Or", "RowMean", "Where"}  # of bools, and names of our own
     for op, f in OPERATORS.items():
         if op in own:
             continue

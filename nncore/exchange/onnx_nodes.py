@@ -19,7 +19,7 @@ from .onnx_writing import FLOAT, FLOAT64, INT
 from .protobuf import Message
 from .recognition import Expression, steps
 
-HALF, INT32 = 10, 6  # TensorProto.DataType
+HALF, INT32, BOOL = 10, 6, 9  # TensorProto.DataType
 FLOATS = (FLOAT, FLOAT64, HALF)
 MOST_LINKS = 1024  # of a chain
 _TYPES = {FLOAT: ("<f4", "float_data"), FLOAT64: ("<f8", "double_data"), HALF: ("<f2", ""),
@@ -177,7 +177,7 @@ def _mean(reader, what, inputs, attributes):
     axes = attributes["axes"] if "axes" in attributes else inputs[1].tolist()
     if axes not in ([-1], [1]):
         raise ValueError("axes must be -1")
-    return Value(inputs[0].chain, Expression("Mean", [inputs[0].expression], {}, what))
+    return Value(inputs[0].chain, Expression("RowMean", [inputs[0].expression], {}, what))
 
 
 def _dropout(reader, what, inputs, attributes):
@@ -232,6 +232,8 @@ def _cast(reader, what, inputs, attributes):
     value, to = inputs[0], attributes.get("to")
     if to in FLOATS and isinstance(value, (Value, np.ndarray)):
         return value
+    if to == BOOL and isinstance(value, Value):
+        return Value(value.chain, Expression("Bool", [value.expression], {}, what))
     if to in (INT, INT32):
         if isinstance(value, np.ndarray):
             return value.astype(np.int64)

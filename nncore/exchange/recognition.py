@@ -42,10 +42,12 @@ def _gelu(x, *, approximate="none"):
     return x / 2 * (1 + OPERATORS["Erf"](x / math.sqrt(2)))
 
 
-# Operators of one number, with the defaults of their attributes.
+# Operators of one number, with the defaults of their attributes. Bool and RowMean are Cast and
+# ReduceMean.
 OPERATORS: dict[str, Callable] = {
     "Abs": np.absolute,
     "Add": np.add,
+    "Bool": lambda x: x != 0,
     "Celu": lambda x, *, alpha=1.0: _elu(x / alpha) * alpha,
     "Clip": lambda x, min=-np.inf, max=np.inf: np.clip(x, min, max),
     "Div": np.divide,
@@ -60,7 +62,6 @@ OPERATORS: dict[str, Callable] = {
     "Less": np.less,
     "Log": np.log,
     "Max": np.maximum,
-    "Mean": lambda x: np.mean(x, axis=-1, keepdims=True),
     "Min": np.minimum,
     "Mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
     "Mul": np.multiply,
@@ -69,6 +70,7 @@ OPERATORS: dict[str, Callable] = {
     "Pow": np.power,
     "Reciprocal": np.reciprocal,
     "Relu": lambda x: np.maximum(x, 0),
+    "RowMean": lambda x: np.mean(x, axis=-1, keepdims=True),
     "Selu": lambda x, *, alpha=1.6732631921768188, gamma=1.0507010221481323: (
         gamma * _elu(x, alpha=alpha)
     ),
@@ -138,7 +140,7 @@ def _recognise(e, first, width) -> Link | None:
     given = [a for each in inner for a in (*each.arguments, *each.attributes.values())]
     given = [a for a in given if not isinstance(a, (Expression, str))]
     vectors = any(np.ndim(a) for a in given)
-    rows = any(each.op == "Mean" for each in inner)
+    rows = any(each.op == "RowMean" for each in inner)
     if (rows or vectors) and (width is None or width > MOST_COLUMNS or len(inner) > 16):
         return None
     # Numbers in it, and what they may be parameters as.
