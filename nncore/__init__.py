@@ -52,6 +52,10 @@ if TYPE_CHECKING:
         plots,
     )
     from .callbacks import Callback
+    from .exchange.keras import from_keras
+    from .exchange.onnx_reading import from_onnx
+    from .exchange.pytorch import from_torch
+    from .exchange.scikit_learn import from_sklearn
     from .layers import (
         BatchNorm,
         Dropout,
@@ -103,6 +107,10 @@ _LATER = (
         "trainers",
     )
     | dict.fromkeys(("Diagnosis", "Finding"), "views.diagnosing.diagnosis")
+    | {
+        "from_keras": "exchange.keras", "from_onnx": "exchange.onnx_reading",
+        "from_sklearn": "exchange.scikit_learn", "from_torch": "exchange.pytorch",
+    }
     | dict.fromkeys(("Landscape", "landscape"), "views.landscapes.landscape")
     | dict.fromkeys(("StationaryPoint", "stationary_point"), "views.landscapes.stationary")
     | {
@@ -178,6 +186,10 @@ __all__ = [
     "activations",
     "check_gradients",
     "datasets",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "get_config",
     "get_num_threads",
     "initializers",

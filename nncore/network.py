@@ -376,6 +376,55 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
         persistence.save(self, path)
 
+    def to_onnx(self, path=None, *, opset=17, dtype=None):
+        """Return what `predict` computes as an ONNX model, or write it to a file.
+
+        The onnx package is not needed. The model takes ``X``, (batch, n_in), and gives ``Y``,
+        (batch, n_out), where batch is any number of rows; the same network gives the same bytes.
+
+        Parameters
+        ----------
+        path : str or os.PathLike, optional
+            A file, which is never half written. By default the bytes are returned.
+        opset : int, default 17
+            The version of ONNX's operators, from 13 to 24.
+        dtype : {"float32", "float64"}, optional
+            Of X, Y and all weights, by default that of the network.
+
+        Returns
+        -------
+        bytes or None
+
+        Raises
+        ------
+        ValueError
+            If a layer or an activation of your own has no operators in ONNX, a `Scaling` no
+            numbers, or weights are not finite in `dtype`; nothing is written then.
+
+        Notes
+        -----
+        Layers become Gemm, BatchNormalization, LayerNormalization, PRelu, Add (of a `Residual`),
+        Sub and Div or Mul and Add (of a `Scaling`), and Cast and Gather (of an `Embedding`, whose
+        tokens are not checked: those below 0 count from the end). `Dropout`, also with
+        ``always=True``, and `GaussianNoise` are left out.
+        Activations that ONNX has not, or not in this opset and dtype, are made of its basic
+        operators. ONNX Runtime has no Erf in float64, so "gelu" needs dtype="float32" there.
+
+        `nncore.from_onnx` reads such models, and others; `save` keeps all that training needs.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(4, nncore.Dense(8, "mish"), nncore.Dense(3, "softmax"), seed=0)
+        >>> model = net.to_onnx()
+        >>> twin = nncore.from_onnx(model)
+        >>> (twin.predict([[1, 2, 3, 4]]) == net.predict([[1, 2, 3, 4]])).all()
+        np.True_
+        """
+        from .exchange import onnx_writing
+
+        return onnx_writing.write(self, path, opset, dtype)
+
     def __reduce__(self):
         from . import persistence
 

@@ -64,7 +64,8 @@ def test_the_examples_were_found():
 @pytest.mark.parametrize(
     "name",
     [
-        "README.md", "HACKING.md", "docs/command_line.md", "docs/data.md", "docs/trainers.md",
+        "README.md", "HACKING.md", "docs/command_line.md", "docs/data.md", "docs/exchange.md",
+        "docs/trainers.md",
         "docs/why_the_derivative.md",
     ],
 )  # fmt: skip

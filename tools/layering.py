@@ -57,6 +57,7 @@ PYTHON_LAYERS = [
     ["checking"],
     ["views"],
     ["network", "plots"],
+    ["exchange"],
     ["__init__"],
     ["demo", "bench", "commands", "sklearn"],
     ["cli"],
@@ -66,6 +67,7 @@ PYTHON_LAYERS = [
 LAZY = {
     ("persistence", "network"): "network saves through persistence, which makes networks again",
     ("info", "__init__"): "the version",
+    ("network", "exchange"): "a network writes itself as ONNX",
     ("activation", "plots"): "an activation draws itself",
 }
 # (file, packages that it imports inside functions only): what is measured beside nncore, and charts
