@@ -178,7 +178,9 @@ def run_lbfgs(e, samples, validation, callbacks):
             e.validation_loss_curve_.append(solver.plain_loss(validation))
         return callbacks.end_epoch()
 
-    e.n_iter_ = 0
+    e.n_iter_, before = 0, len(e.loss_curve_)
     e.n_iter_ = solver.run(e.max_iter, e.max_fun, e.tol, report)
+    for curve in (e.loss_curve_, e.validation_loss_curve_ or []):
+        del curve[before + e.n_iter_ :]  # of an iteration that Ctrl-C has ended
     e.loss_ = solver.loss
     e.best_loss_ = None if e.early_stopping else min(e.loss_curve_, default=solver.loss)

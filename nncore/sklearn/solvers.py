@@ -197,9 +197,11 @@ class LBFGS(Solver):
 
         def after(x):
             nonlocal done, best
-            done, best = done + 1, x.copy()
+            kept = x.copy()
             self.network.theta[...] = self.narrow.theta[...] = x
-            if report(self.loss):
+            over = report(self.loss)
+            done, best = done + 1, kept  # at the end: before, Ctrl-C may fall
+            if over:
                 raise _Stop
 
         options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
