@@ -10,13 +10,14 @@ import numpy as np
 from . import _core, data, names  # files and the NumPy twin are imported where they are used
 from .batches import Batches, are_batches
 from .gradients import Derivatives
+from .history import History
 from .initializer import as_initializer
 from .layers import Layer
 from .layers.dense import positive_int
 from .loss import TWO_CLASSES, choose_loss
 from .optimizers import as_optimizer
 from .threads import as_count, use_default
-from .training import History, Training
+from .training import Training
 from .validation import as_inputs, as_out, as_parameters, as_row, check_linear, check_scaled
 from .views import Views
 from .weights import class_table
@@ -342,19 +343,30 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     def summary(self):
         """Print a table of the layers: what they do, their shapes and parameters."""
+        rows, note = self._summary()
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        for row in rows:
+            left = "  ".join(cell.ljust(size) for cell, size in zip(row[:3], widths, strict=False))
+            print(f"{left}  {row[3].rjust(widths[3])}")
+        print(note)
+
+    def _summary(self):
+        """The rows of `summary`, the head first, and what is said below them."""
         rows = [("layer", "activation", "in -> out", "parameters")]
         width = self.n_in
         for i, layer in enumerate(self.layers):
             rows += layer.rows_of_summary(str(i), width)
             width = layer.n_outputs(width)
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        for row in rows:
-            left = "  ".join(cell.ljust(size) for cell, size in zip(row[:3], widths, strict=False))
-            print(f"{left}  {row[3].rjust(widths[3])}")
-        print(
+        return rows, (
             f"{self.n_params:,} parameters of {self.dtype}; loss {self.loss}, "
             f"optimizer {self._optimizer!r}, running on {self.backend}"
         )
+
+    def _repr_html_(self):
+        from .notebook import network_html
+
+        rows, note = self._summary()
+        return network_html(rows, type(self).__name__, note)
 
     def copy(self):
         """Return an independent copy, with the optimizer's state and the random state.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
 
 import numpy as np
 
 from . import data
 from .batches import Batches, are_batches
+from .history import History
 from .layers import Tuning
 from .layers.dense import positive_int
 from .optimizers import OPTIMIZERS
@@ -25,74 +25,6 @@ from .weights import (
     times_classes,
     warn_if_without_effect,
 )
-
-
-class History(Mapping):
-    """What `Network.fit` recorded: lists with one value per epoch, by name.
-
-    ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
-    weighted by their rows, or by the sums of their rows' weights; with validation data there is
-    ``"val_loss"`` too, for classes ``"val_accuracy"``, and the metrics. Where the learning rate has
-    a schedule, ``"lr"`` is that of the epoch's last update. Penalties of layers are part of all
-    losses.
-
-    With a full-batch trainer an epoch is an iteration, and ``history["loss"]`` is the loss after
-    it; there are ``"gradient_norm"``, ``"evaluations"`` of the loss so far and ``"gradients"``,
-    where a Jacobian or a product with the Hessian counts as one, and what the trainer reports, such
-    as ``"mu"``. What callbacks record has NaN in epochs without it; names of what belongs to one
-    layer, such as ``"layers[0].slope"`` of `Monitor`, are left out where a history is shown.
-
-    Attributes
-    ----------
-    stop_reason : str
-        Why `Network.fit` ended: "epochs", the name of a condition of `Stop`, what a callback said,
-        or with a full-batch trainer "minimum" (no step reduces the loss any more) or "mu_max".
-    seconds : float
-        Time spent in training steps, without validation and progress.
-    n_steps : int
-        Updates done.
-    validation_rows : numpy.ndarray or None
-        The rows that `validation_split` held out, in increasing order, int64.
-    """
-
-    def __init__(self):
-        self._values = {}
-        self.stop_reason = "epochs"
-        self.seconds = 0.0
-        self.n_steps = 0
-        self.validation_rows = None
-
-    def __getitem__(self, name):
-        return self._values[name]
-
-    def __iter__(self):
-        return iter(self._values)
-
-    def __len__(self):
-        return len(self._values)
-
-    def __repr__(self):
-        epochs = len(self._values.get("loss", ()))
-        last = ", ".join(f"{name} {self[name][-1]:.4g}" for name in self.shown())
-        return f"History({epochs} epochs; {last})" if epochs else "History(0 epochs)"
-
-    def append(self, **values):
-        """Add one epoch's values."""
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(value)
-
-    def column(self, name):
-        """Return the list of a name, a new one if there is none."""
-        return self._values.setdefault(name, [])
-
-    def take(self, values, n_steps, seconds, stop_reason):
-        """Begin with what was recorded before."""
-        self._values |= values
-        self.n_steps, self.seconds, self.stop_reason = n_steps, seconds, stop_reason
-
-    def shown(self):
-        """Return the names of what belongs to no single layer."""
-        return [name for name in self._values if not name.startswith("layers[")]
 
 
 class Training:

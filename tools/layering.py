@@ -42,8 +42,11 @@ C_SYSTEM = {
 # Python: modules of nncore, the lowest layer first. A module may import those of the layers above
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
-    ["_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described"],
-    ["names", "info", "threads", "stopping", "tables", "data"],
+    [
+        "_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described",
+        "notebook",
+    ],  # fmt: skip
+    ["names", "info", "threads", "stopping", "tables", "data", "history"],
     ["callbacks"],
     ["activation", "initializer", "columns"],
     ["loss", "weights", "own_activation"],

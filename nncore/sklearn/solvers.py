@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ..history import History
 from ..network import Network
-from ..training import History
 from ..weights import sums_of_batches
 from .build import dense_layers
 from .data import Samples

@@ -8,12 +8,12 @@ import textwrap
 import numpy as np
 
 from ..gradients import Derivatives
+from ..history import History
 from ..layers.base import real
 from ..layers.dense import positive_int
 from ..progress import Progress
 from ..threads import as_count
 from ..trainers.problem import fixed_parameters
-from ..training import History
 from .plotting.drawing import axes, finish
 
 ROWS = 1000  # at most so many are looked at after each step

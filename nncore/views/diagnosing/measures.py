@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...history import History
 from ...layers import Dense
 from ...layers.base import views
 from ...lsuv import outputs
 from ...names import WHOLE_ROW
 from ...trainers.problem import norm
-from ...training import History
 from ..rebuilt import described, rebuild
 
 FLAT = 0.05

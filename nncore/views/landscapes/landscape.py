@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ...gradients import Derivatives
+from ...history import History
 from ...layers.dense import positive_int
 from ...progress import Progress
 from ...threads import as_count
-from ...training import History
 from . import directions as of_plane
 from .stationary import stationary_point
 
