@@ -91,6 +91,12 @@ class Batches:
                 )
             yield _as_batch(item)
 
+    def skip(self, epochs: int) -> None:
+        """Go through so many epochs."""
+        for _ in range(epochs):
+            for _ in self.epoch():
+                pass
+
     def train(
         self, network: Any, classes: Any, missing: str | None, n_threads: int, history: Any,
         epoch: int,

@@ -164,6 +164,8 @@ def _compare(place, before, now):
         for i, value in enumerate(now):
             _compare(f"{place}[{i}]", before[i], value)
     elif before != now:
+        if place == "start":
+            raise _Other("it began with other parameters: another seed, or a network trained since")
         raise _Other(f"{place} is {now!r:.120} here and {before!r:.120} there")
 
 
@@ -171,6 +173,7 @@ def given(run):
     """Return what must be the same when a run is resumed, as JSON values."""
     return {
         "network": run.network.config(),
+        "start": _start(run.network),
         "batch_size": run.params["batch_size"],
         "shuffle": bool(run.shuffle),
         "data": _fingerprint(run.data),
@@ -181,14 +184,21 @@ def given(run):
     }
 
 
+def _start(network):
+    """A CRC-32 of where training starts; None where that is drawn anew in each program."""
+    if not network._seeded:
+        return None
+    return zlib.crc32(network.theta, network._engine.n_updates & 0xFFFFFFFF)
+
+
 def _fingerprint(data):
     """Shapes, and a CRC-32 of 256 rows."""
-    found = []
-    for array in data:
+    found = {}
+    for name, array in zip(("X", "y", "sample_weight"), data, strict=True):
         array = getattr(array, "values", array)  # of targets that are partly missing
+        found[name] = None
         if array is not None:
             rows = np.linspace(0, len(array) - 1, min(len(array), 256)).astype(int)
-            found.append([*array.shape, zlib.crc32(np.ascontiguousarray(array[rows]))])
-        else:
-            found.append(type(array).__name__)
+            values = zlib.crc32(np.ascontiguousarray(array[rows]))
+            found[name] = {"shape": [*array.shape], "values": values}
     return found

@@ -87,12 +87,13 @@ class SparseRows(Rows):
 
 def as_rows(values: Any, dtype: np.dtype, name: str) -> Rows | None:
     """Return what must not be converted as a whole as `Rows`; None: `values` is something else."""
-    if all(hasattr(values, part) for part in ("indptr", "indices", "data", "shape")):
-        if getattr(values, "format", "csr") == "csr":
-            return SparseRows(values, dtype, name)
+    if getattr(values, "format", "csr") != "csr" and hasattr(values, "tocsr"):
+        fix = name.split(": ")[-1] + ".tocsr()"
         raise ValueError(
-            f"{name} is a sparse matrix in {values.format} form; convert it with {name}.tocsr()"
+            f"{name} is a sparse matrix in {values.format} form; convert it with {fix}"
         )
+    if all(hasattr(values, part) for part in ("indptr", "indices", "data", "shape")):
+        return SparseRows(values, dtype, name)
     array = values
     while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
         array = array.base

@@ -108,7 +108,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
-        self._rng = _as_rng(seed)
+        self._rng, self._seeded = _as_rng(seed), seed is not None
         self._backend = check_backend(backend)
         steps, places = [], []
         offset, kept, width = 0, 0, self.n_in

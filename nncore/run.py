@@ -84,7 +84,11 @@ class Run:
         if self._saved is None:
             return 0
         done = self._saved.restore(self)
+        if self._batches:
+            self._batches[0].skip(done)
         self.progress.begin(done)
+        if self.progress.shown:
+            self.progress.say(f"going on after epoch {done} of {self.hooks.checkpoint.folder}")
         return self.epochs if self.history.stop_reason != "epochs" else done
 
     def _epoch(self, epoch, course):

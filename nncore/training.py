@@ -181,13 +181,23 @@ class Training:
                 raise ValueError(f"there are no rows of batches to keep for {name}")
         X, y, w = batches.first()
         w = None if w is None or not np.any(w) else w  # such a batch is left out
-        return self._samples(X, y, w, "batch 1: ", missing=missing)
+        if not all(layer.ready for layer in self.layers if layer.scales):
+            raise ValueError(
+                "batches come one by one, so a Scaling cannot take its numbers from them: give "
+                "them, by Scaling.of(...), or call net.layers[0].adapt(X) first"
+            )
+        return self._samples(X, y, w, "batch 1: ", in_blocks=True, missing=missing)
 
     def _adapt(self, X, y):
         """Give a `Scaling` without numbers those of these data."""
         if self._engine.pending:
             from .layers.scaling import measure
 
+            if isinstance(y, data.Observed) and self.layers[-1].scales:
+                raise ValueError(
+                    "a Scaling of targets that are partly missing needs numbers: "
+                    "Scaling(mean=np.nanmean(y, 0), scale=np.nanstd(y, 0)).inverse()"
+                )
             ends = ((self.layers[0], X, False), (self.layers[-1], y, True))
             found = [
                 (layer, measure(_blocks(values), layer.kind))

@@ -300,7 +300,8 @@ def _as_array(value, name, wanted="", labels=False):
     if _columns(value) is not None:
         value = _from_frame(value, name)
     if hasattr(value, "toarray"):
-        raise ValueError(f"{name} is a sparse matrix; convert it with {name}.toarray()")
+        fix = name.split(": ")[-1] + ".toarray()"
+        raise ValueError(f"{name} is a sparse matrix; convert it with {fix}")
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array; fill it first, with {name}.filled(...)")
     try:

@@ -449,11 +449,12 @@ def test_a_network_of_other_layers_in_a_file(tmp_path):
 OTHERS = {
     "network.optimizer.lr": {"net": lambda: regressor(Adam(0.5))},
     "network.layers": {"net": lambda: regressor("adam", Dense(7, "tanh"), Dense(7, "tanh"))},
+    "it began with other parameters": {"net": lambda: changed(regressor("adam"))},
     "batch_size": {"batch_size": 5},
     "shuffle": {"shuffle": False},
-    r"data\[0\]\[0\]": {"data": (X[1:], Y[1:])},
-    r"data\[1\]\[2\]": {"data": (X, Y + 1)},
-    r"data\[2\]": {"sample_weight": np.ones(60)},
+    r"data\.X\.shape\[0\]": {"data": (X[1:], Y[1:])},
+    r"data\.y\.values": {"data": (X, Y + 1)},
+    r"data\.sample_weight": {"sample_weight": np.ones(60)},
     "validation data": {"validation_data": VALIDATION},
     "metrics": {"train_metrics": ["mae"]},
     "stop": {"stop": Stop(loss=1e-9)},
@@ -510,3 +511,49 @@ def test_trainings_that_are_killed(tmp_path):
     assert found.stderr == ""
     kills, ended, _, same = found.stdout.split()
     assert int(kills) >= KILLS and int(ended) >= 3 and same == "True"
+
+
+def changed(net):
+    net.theta[0] += 1
+    return net
+
+
+def test_a_network_without_a_seed_goes_on(tmp_path):
+    """Its starting weights are others in each program."""
+    def train(epochs):
+        net = Network(4, Dense(1), optimizer="adam")
+        return net.fit(X, Y, epochs=epochs, verbose=0, callbacks=[Checkpoint(tmp_path, seconds=0)])
+
+    first, second = train(3), train(5)
+    assert second["loss"][:3] == first["loss"] and len(second["loss"]) == 5
+
+
+def test_a_network_trained_since_is_not_overwritten(tmp_path):
+    net = Network(4, Dense(1), optimizer="adam", seed=0)
+    net.fit(X, Y, epochs=3, verbose=0, callbacks=[Checkpoint(tmp_path)])
+    theta = net.theta.copy()
+    with pytest.raises(ValueError, match="began with other parameters: another seed"):
+        net.fit(X, Y, epochs=9, verbose=0, callbacks=[Checkpoint(tmp_path)])
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+@pytest.mark.parametrize("kind", ["generator", "function", "its own random numbers"])
+def test_batches_go_on_where_they_were(tmp_path, kind, capsys):
+    def train(epochs, *folder):
+        rng = np.random.default_rng(0)
+
+        def some(count):
+            for i in range(count):
+                rows = rng.integers(0, len(X), 8) if kind[0] == "i" else slice(i % 7, i % 7 + 8)
+                yield X[rows], Y[rows]
+
+        more = {"steps_per_epoch": 5} if kind == "generator" else {}
+        source = some(1000) if kind == "generator" else lambda: some(5)
+        net = Network(4, Dense(6, "tanh"), Dense(1), optimizer="adam", seed=0)
+        calls = [Checkpoint(f, seconds=0) for f in folder]
+        net.fit(source, epochs=epochs, verbose=2, callbacks=calls, **more)
+        return net.theta
+
+    train(4, tmp_path)
+    np.testing.assert_array_equal(train(9, tmp_path), train(9))
+    assert f"going on after epoch 4 of {tmp_path}" in capsys.readouterr().err

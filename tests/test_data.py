@@ -118,7 +118,7 @@ def test_scipy():
         np.testing.assert_array_equal(net.predict(kind(X)), net.predict(X))
     with refused(ValueError, "X is a sparse matrix in csc form", "X.tocsr()", network=net):
         net.fit(sparse.csc_matrix(X), LABELS)
-    with refused(ValueError, "sparse matrix", "toarray", network=net):
+    with refused(ValueError, "sparse matrix in coo form", "X.tocsr()", network=net):
         net.fit(sparse.coo_matrix(X), LABELS)
     with refused(ValueError, "sparse matrix", "toarray", network=net):
         net.loss_and_gradient(sparse.csr_matrix(X), LABELS)

@@ -330,7 +330,8 @@ def test_a_subclass_of_an_optimizer(tmp_path, way):
 
 def test_attributes_added_to_a_plain_network():
     network = make()
-    assert network.__getstate__() == {"_optimizer": network.optimizer}  # the rest is in the bytes
+    # the rest is in the bytes
+    assert network.__getstate__() == {"_optimizer": network.optimizer, "_seeded": True}
     network.scale = np.arange(3.0)
     again = network.copy()
     assert again.scale.tolist() == [0, 1, 2] and again.scale is not network.scale

@@ -226,6 +226,11 @@ def test_several_outputs_report_what_is_differentiated(solver):
     parameters["alpha"] = 0
     one, other = (m.MLPRegressor(**parameters).fit(X, Y) for m in (theirs, ours))
     np.testing.assert_allclose(other.loss_curve_, 3 * np.array(one.loss_curve_), 1e-10)
+    # And training stops in the same epoch.
+    del parameters["n_iter_no_change"]
+    parameters |= {"max_iter": 400, "tol": 1e-3}
+    one, other = (m.MLPRegressor(**parameters).fit(X, Y) for m in (theirs, ours))
+    assert 25 < one.n_iter_ == other.n_iter_ < 400
 
 
 def test_what_is_printed_is_the_same(capsys):

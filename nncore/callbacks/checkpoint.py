@@ -44,9 +44,11 @@ class Checkpoint(Callback):
     Notes
     -----
     It is called after all other callbacks. A file is written under another name, synced to the disk
-    and renamed. The arguments of `fit`, the network's description, the data (256 rows of it are
-    compared) and the types of the callbacks must be the same as when it was made; only `epochs`,
-    `n_threads` and `verbose` may differ. A callback of your own is resumed if it has `get_state`
+    and renamed. The arguments of `fit`, the network's description, its parameters before the first
+    epoch (where it has a seed, or was loaded), the data (256 rows of it are compared) and the types
+    of the callbacks must be the same as when it was made; `epochs`, `n_threads` and `verbose` may
+    differ, and arguments of callbacks. Batches are gone through once more, without training.
+    A callback of your own is resumed if it has `get_state`
     and `set_state`. A learning rate that is a function cannot be kept in a file; what depends on
     the clock, as ``Stop(seconds=...)``, does so here, too.
 

@@ -15,7 +15,8 @@ Other than in scikit-learn:
 
 - ``loss_`` is the objective whose gradient is followed. With squared errors of several outputs
   scikit-learn reports the mean over the outputs and follows the gradient of their sum; here both
-  are of the sum. With "sgd" and "adam" a logarithmic loss is reported as scikit-learn does, as if
+  are of the sum, and ``tol`` counts for each output, so that training stops where it does there.
+  With "sgd" and "adam" a logarithmic loss is reported as scikit-learn does, as if
   no probability were below ``eps``; the gradient, in both, and all else know the exact one.
 - A loss that is not finite ends `fit` at once, not after ``max_iter`` epochs; with
   ``early_stopping`` the best weights are kept.

@@ -127,7 +127,9 @@ def _record(e, solver, validation, loss):
             e.best_validation_score_ = score
             e._best_theta = e.network_.theta.copy()
     else:
-        better = not loss > e.best_loss_ - e.tol
+        # scikit-learn looks at the mean over outputs, this is the sum
+        outputs = e.n_outputs_ if e.network_.loss.name == "half_mse" else 1
+        better = not loss > e.best_loss_ - outputs * e.tol
         e.best_loss_ = min(loss, e.best_loss_)
     e._no_improvement_count = 0 if better else e._no_improvement_count + 1
 
