@@ -411,14 +411,15 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         ------
         ValueError
             If a layer or an activation of your own has no operators in ONNX, a `Scaling` no
-            numbers, or weights are not finite in `dtype`; nothing is written then.
+            numbers, a `Dropout` ``always=True``, or weights are not finite in `dtype`; nothing is
+            written then.
 
         Notes
         -----
         Layers become Gemm, BatchNormalization, LayerNormalization, PRelu, Add (of a `Residual`),
         Sub and Div or Mul and Add (of a `Scaling`), and Cast and Gather (of an `Embedding`, whose
-        tokens are not checked: those below 0 count from the end). `Dropout`, also with
-        ``always=True``, and `GaussianNoise` are left out.
+        tokens are not checked: those below 0 count from the end). `Dropout` and `GaussianNoise`,
+        which `predict` leaves out, are left out.
         Activations that ONNX has not, or not in this opset and dtype, are made of its basic
         operators. ONNX Runtime has no Erf in float64, so "gelu" needs dtype="float32" there.
 

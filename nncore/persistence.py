@@ -49,6 +49,8 @@ def from_bytes(data, backend="auto", kind=None):
 
 def load(path, backend="auto"):
     """Return the network in the file at `path`."""
+    if str(path).endswith(".onnx"):
+        raise FileFormatError(f"{path} is not of Network.save: nncore.from_onnx reads ONNX files")
     return _rebuild(*files.read(path), path, backend)
 
 

@@ -123,6 +123,38 @@ def test_float32_models_stay_float32(sklearn):
     assert nncore.from_sklearn(model, dtype="float64").dtype == np.float64
 
 
+def test_estimators_of_nncore(sklearn):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from nncore.sklearn import MLPClassifier, MLPRegressor
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(3, 2, (60, 4)), rng.integers(0, 3, 60)
+    arguments = {"hidden_layer_sizes": (6,), "dropout": 0.1, "max_iter": 3, "tol": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MLPClassifier(random_state=0, **arguments).fit(X, y)
+        piped = make_pipeline(StandardScaler(), MLPClassifier(**arguments)).fit(X, y)
+        rates = MLPRegressor(loss="poisson", **arguments).fit(X, y)
+    network, want = nncore.from_sklearn(model), model.predict_proba(X)
+    assert repr(network.layers) == repr(model.network_.layers)
+    assert not set(map(id, network.layers)) & set(map(id, model.network_.layers))
+    assert_same_bits(network.predict(X), model.network_.predict(X))
+    network.fit(X, y, epochs=1, verbose=False)
+    assert_same_bits(model.predict_proba(X), want)
+    network = nncore.from_sklearn(make_pipeline(piped))
+    assert type(network.layers[0]) is Scaling
+    alike(network, X, piped.predict_proba(X))
+    network = nncore.from_sklearn(rates)
+    alike(network, X, np.log(rates.predict(X)))
+    assert network.loss == "poisson" and nncore.from_sklearn(rates, loss="mse").loss == "mse"
+    with pytest.raises(ValueError, match="MLPClassifier is not fitted yet"):
+        nncore.from_sklearn(MLPClassifier())
+    with pytest.raises(TypeError, match="got the class MLPClassifier"):
+        nncore.from_sklearn(MLPClassifier)
+
+
 def test_what_is_refused_of_scikit_learn(sklearn):
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures
@@ -202,6 +234,25 @@ def test_embeddings_and_frozen_modules(torch):
     assert network.layers[3].momentum == 0.3 and network.n_in == 3
 
 
+def test_what_would_train_otherwise_is_refused(torch):
+    nn = torch.nn
+    for name in ("weight", "bias"):
+        for linear in (nn.Linear(3, 3), nn.BatchNorm1d(3)):
+            getattr(linear, name).requires_grad = False
+            with pytest.raises(ValueError, match="module 0, .* frozen in part"):
+                nncore.from_torch(nn.Sequential(linear, nn.Linear(3, 1)))
+    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    other.weight = one.weight
+    for second in (one, other):
+        module = nn.Sequential(one, nn.Tanh(), nn.Sequential(second))
+        with pytest.raises(ValueError, match=r"module 2\.0, Linear shares .* module 0, Linear"):
+            nncore.from_torch(module)
+    X = torch.randn(4, 3)
+    module = nn.Sequential(one.requires_grad_(False), nn.Tanh(), one, nn.Linear(3, 1))
+    with torch.no_grad():
+        alike(nncore.from_torch(module), X.numpy(), module(X))
+
+
 def test_an_imported_network_trains(torch):
     nn = torch.nn
     module = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
@@ -228,7 +279,7 @@ def test_what_is_refused_of_modules(torch):
         (Doubled(linear), TypeError, "forward of its own"),
         (Mine(), TypeError, "forward of its own"),
         (nn.Sequential(linear, nn.Sequential(nn.RReLU())), ValueError, r"module 1\.0, RReLU"),
-        (nn.Sequential(linear, linear), ValueError, "takes 3 inputs, but there are 2"),
+        (nn.Sequential(linear, nn.Linear(3, 1)), ValueError, "takes 3 inputs, but there are 2"),
         (nn.Sequential(linear, nn.Softmax(0)), ValueError, "dim=0"),
         (nn.Sequential(nn.Softmax(1), linear), ValueError, "only the last layer"),
         (nn.Sequential(linear, nn.Hardtanh(-2, 2)), ValueError, r"Hardtanh to \[-2, 2\]"),
@@ -308,6 +359,8 @@ def test_what_is_refused_of_weights(tmp_path):
     ):
         with pytest.raises(error, match=message):
             nncore.from_torch(weights, layers)
+    with pytest.raises(ValueError, match="'foo' and what follows"):
+        nncore.from_torch({**weights, "foo": np.ones(2)}, ["relu", "identity"])
     with pytest.raises(ValueError, match="fewer weights"):
         nncore.from_torch({}, ["relu"])
     with pytest.raises(TypeError, match="'a' of the state_dict"):
@@ -513,6 +566,19 @@ def test_nothing_is_imported():
         "assert not others & set(sys.modules), others & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_errors_name_the_right_reader(tmp_path):
+    network = nncore.Network(3, Dense(3, "relu"), Dense(2), seed=0)
+    saved, written = tmp_path / "net.safetensors", tmp_path / "net.onnx"
+    network.save(saved)
+    network.to_onnx(written)
+    with pytest.raises(ValueError, match=r"read it with nncore\.load"):
+        nncore.from_torch(saved, ["relu", "identity"])
+    with pytest.raises(nncore.files.FileFormatError, match=r"nncore\.load reads"):
+        nncore.from_onnx(saved)
+    with pytest.raises(nncore.files.FileFormatError, match=r"nncore\.from_onnx reads"):
+        nncore.load(written)
 
 
 def test_safetensors_reads_what_nncore_saves(tmp_path):

@@ -65,12 +65,14 @@ T = TypeVar("T")
 def kind_of(value: object, package: str, wanted: str, overridden: str | None = None) -> str:
     """Return the name of the class of `package` that `value` is of, or raise TypeError.
 
-    The package is not imported. A class derived from it may not override that method: it would
-    compute something else.
+    package : a name, or some with blanks between; none is imported. A class derived from
+    it may not override that method: it would compute something else.
     """
     kind = type(value)
+    if isinstance(value, type):
+        raise TypeError(f"{wanted}, got the class {value.__name__}: make an object of it")
     for base in kind.__mro__:
-        if base.__module__.partition(".")[0] == package:
+        if base.__module__.partition(".")[0] in package.split():
             if not overridden or getattr(kind, overridden) is getattr(base, overridden):
                 return base.__name__
             raise TypeError(

@@ -69,13 +69,17 @@ def from_onnx(
     elif isinstance(model, (bytes, bytearray, memoryview)):
         data, where = bytes(model), "the model"
     else:
-        raise TypeError(f"from_onnx takes a path or bytes, got a {type(model).__name__}")
+        raise TypeError(
+            f"from_onnx takes a path or bytes, got a {type(model).__name__}; of a ModelProto it "
+            "takes model.SerializeToString()"
+        )
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused in the end
             reader = _Reader(decode(data))
             links = reader.links(output)
     except _DAMAGE as error:
-        raise FileFormatError(f"{where}: {error}") from error
+        fix = " (nncore.load reads what nncore saved)" * where.endswith(".safetensors")
+        raise FileFormatError(f"{where}: {error}{fix}") from error
     return build(links, reader.n_in, **options)
 
 
@@ -108,7 +112,9 @@ class _Reader:
 
     def links(self, output: str | None) -> list[Link]:
         names = [v.get("name", "") for v in self.graph.get("output", [])]
-        if not names or output not in (None, *names):
+        if not names:
+            raise FileFormatError("there is no output in its graph")
+        if output not in (None, *names):
             raise FileFormatError(f"there is no output {output!r}, but {names}")
         name = names[-1] if output is None else output
         value = self.value(name)

@@ -27,6 +27,8 @@ def write(
     """What `Network.to_onnx` does."""
     if isinstance(opset, bool) or opset not in OPSETS:
         raise ValueError(f"opset must be an integer from 13 to 24, got {opset!r}")
+    if not (path is None or isinstance(path, (str, os.PathLike))):
+        raise TypeError(f"path must be a path or None (returns bytes), got a {type(path).__name__}")
     network._check_ready()
     kind = network.dtype if dtype is None else _as_dtype(dtype)
     parts = encode(_model(network, Graph(int(opset), kind)))
@@ -302,6 +304,15 @@ def _vectors(x, table):
     return table.to("Gather", x.to("Cast", to=INT), axis=0).to("Flatten", axis=1)
 
 
+def _dropout(layer, x):
+    if layer.always and layer.rate:
+        raise ValueError(
+            f"{x.graph.prefix} is {layer!r}, which drops in predict too; ONNX cannot draw the "
+            "same: only a Dropout without always is left out"
+        )
+    return x
+
+
 # What each layer is in ONNX: a function of the layer and its input, which returns its output.
 WRITERS: dict[str, Callable[[Any, Term], Term]] = {
     "Dense": _dense,
@@ -311,6 +322,6 @@ WRITERS: dict[str, Callable[[Any, Term], Term]] = {
     "Residual": _residual,
     "Scaling": _scaling,
     "Embedding": _embedding,
-    "Dropout": lambda layer, x: x,
+    "Dropout": _dropout,
     "GaussianNoise": lambda layer, x: x,
 }

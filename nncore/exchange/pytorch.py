@@ -72,7 +72,9 @@ def from_torch(
             raise ValueError(
                 f"{_WANTED}, got {source!r}; read a pickle with torch.load(path, weights_only=True)"
             )
-        source, in_order = files.read(source)[0], False
+        (source, about), in_order = files.read(source), False
+        if "nncore" in about:
+            raise ValueError("this is a network that nncore saved: read it with nncore.load")
     if isinstance(source, Mapping):
         return build(_of_weights(source, layers, in_order), **options)
     if layers is not None:
@@ -107,6 +109,7 @@ def _modules(module: Any, name: str = "") -> Iterator[tuple[str, str, Any]]:
 
 def _links(modules):
     links: list[Link] = []
+    seen: dict[int, str] = {}  # by the id of a trained tensor
     flat = True  # an Embedding gives rows of vectors, until Flatten
     for what, kind, module in modules:
         if not flat and kind not in ("Flatten", "Identity", "Dropout"):
@@ -117,9 +120,18 @@ def _links(modules):
                 raise ValueError(f"{what} has {name}={getattr(module, name)}, which is not read")
         if kind in _LAYERS:
             weight, bias = (getattr(module, name, None) for name in ("weight", "bias"))
-            trained = any(v is not None and v.requires_grad for v in (weight, bias))
+            tensors = [v for v in (weight, bias) if v is not None]
+            free = [v for v in tensors if v.requires_grad]
+            if free and len(free) < len(tensors):
+                raise ValueError(f"{what} is frozen in part: set requires_grad alike for both")
+            for v in free:
+                if seen.setdefault(id(v), what) != what:
+                    raise ValueError(
+                        f"{what} shares weights with {seen[id(v)]}; here each would be trained "
+                        "alone. Freeze them, or give the state_dict and the layers."
+                    )
             W, b = (None if v is None else _array(v, what) for v in (weight, bias))
-            links.append(_LAYERS[kind](what, module, W, b, trained))
+            links.append(_LAYERS[kind](what, module, W, b, bool(free)))
         elif kind not in ("Flatten", "Identity"):
             links.append(_activation(what, kind, module))
     if not flat:
@@ -196,6 +208,7 @@ def _of_weights(weights, layers, in_order):
     left = iter(order)
     links = [_with_values(layer, left, groups) for layer in layers]
     for prefix in left:
+        prefix = prefix or next(iter(groups[prefix]))
         raise ValueError(f"{prefix!r} and what follows belong to none of the {len(links)} layers")
     return links
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..activation import as_activation
 from ..network import Network
-from .links import Affine, Columns, build, kind_of
+from .links import Affine, Columns, Made, build, kind_of
 
 # What scalers compute, of their attributes.
 _SCALERS = {
@@ -24,8 +24,9 @@ def from_sklearn(estimator: object, **options: Any) -> Network:
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor or Pipeline
-        Fitted. In a Pipeline, StandardScaler, MinMaxScaler and MaxAbsScaler may stand before the
-        perceptron: together they become a `Scaling`, the first layer.
+        Fitted, of scikit-learn or of `nncore.sklearn` (a copy of its ``network_``, with its loss;
+        the optimizer starts afresh). In a Pipeline, StandardScaler, MinMaxScaler and MaxAbsScaler
+        may stand before the perceptron: together they become a `Scaling`, the first layer.
     **options
         Those of `nncore.Network`; dtype is by default that of the weights.
 
@@ -33,7 +34,8 @@ def from_sklearn(estimator: object, **options: Any) -> Network:
     -------
     Network
         `predict` gives what ``predict_proba`` (of two classes the column of the second) or
-        ``predict`` gives, but for rounding. Columns are in the order of ``classes_``.
+        ``predict`` gives, but for rounding. Columns are in the order of ``classes_``. The loss is
+        "mse" for all regressors of scikit-learn, also of ``loss="poisson"``.
 
     Raises
     ------
@@ -46,12 +48,16 @@ def from_sklearn(estimator: object, **options: Any) -> Network:
     >>> net = nncore.from_sklearn(make_pipeline(
     ...     StandardScaler(), MLPClassifier()).fit(X, y))  # doctest: +SKIP
     """
-    return build(_links(estimator), **options)
+    links, last = _links(estimator), estimator
+    while hasattr(last, "steps"):
+        last = last.steps[-1][1]
+    loss = getattr(getattr(last, "network_", None), "loss", None)
+    return build(links, **{"loss": loss} | options)
 
 
 def _links(estimator):
     wanted = "from_sklearn takes a fitted MLPClassifier, MLPRegressor or Pipeline of scikit-learn"
-    kind = kind_of(estimator, "sklearn", wanted)
+    kind = kind_of(estimator, "sklearn nncore", wanted)
     if kind == "Pipeline":
         *before, (_, last) = estimator.steps
         steps = [step for _, step in before if step is not None and step != "passthrough"]
@@ -60,6 +66,11 @@ def _links(estimator):
         raise TypeError(f"{wanted}, not {kind}")
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"this {kind} is not fitted yet: call fit first")
+    if hasattr(estimator, "network_"):
+        return [
+            Made(f"layer {i} of {kind}", layer, layer.parameters() | layer.running(), layer._n_in)
+            for i, layer in enumerate(estimator.network_.layers)
+        ]
     layers = list(zip(estimator.coefs_, estimator.intercepts_, strict=True))
     names = [estimator.activation] * (len(layers) - 1) + [estimator.out_activation_]
     return [
