@@ -449,7 +449,7 @@ def test_a_network_of_other_layers_in_a_file(tmp_path):
 OTHERS = {
     "network.optimizer.lr": {"net": lambda: regressor(Adam(0.5))},
     "network.layers": {"net": lambda: regressor("adam", Dense(7, "tanh"), Dense(7, "tanh"))},
-    "it began with other parameters": {"net": lambda: changed(regressor("adam"))},
+    "it began with other parameters": {"net": lambda: moved(regressor("adam"))},
     "batch_size": {"batch_size": 5},
     "shuffle": {"shuffle": False},
     r"data\.X\.shape\[0\]": {"data": (X[1:], Y[1:])},
@@ -513,7 +513,7 @@ def test_trainings_that_are_killed(tmp_path):
     assert int(kills) >= KILLS and int(ended) >= 3 and same == "True"
 
 
-def changed(net):
+def moved(net):
     net.theta[0] += 1
     return net
 
