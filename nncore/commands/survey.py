@@ -227,8 +227,10 @@ class Found:
         sample, column = words[:200], f"column {short(self.name)}"
         advice = (
             f"leave it out by --ignore {self.name}, or say --categorical {self.name} if each word "
-            f"is a category, or --numeric {self.name} if they are numbers"
+            "is a category"
         )
+        if _CODE.fullmatch(sample[0]):
+            advice += f", or --numeric {self.name} if they are numbers"
         if all(map(_DATE.fullmatch, sample)):
             raise FileFormatError(
                 f"{column} has dates or times, such as {short(sample[0])}, which are no numbers: "
