@@ -36,6 +36,9 @@ def main(arguments=None):
         finally:  # after --help too
             if sys.stdout:
                 sys.stdout.flush()
+    except KeyboardInterrupt:  # in an import; later see run
+        print("nncore: error: interrupted", file=sys.stderr)
+        return 2
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # nothing is left to be flushed at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

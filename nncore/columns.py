@@ -58,6 +58,9 @@ class Columns:
     True
     """
 
+    most = tables.MOST_SIZE  # of a number
+    counts: tuple[int, ...] = ()  # how many columns a table may have, if only so many
+
     def __init__(self, inputs: Iterable[Input], targets: Iterable[Target]):
         self.inputs, self.targets = tuple(inputs), tuple(targets)
 
@@ -70,7 +73,13 @@ class Columns:
         classes = tuple(range(network.n_out)) if network.loss.name == "cross_entropy" else None
         n_targets = 1 if classes else network.n_out // network.loss.per_target
         targets = [Target(str(n + j), classes) for j in range(n_targets)]
-        return cls([Input(str(j)) for j in range(n)], targets)
+        columns = cls([Input(str(j)) for j in range(n)], targets)
+        columns.counts = (n, n + n_targets, n + network.n_out)
+        return columns._sized(network)
+
+    def _sized(self, network):
+        self.most = min(tables.MOST_SIZE, float(np.finfo(network.dtype).max))
+        return self
 
     @property
     def width(self) -> int:
@@ -103,6 +112,13 @@ class Columns:
         if self.numbered:
             if table.columns == len(wanted):
                 return list(range(table.columns))
+            least = 1 + max(int(name) for name in wanted)
+            if table.columns < least or self.counts and table.columns not in self.counts:
+                raise FileFormatError(
+                    f"{table.name} has {tables.count(table.columns, 'column')}; the model, which "
+                    f"knows no names, expects {tables.count(len(self.inputs), 'input')}, with or "
+                    "without the target behind them"
+                )
             names = list(map(str, range(table.columns)))
         elif table.names is None:
             raise FileFormatError(
@@ -143,6 +159,7 @@ class Columns:
         places = self.find(table, targets)
         split = len(self.inputs)
         for block in table.blocks():
+            block = block._replace(most=self.most)
             X = np.zeros((len(block.lines), self.width))
             at = 0
             for column, j in zip(self.inputs, places[:split], strict=True):
@@ -169,8 +186,8 @@ class Columns:
             codes = _codes(block.words(j), self.classes)
         for i in np.flatnonzero(codes < 0)[:1]:
             cell = block.cells[j][i].strip()
-            got = f"{short(cell)} is none of the model's classes" if cell else "no class"
-            raise block.error(i, j, f"{got}: {_listed(self.classes)}")
+            got = f"{short(cell)} is none" if cell else "the target is missing, expected one"
+            raise block.error(i, j, f"{got} of the model's classes: {_listed(self.classes)}")
         return codes
 
     def read(self, path: Any, header: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -196,6 +213,11 @@ class Columns:
                 f"{name}: the model has {len(self.inputs)} inputs, got X of shape {X.shape}"
             )
         X = X.astype(np.float64)
+        for i, j in np.argwhere(np.abs(X) > self.most)[:1]:
+            raise ValueError(
+                f"{name}: expected numbers up to {self.most:.3g}, got {X[i, j]:g} in row {i}, "
+                f"column {j}"
+            )
         gaps = np.isnan(X)
         for i, j in np.argwhere(gaps)[:1]:
             if self.inputs[j].fill is None:
@@ -255,7 +277,7 @@ class Columns:
                 f"columns of {self.width} inputs and {wanted} outputs, and a network of "
                 f"{network.n_in} and {network.n_out}"
             )
-        return self
+        return self._sized(network)
 
 
 def _numbers(into, column, block, j, unknown):

@@ -26,11 +26,13 @@ from .files import FileFormatError
 MOST_NUMBERS = 1 << 27  # a gigabyte
 MOST_LINE = 1 << 22
 MOST_CELLS = 1 << 16  # of a block
+MOST_SIZE = 1e150  # of a number: its square is finite
 DECIMAL_COMMA = re.compile(r'\s*"?[-+]?\d+,\d+(e[-+]?\d+)?"?\s*', re.IGNORECASE)
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
-def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, header=None):
+def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, header=None,
+             most=MOST_SIZE):  # fmt: skip
     """Read inputs and targets from a CSV file of numbers in UTF-8.
 
     Cells are separated by commas, semicolons or tabs, whichever the first line has most of; quotes
@@ -50,6 +52,8 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
         Whether one target column alone holds class labels, which must be integers.
     header : bool, optional
         Whether the first line has names. By default it has where no cell of it is a number.
+    most : float, default 1e150
+        The largest size of a number.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
         names, columns, name = file.names, file.columns, file.name
         chosen = _targets(target, names, columns, n_inputs, n_targets, name)
         label = chosen[0] if labels and len(chosen) == 1 else None
-        table = _numbers(file.rows, names, columns, label, name)
+        table = _numbers(file.rows, names, columns, label, name, most)
     X = table[:, [j for j in range(columns) if j not in chosen]]
     y = table[:, chosen] if len(chosen) > 1 else table[:, chosen[0]].copy()
     return X, y if label is None else y.astype(np.int64)
@@ -136,15 +140,16 @@ class Block(NamedTuple):
     row: int
     lines: list[int]
     cells: list[tuple[str, ...]]
+    most: float = MOST_SIZE
 
     def numbers(self, j):
         """Return column j as numbers, NaN where a cell is empty or says that there is none."""
         cells = self.cells[j]
         values = [math.nan if value is None else value for value in map(as_number, cells)]
         values = np.array(values, np.float64)
-        for i in np.flatnonzero(~np.isfinite(values)):
+        for i in np.flatnonzero(~(np.abs(values) <= self.most)):
             if not is_missing(cells[i]) and not np.isnan(as_number(cells[i]) or math.inf):
-                raise self.error(i, j, f"expected a number, got {short(cells[i])}")
+                raise self.error(i, j, no_number(cells[i], self.most))
         return values
 
     def words(self, j):
@@ -162,6 +167,13 @@ class Block(NamedTuple):
         return f"{self.table.name}, line {self.lines[i]} (row {self.row + i}), column {j}{called}"
 
 
+def no_number(cell, most=MOST_SIZE):
+    """Say what is wrong with a cell that is no number, or one too large."""
+    value = as_number(cell)
+    limit = "" if value is None or math.isinf(value) else f" up to {most:.3g}"
+    return f"expected a number{limit}, got {short(cell)}"
+
+
 def is_missing(cell):
     """Tell whether a cell of numbers has none."""
     return cell.strip().lower() in ("", "na", "n/a", "nan", "null", "?")
@@ -175,6 +187,9 @@ def _rows(file, name):
         if not raw:
             return
         where = f"{name}, line {number}"
+        if number == 1 and raw.startswith((b"PK\3\4", b"\x1f\x8b")):
+            kind = "a ZIP or Excel" if raw[:1] == b"P" else "a gzip"
+            raise FileFormatError(f"{name} is {kind} file, not CSV text; unpack it or save as CSV")
         if len(raw) > MOST_LINE:
             raise FileFormatError(f"{where} has more than {MOST_LINE:,} bytes; is this a CSV file?")
         try:
@@ -205,6 +220,11 @@ def _refuse_decimal_commas(line, where):
             f"{where} has {short(found.strip())}, a number with a decimal comma: write decimal "
             "points (in a spreadsheet, save with an English locale)"
         )
+
+
+def count(n, what):
+    """A number of things, as people write it."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def as_number(cell):
@@ -244,7 +264,7 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
         inputs = "at least one column" if n_inputs is None else f"{n_inputs}"
         given = "" if target is None else f", {n} given as target"
         raise FileFormatError(
-            f"{name} has {columns} column{'s' * (columns != 1)}{given}; expected {inputs} for the "
+            f"{name} has {count(columns, 'column')}{given}; expected {inputs} for the "
             f"inputs and {counts} for the target"
         )
     return chosen
@@ -267,7 +287,7 @@ def find_column(target, names, columns, name, role="the target"):
         ) from None
 
 
-def _numbers(rows, names, columns, label, name):
+def _numbers(rows, names, columns, label, name, most):
     """All cells as (n_rows, columns); those of the column `label` must be integers."""
     values, row = array("d"), -1
     for row, (number, cells) in enumerate(rows):
@@ -280,6 +300,9 @@ def _numbers(rows, names, columns, label, name):
         bad, wanted = None, "a number"
         if None in numbers:
             bad = numbers.index(None)
+        elif max(map(abs, numbers)) > most:
+            bad = next(j for j in range(columns) if abs(numbers[j]) > most)
+            wanted = f"a number up to {most:.3g}"
         elif label is not None:
             value = numbers[label]
             if not (value.is_integer() and abs(value) <= _EXACT):

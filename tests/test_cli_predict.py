@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 import tracemalloc
 
 import numpy as np
 import pytest
 
 import nncore
+import nncore.cli
 from nncore import Dense, Network, tables
 from nncore.commands import scores
 from nncore.views.tracing.show import describe
@@ -183,7 +185,13 @@ def test_models_without_columns(command, tmp_path):
         assert head == ["prediction 0", "prediction 1"]
         np.testing.assert_array_equal(np.array(told, np.float32), numbers.predict(X))
     status, _, err = command("predict", "numbers", "-", stdin="1\n2\n")
-    assert status == 2 and "lacks '1'" in err
+    assert status == 2 and "has 1 column; the model, which knows no names, expects 2 inputs" in err
+    for name, more in (("classes", ",7,8"), ("numbers", ",7,8,9")):
+        status, _, err = command("predict", name, "-", stdin=f"1,2{more}\n3,4{more}\n")
+        assert status == 2 and "columns; the model" in err
+    status, out, err = command("predict", "classes", "-", stdin="y,b,a\n1,2,3\n")
+    assert status == 0 and err == "nncore predict: note: not looked at: a\n"
+    assert command("predict", "classes", "-", stdin="1,2,3\n") == (0, out, "")
     assert rows(command("predict", "classes", "-", "--probabilities", stdin=text)[1])[0] == [
         "prediction", "P(0)", "P(1)", "P(2)",
     ]  # fmt: skip
@@ -307,3 +315,22 @@ def test_help(command, name):
     assert (status, err) == (0, "") and max(map(len, out.splitlines())) <= 100
     assert "exit status: 0" in out and "examples:" in out
     assert name in command("--help")[1]
+
+
+def test_evaluate_of_one_row_and_without_a_class(command, models):
+    one = "\n".join((models / "h.csv").read_text(encoding="utf-8").split("\n")[:2])
+    out = command("evaluate", "h.safetensors", "-", stdin=one + "\n")[1]
+    assert ": 1 row\n" in out and re.search(r"^R2 +undefined +undefined$", out, re.MULTILINE)
+    status, _, err = command(
+        "evaluate", "f.safetensors", "-", stdin="size,width,color,kind\n1,2,red,\n"
+    )
+    assert status == 2 and "('kind'): the target is missing, expected one of the model's" in err
+
+
+def test_interrupted_before_it_starts(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nncore.cli, "_main", interrupt)
+    assert nncore.cli.main([]) == 2
+    assert capsys.readouterr().err == "nncore: error: interrupted\n"

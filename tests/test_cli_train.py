@@ -232,8 +232,75 @@ def test_empty_cells_are_an_error_by_default(command, tmp_path):
     (tmp_path / "d.csv").write_text(
         "a,y\n" + "".join(f"{k},{k * 3 % 7}.5\n" for k in range(9)) + "3,\n"
     )
-    status, _, err = command("train", "d.csv", "--missing", "mean")
+    status, _, err = command("train", "d.csv")
     assert status == 2 and "line 11 (row 9), column 1 ('y')" in err and "--missing mean" not in err
+    status, out, err = command("train", "d.csv", "--missing", "mean", "--epochs", 1)
+    assert status == 0 and "1 of 10 rows have empty cells and are left out" in err
+    assert "d.csv: 9 rows, 1 input\n" in out and ", 1 epoch" in out
+
+
+def test_sizes_of_numbers(command, tmp_path):
+    def row(k, cell):
+        return "x,y\n" + "".join(f"{cell if i == k else i},{i % 7}.5\n" for i in range(40))
+
+    (tmp_path / "d.csv").write_text(row(7, "1e39"))  # too large for float32
+    status, out, _ = command("train", "d.csv", "-o", "wide", *QUICK)
+    assert status == 0 and "of float64" in out
+    (tmp_path / "d.csv").write_text(row(7, "1e300"))
+    status, _, err = command("train", "d.csv", *QUICK)
+    assert status == 2 and "d.csv, line 9 (row 7), column 0 ('x'): expected a number up to" in err
+    (tmp_path / "d.csv").write_text(row(0, "0"))
+    assert command("train", "d.csv", "-o", "m", *QUICK)[0] == 0
+    nncore.Network(1, nncore.Dense(1)).save("plain")
+    (tmp_path / "d.csv").write_text(row(7, "1e39"))
+    for name in ("m", "plain"):
+        for work in ("predict", "evaluate", "trace"):
+            status, out, err = command(work, name, "d.csv")
+            assert status == 2, (name, work)
+            assert "line 9 (row 7), column 0 ('x'): expected a number up to 3.4e+38, got" in err
+
+
+def test_codes_are_words(command, tmp_path):
+    text = "".join(f"0{k % 2}0{k % 3},{k % 7},{k % 2 and '007' or 7}\n" for k in range(60))
+    (tmp_path / "d.csv").write_text("zip,n,agent\n" + text)
+    status, out, err = command("train", "d.csv", "-o", "m", "--epochs", 2)
+    assert status == 0 and "agent, 2 classes: 007, 7" in out
+    assert "column 'zip' has '0000', so its numbers are taken as words" in err
+    columns = nncore.load("m").columns
+    assert columns.inputs[0].categories == ("0000", "0001", "0002", "0100", "0101", "0102")
+    options = "--numeric", "zip", "--numeric", "agent", "--target", "n"
+    status, _, err = command("train", "d.csv", *options, "--epochs", 1)
+    assert status == 0 and "'zip'" not in err
+    (tmp_path / "d.csv").write_text("zip,n\n" + "".join(f"0{k},{k % 5}.5\n" for k in range(60)))
+    status, _, err = command("train", "d.csv")
+    assert status == 2 and "60 different words" in err and "--numeric zip" in err
+
+
+def test_useless_networks_are_told(command, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "d.csv").write_text(
+        "x,y\n" + "".join(f"{a:.3f},{b:.3f}\n" for a, b in rng.normal(size=(60, 2)))
+    )
+    told = "no better than always the same answer"
+    assert told in command("train", "d.csv", "-q", "--learning-rate", 0.3, "--epochs", 3)[1]
+    (tmp_path / "h.csv").write_text(houses(), encoding="utf-8")
+    assert told not in command("train", "h.csv", "-q")[1]
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"PK\3\4\x14\0", "d.csv is a ZIP or Excel file, not CSV text"),
+        (b"\x1f\x8b\x08\0", "d.csv is a gzip file, not CSV text"),
+        (b"# made by me\na,b\n1,2\n", "its first line, '# made by me', has no comma"),
+    ],
+)
+def test_what_is_no_table(command, tmp_path, start, message):
+    (tmp_path / "d.csv").write_bytes(start)
+    status, _, err = command("train", "d.csv")
+    assert status == 2 and message in err
+    status, _, err = command("train", "")
+    assert status == 2 and "expected the name of a file" in err
 
 
 def test_rows_with_empty_cells_are_dropped(command, tmp_path):
@@ -273,7 +340,7 @@ def test_empty_cells_get_the_mean(command, tmp_path):
         (lambda k: f'"{k},5"', "numbers with a comma, such as .*write them with a point"),
         (lambda k: "oops" if k == 7 else k % 20, r"line 9 \(row 7\), column 0 \('x'\): expected a "
          "number, as most cells of this column are, got 'oops'"),
-        (lambda k: "1e999" if k == 7 else k, r"line 9 \(row 7\), .*expected a finite number"),
+        (lambda k: "1e999" if k == 7 else k, r"line 9 \(row 7\), .*expected a number, got '1e999'"),
         (lambda k: "", r"line 2 \(row 0\), column 0 \('x'\): the cell is empty"),
         (lambda k: "1,2" if k == 5 else 1, r"line 7 \(row 5\) has 4 columns, those before have 3"),
         (lambda k: '"a' if k == 5 else "b", r"line 7 .*is not CSV"),

@@ -36,14 +36,14 @@ def add_parser(commands, name, work, line, description, end):
 def add_network_parser(commands, name, work, line, description, end):
     """Add a command for a saved network and a data file."""
     parser = add_parser(commands, name, work, line, description, _DATA + end)
-    parser.add_argument("model", type=Path, help="what nncore train or Network.save has written")
+    parser.add_argument("model", type=file, help="what nncore train or Network.save has written")
     add_data(parser.add_argument)
     return parser
 
 
 def add_data(add):
     """Add the arguments that say what is read."""
-    add("data", type=Path, help="a CSV file, - for standard input, or an NPZ file (named .npz)")
+    add("data", type=file, help="a CSV file, - for standard input, or an NPZ file (named .npz)")
     add("--target", action="append", metavar="COLUMN",
         help="target column of a CSV file, by name or number; repeatable (default: the last)",
         )  # fmt: skip
@@ -110,7 +110,7 @@ def read(options):
         X, y = tables.read_csv(
             options.data, target=options.target, n_inputs=network.n_in,
             n_targets=(1, n_out) if labels else (n_out // network.loss.per_target,), labels=labels,
-            header=options.header,
+            header=options.header, most=columns.most,
         )  # fmt: skip
     elif arrays:
         X, y = tables.read_npz(options.data, labels=labels, **names)
@@ -158,9 +158,18 @@ def table(rows):
 
 def number(value):
     """A number with some four digits, as people write it."""
+    if math.isnan(value):
+        return "undefined"
     if not 1e-4 <= abs(value) < 1e9:
         return f"{value:.4g}"
     return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+
+
+def file(text):
+    """The type of an argument that is a file to read."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file, got ''")
+    return Path(text)
 
 
 def count(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..tables import count
 from . import common, scores
 
 _EVALUATE = """
@@ -37,7 +38,7 @@ def _evaluate(options):
         columns = Columns(columns.inputs, [t._replace(classes=None) for t in columns.targets])
     y = y.reshape(len(y), -1) if columns.classes is None else y
     usual = scores.usual(columns, y)
-    print(f"{common.plain(options.data)}: {len(X):,} rows")
+    print(f"{common.plain(options.data)}: {count(len(X), 'row')}")
     print()
     found = scores.scores(network, columns, X, y, options.threads, usual)
     for line in scores.lines({"value": found}, columns, usual):

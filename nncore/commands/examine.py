@@ -23,9 +23,9 @@ weights. Of a large network a summary is shown; ask for single weights with --we
 """
 _TRACE_END = """
 examples:
-  nncore trace model.safetensors data.csv --row 3 --weight w14
+  nncore trace model.safetensors data.csv --row 3 --weight "layers[1].W[0, 0]"
   nncore trace model.safetensors data.csv -o step.html
-  nncore trace model.safetensors data.csv --weight "layers[0].W[0, 1]" --weight b4
+  nncore trace model.safetensors data.csv --weight "layers[1].W[0, 1]" --weight "layers[1].b[0]"
 
 exit status: 0, or 2 for an error
 """
@@ -47,7 +47,7 @@ it stands in: a minimum, a saddle, a plateau, or on a slope.
 _LANDSCAPE_END = """
 examples:
   nncore landscape model.safetensors data.csv --plot loss.png
-  nncore landscape model.safetensors data.csv --directions w14,w46 --points 101 --npz loss.npz
+  nncore landscape model.safetensors data.csv --directions "layers[1].W[0, 1],layers[1].b[0]"
 
 --npz writes a and b, the coordinates; losses, (len(a), len(b)); center, the network's a and b; and
 labels, what the directions are.

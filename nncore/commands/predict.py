@@ -39,8 +39,9 @@ def add_parsers(commands):
     add = common.add_parser(
         commands, "predict", _predict, "tell classes or numbers of new rows, as CSV", _PREDICT, _END
     ).add_argument
-    add("model", type=Path, help="what nncore train or Network.save has written")
-    add("data", type=Path, help="a CSV file, - for standard input, or an NPZ file (named .npz)")
+    add("model", type=common.file, help="what nncore train or Network.save has written")
+    add("data", type=common.file,
+        help="a CSV file, - for standard input, or an NPZ file (named .npz)")  # fmt: skip
     add("-o", "--output", type=Path, metavar="FILE.csv",
         help="write to a file (default, and for -: standard output)")  # fmt: skip
     add("--probabilities", action="store_true",
@@ -83,10 +84,11 @@ def _blocks(columns, options, stack):
         return (X[i : i + 4096] for i in range(0, len(X), 4096))
     table = stack.enter_context(tables.open_csv(options.data, options.header))
     places = columns.find(table)
-    if table.names and not columns.numbered and not options.quiet:
+    if not options.quiet:
+        names = table.names or list(map(str, range(table.columns)))
         told = [target.name for target in columns.targets]
-        used = {table.names[j] for j in places}
-        others = [name for name in table.names if name not in used and name not in told]
+        used = {names[j] for j in places}
+        others = [name for name in names if name not in used and name not in told]
         if others:
             shown = ", ".join(common.plain(name) for name in others[:8])
             more = ", ..." if len(others) > 8 else ""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from ..tables import count
 from . import common, scores
 
 
 def write(network, data, train, held, run, options):
     """Print what was trained on what, how it ended, and how good it is."""
     columns = network.columns
-    print(f"{common.plain(data.name)}: {len(data.X):,} rows, {_inputs(columns)}")
+    print(f"{common.plain(data.name)}: {count(len(data.X), 'row')}, {_inputs(columns)}")
     print(f"target: {_target(columns)}")
     print(
         f"network: {_shape(network)}, {network.n_params:,} parameters of {network.dtype}, loss "
         f"{network.loss.name}, optimizer {options.optimizer}"
     )
-    print(f"training: {len(train):,} rows, {_end(run)}")
+    print(f"training: {count(len(train), 'row')}, {_end(run)}")
     usual = scores.usual(columns, data.y[train])
     parts = {"training": train} | ({"held out": held} if len(held) else {})
     found = {
@@ -25,6 +26,8 @@ def write(network, data, train, held, run, options):
     for line in scores.lines(found, columns, usual):
         print(line)
     print()
+    if scores.useless(next(iter(found.values()))):
+        print("no better than always the same answer: nothing was learned that serves\n")
     if options.output:
         what = "best network so far" if run.stopping and run.interrupted else "network"
         where = common.plain(options.output, 200)
@@ -35,7 +38,7 @@ def write(network, data, train, held, run, options):
 
 def _inputs(columns):
     words = sum(column.categories is not None for column in columns.inputs)
-    text = f"{len(columns.inputs)} inputs"
+    text = count(len(columns.inputs), "input")
     if words:
         text += f", {words} of them words with {columns.width - len(columns.inputs) + words}"
         text += " categories"
@@ -59,7 +62,7 @@ def _shape(network):
 
 
 def _end(run):
-    text = f"{run.epochs} epochs"
+    text = count(run.epochs, "epoch")
     if run.interrupted:
         text += ", interrupted"
     elif run.stopping and run.stopping.stopped_epoch:

@@ -39,8 +39,19 @@ def scores(network, columns, X, y, n_threads, usual):
         t, p, always = y[:, k], told[:, k].astype(float), np.full(len(y), usual[k])
         for name in ("rmse", "mae", "r2"):
             metric = getattr(metrics, name)
-            rows.append((name.upper() + of, metric(t, p), metric(t, always)))
+            values = metric(t, p), metric(t, always)
+            if name == "r2":  # without its rounding errors; of equal targets it has no meaning
+                values = [round(v, 12) + 0.0 if np.ptp(t) else np.nan for v in values]
+            rows.append((name.upper() + of, *values))
     return [*rows, ("loss", found["loss"], None)]
+
+
+def useless(found):
+    """Tell whether who always says the same is as good."""
+    pairs = [(value, base) for name, value, base in found if name.startswith(("accuracy", "RMSE"))]
+    if found[0][0] == "accuracy":
+        pairs = [(base, value) for value, base in pairs]
+    return bool(pairs) and all(value >= base for value, base in pairs)
 
 
 def lines(found, columns, usual):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..tables import count as _n
 from . import common
 
 MOST_ROWS, MOST_COLUMNS = 24, 12  # of weights that are shown one by one
@@ -64,11 +65,12 @@ def _info(options):
     facts = {
         "file": f"{common.plain(options.model, 200)}, {options.model.stat().st_size:,} bytes",
         "format": f"safetensors, nncore format {persistence.FORMAT}",
-        "network": f"{network.n_in} inputs, {len(network.layers)} layers, {network.n_out} outputs",
+        "network": f"{_n(network.n_in, 'input')}, {_n(len(network.layers), 'layer')}, "
+        f"{_n(network.n_out, 'output')}",
         "parameters": f"{network.n_params:,} of {network.dtype}",
         "loss": str(network.loss),
         "optimizer": repr(network.optimizer),
-        "trained": f"{engine.n_updates:,} updates, {network._epochs:,} epochs of fit",
+        "trained": f"{_n(engine.n_updates, 'update')}, {_n(network._epochs, 'epoch')} of fit",
     }
     for key, value in facts.items():
         print(f"{key + ':':12} {value}")
@@ -78,7 +80,8 @@ def _info(options):
         return 0
     rows = [_row("input", c.name, c.categories, c.fill) for c in columns.inputs]
     rows += [_row("target", c.name, c.classes, None) for c in columns.targets]
-    print(f"\n{len(columns.inputs)} columns of inputs, {columns.width} numbers of each row")
+    of = f"{_n(len(columns.inputs), 'column')} of inputs"
+    print(f"\n{of}, {_n(columns.width, 'number')} of each row")
     for role, name, what in rows[: MOST_LINES // 2] + rows[MOST_LINES // 2 :][-MOST_LINES // 2 :]:
         print(f"{role:7} {name:24} {what}")
     if len(rows) > MOST_LINES:

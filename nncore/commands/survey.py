@@ -15,6 +15,7 @@ from ..files import FileFormatError
 MOST_UNDECIDED = 1000  # different cells, all numbers, that make a column one of numbers
 MOST_WORDS = 10_000  # different ones in a column
 MOST_CLASSES = 20  # whole numbers that are taken as classes
+_CODE = re.compile(r"0\d+")  # 007 is another than 7
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d.*)?")
 
 
@@ -57,7 +58,12 @@ def read_csv(path, *, header, target, categorical, numeric, ignore, missing, tas
                 raise ValueError(f"target {short(names[j])} is given twice")
         inputs = [j for j in range(table.columns) if j not in targets and j not in ignored]
         if not inputs:
-            raise FileFormatError(f"{table.name} has no columns for the inputs beside the target")
+            only = ""
+            if table.columns == 1:
+                only = f": its first line, {short(names[0])}, has no comma, semicolon or tab"
+            raise FileFormatError(
+                f"{table.name} has no columns for the inputs beside the target{only}"
+            )
         found = {
             j: Found(names[j], j, "words" if j in words else "numbers" if j in numbers else None)
             for j in (*inputs, *targets)
@@ -159,15 +165,18 @@ class Found:
 
     def take(self, values, name):
         """Take numbers of an array."""
-        bad = np.isinf(values)
+        bad = np.abs(values) > tables.MOST_SIZE
         if bad.any():
-            raise FileFormatError(f"{name}, row {bad.argmax()}, column {self.j}: infinite")
+            raise FileFormatError(f"{name}, row {bad.argmax()}, column {self.j}: infinite or huge")
         if np.isnan(values).any():
             self.gap = f"{name}, row {np.isnan(values).argmax()}, column {self.j}"
         self.values = values
 
     def _are_numbers(self):
-        return all(tables.is_missing(w) or tables.as_number(w) is not None for w in self._codes)
+        return all(
+            tables.is_missing(w) or (tables.as_number(w) is not None and not _CODE.fullmatch(w))
+            for w in self._codes
+        )
 
     def _become_numbers(self):
         self.kind = "numbers"
@@ -177,8 +186,8 @@ class Found:
             numbers[k] = np.nan if missing else tables.as_number(word)
             if missing and self.gap is None:
                 self.gap = self._places[k]
-            if np.isinf(numbers[k]):
-                raise FileFormatError(f"{self._places[k]}: expected a finite number")
+            if abs(numbers[k]) > tables.MOST_SIZE:
+                raise FileFormatError(f"{self._places[k]}: {tables.no_number(word)}")
         self._parts = [numbers[codes] for codes in self._parts]
         self._codes = {}
 
@@ -220,6 +229,8 @@ class Found:
             f"leave it out by --ignore {self.name}, or say --categorical {self.name} if each word "
             "is a category"
         )
+        if _CODE.fullmatch(sample[0]):
+            advice += f", or --numeric {self.name} if they are numbers"
         if all(map(_DATE.fullmatch, sample)):
             raise FileFormatError(
                 f"{column} has dates or times, such as {short(sample[0])}, which are no numbers: "
@@ -241,7 +252,7 @@ class Found:
     def refuse_a_word(self, advice):
         """Raise if most of the different cells are numbers: say where the first is that is not."""
         odd = [w for w in self.words if tables.as_number(w) is None and not tables.is_missing(w)]
-        if len(odd) < len(self.words) / 2:
+        if odd and len(odd) < len(self.words) / 2:
             word = min(odd, key=self._codes.get)
             raise FileFormatError(
                 f"{self._places[self._codes[word]]}: expected a number, as most cells of this "
@@ -258,6 +269,12 @@ class Found:
 
     def notes(self, kept):
         values = self.values[kept]
+        codes = [] if self.kind else [*filter(_CODE.fullmatch, self.words)]
+        if codes:
+            yield (
+                f"column {short(self.name)} has {short(codes[0])}, so its numbers are taken as "
+                f"words; if they are none, say --numeric {self.name}"
+            )
         if self.kind == "numbers" and len(values) >= 20 and (np.diff(values) == 1).all():
             yield (
                 f"column {short(self.name)} counts the rows; if it is a number of theirs, leave it "
@@ -275,17 +292,16 @@ def _order(word):
 def _without_gaps(found, inputs, targets, rows, missing):
     """Which rows are kept; an empty cell that is not allowed is an error."""
     for j, column in found.items():
-        if column.gap is not None and (missing is None or (missing == "mean" and j in targets)):
+        if column.gap is not None and missing is None:
             fixes = "--missing drop leaves out rows with empty cells"
             if j not in targets:
                 fixes += ", --missing mean takes the mean of the column"
             raise FileFormatError(f"{column.gap}: the cell is empty. {fixes}")
     kept = np.ones(rows, bool)
-    if missing == "drop":
-        for column in found.values():
-            kept &= ~column.gaps
-        if not kept.any():
-            raise FileFormatError("each row has an empty cell; see --missing mean, or --ignore")
+    for j in found if missing == "drop" else targets:
+        kept &= ~found[j].gaps
+    if not kept.any():
+        raise FileFormatError("each row has an empty cell; see --missing mean, or --ignore")
     dropped = rows - int(np.count_nonzero(kept))
     return kept, [f"{dropped:,} of {rows:,} rows have empty cells and are left out"] * (dropped > 0)
 

@@ -70,8 +70,8 @@ def add_parsers(commands):
         help="a column to leave out; repeatable")  # fmt: skip
     add("--missing", choices=("drop", "mean"),
         help="rows with empty cells (or NA, nan, null, ? among numbers): leave them out, or take "
-        "the column's mean, or none of the categories, as the model then does in prediction, too "
-        "(default: an error)")  # fmt: skip
+        "the column's mean, or none of the categories, as the model then does in prediction, too; "
+        "rows without a target are left out (default: an error)")  # fmt: skip
 
     add = parser.add_argument_group("the network").add_argument
     add("--layers", type=_layers, default=(32, 32), metavar="N,N,...",
@@ -184,6 +184,7 @@ def _network(data, train, options):
     n = data.X.shape[1]
     # float32 would leave less than 3 digits, or none
     coarse = (np.abs(mean) > 1e4 * scale).any() or (np.abs(np.log10(scale)) > 30).any()
+    coarse |= max(np.abs(data.X).max(), np.abs(data.y).max()) > 1e38
     optimizer = as_optimizer(options.optimizer)
     if options.learning_rate or type(optimizer).__name__ == "Adam":
         if not hasattr(optimizer, "lr"):
