@@ -66,6 +66,10 @@ def test_the_size_of_a_bias_does_not_count(bias, exact):
         found = stationary_point(network, X, y, exact=exact)
         assert found.verdict == verdict
         assert found.gain == pytest.approx(found.loss, rel=1e-6, abs=1e-12)  # of a quadratic
+    # all of them large, and the step short beside them: all of the loss is still to be gained
+    network.theta = [1005.0, 2000.0, 1000.0]
+    found = stationary_point(network, X, X @ [1e3, 2e3] + 1e3, exact=exact)
+    assert found.distance < stationary.NEAR and found.verdict == "slope"
     # years: one weight, or saturated units below
     for hidden in ((), (Dense(4, "tanh", bias_init=8.0),)):
         network = Network(2, *hidden, Dense(1, bias_init=1990.0), dtype="float64", seed=0)
