@@ -698,6 +698,40 @@ def test_data_that_are_all_the_same():
     assert len(curve().diagnose(U[:1], V[:1])) == 0
 
 
+def test_of_rows_that_are_the_same_units_tell_nothing():
+    sick = Network(2, Dense(8, "relu", bias_init=-9.0), Dense(1), seed=0)
+    assert "dead_units" in sick.diagnose(U, V)
+    one = sick.diagnose(U[:1], V[:1])
+    assert len(one) == 0 and "1 of 1 row looked at" in str(one)
+    assert [f.code for f in sick.diagnose(0 * U, V)] == ["constant_inputs"]
+
+
+def test_data_far_from_those_of_the_scaling():
+    y = 5 * V + 3
+    network = Network(2, Scaling.of(U), Dense(8, "tanh"), Dense(1), Scaling.of(y).inverse(), seed=0)
+    assert len(network.diagnose(U, y)) == 0
+    x, y = 1000 * U, 1000 * y
+    found = {f.code: f for f in network.diagnose(x, y)}
+    inputs, targets = found["unscaled_inputs"], found["unscaled_targets"]
+    assert "of X scaled by layers[0] have root mean squares above" in inputs.message
+    assert targets.message.startswith("Targets scaled by layers[3] have a root mean square of")
+    for finding, call in ((inputs, "layers[0].adapt(X)"), (targets, "layers[3].adapt(y)")):
+        assert f"was made of other data: take its numbers anew by net.{call}" in finding.advice
+    network.layers[0].adapt(x)
+    network.layers[3].adapt(y)
+    assert len(network.diagnose(x, y)) == 0
+
+
+@pytest.mark.parametrize(
+    ("output", "span"),
+    [("relu", "[0, inf)"), ("sigmoid", "(0, 1)"), ("hard_sigmoid", "[0, 1]"), ("tanh", "(-1, 1)"),
+     ("softplus", "(0, inf)"), ("gaussian", "(0, 1]")],
+)  # fmt: skip
+def test_the_range_of_an_output(output, span):
+    found = {f.code: f for f in curve(output).diagnose(U, 3 * V)}
+    assert found["targets_out_of_range"].message.endswith(f"gives {span}.")
+
+
 def test_classes_that_are_missing():
     some = Y < 8
     for y in (Y[some], np.eye(10)[Y[some]]):
@@ -770,7 +804,7 @@ def test_copies_are_counted(backend, dtype):
     assert (finding.code, finding.layer, finding.severity) == (
         "symmetric_units", "layers[1]", "error"
     )  # fmt: skip
-    assert finding.message.startswith("19 of 20 units of layers[1] are like another one")
+    assert finding.message.startswith("20 of 20 units of layers[1] are like another one")
 
 
 def test_units_that_a_penalty_has_removed_are_no_sickness():
@@ -842,8 +876,7 @@ def test_a_loss_that_is_not_finite_may_have_a_gradient():
 
 def test_one_of_something():
     one = Network(1, Dense(1, "relu", init=[[1.0]], bias_init=-9.0), Dense(1), seed=0)
-    text = str(one.diagnose([[1.0]], [[1.0]]))
-    assert "1 of 1 row looked at" in text and "1 finding;" in text
+    text = str(one.diagnose([[1.0], [2.0]], [[1.0], [1.0]]))
     assert "1 of 1 unit of layers[0] (relu) is dead" in text
     one = Network(1, Dense(1, bias=False), seed=0)
     one.theta[:] = np.nan

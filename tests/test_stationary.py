@@ -48,10 +48,39 @@ def test_slope_and_its_distance():
     for share, verdict in ((1e-3, "minimum"), (0.5, "slope")):
         network.theta = there + share * np.array([1.0, 0, 0, -1])
         found = stationary_point(network, X, y)
-        away = np.linalg.norm(network.theta - there) / np.linalg.norm(network.theta)
+        assert found.length == 2 * np.sort(abs(network.theta))[1]
+        away = np.linalg.norm(network.theta - there) / found.length
         assert found.distance == pytest.approx(away, rel=1e-9)
         assert found.verdict == verdict
     assert "slope" in str(found) and "of the parameters' length" in str(found)
+
+
+@pytest.mark.parametrize("bias", [0.0, 100.0, 1e7])
+@pytest.mark.parametrize("exact", [1, 500])
+def test_the_size_of_a_bias_does_not_count(bias, exact):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    y = X @ [1.0, 2.0] + 0.1 + bias
+    network = Network(2, Dense(1, bias_init=bias), dtype="float64")
+    for weight, offset, verdict in ((1.5, 0, "slope"), (1.0, 0.1, "minimum")):
+        network.theta = [weight, 2.0, bias + offset]
+        found = stationary_point(network, X, y, exact=exact)
+        assert found.verdict == verdict
+        assert found.gain == pytest.approx(found.loss, rel=1e-6, abs=1e-12)  # of a quadratic
+    # all of them large, and the step short beside them: all of the loss is still to be gained
+    network.theta = [1005.0, 2000.0, 1000.0]
+    found = stationary_point(network, X, X @ [1e3, 2e3] + 1e3, exact=exact)
+    assert found.distance < stationary.NEAR and found.verdict == "slope"
+    # years: one weight, or saturated units below
+    for hidden in ((), (Dense(4, "tanh", bias_init=8.0),)):
+        network = Network(2, *hidden, Dense(1, bias_init=1990.0), dtype="float64", seed=0)
+        assert stationary_point(network, X, y - bias + 1990, exact=exact).verdict == "slope"
+
+
+def test_dead_units_far_out_are_no_plateau_while_the_last_layer_learns():
+    network = Network(2, Dense(4, "relu", bias_init=-100.0), Dense(3, "softmax"), seed=0)
+    X, y = np.random.default_rng(0).normal(size=(30, 2)), np.repeat([0, 1, 2], [18, 8, 4])
+    found = stationary_point(network, X, y)
+    assert found.verdict == "slope" and found.gradient_norm > 0.2
 
 
 def test_theta_and_weights():

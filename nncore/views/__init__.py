@@ -109,8 +109,8 @@ class Views:
         Notes
         -----
         f' is the slope of the activation as training computes it, at the network's present
-        parameters; gradients are those of `loss_and_gradient`: no layer draws random numbers. The
-        codes, and what is found:
+        parameters; gradients are those of `loss_and_gradient`: no layer draws random numbers. Of
+        rows that are all the same, or one, f' and sizes of gradients are not judged. The codes:
 
         ===================== ======================================================================
         nan_inputs            X has NaN, infinities, or numbers beyond the range of the dtype

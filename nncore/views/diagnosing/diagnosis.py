@@ -184,5 +184,5 @@ def _of_network(network, X, y, w, batch_size, leaves, found):
     numbers = measures.numbers(network, leaves, slopes, gradient, updates)
     found += findings.of_loss(loss)
     if math.isfinite(loss):
-        found += findings.of_layers(network, numbers, leaves, loss, norm(gradient))
+        found += findings.of_layers(network, numbers, leaves, loss, norm(gradient), X)
     return numbers, loss

@@ -118,18 +118,21 @@ def of_structure(network, leaves):
 _START_AGAIN = "start the weights again by net.lsuv(X)"
 
 
-def of_layers(network, numbers, leaves, loss, gradient, updates=1):
+def of_layers(network, numbers, leaves, loss, gradient, X, updates=1):
     """Findings of the `LayerNumbers` of the leaves of a network.
 
-    gradient: the norm of the whole gradient of the loss. updates: of how many the ratios of
-    updates are the mean.
+    gradient: the norm of the whole gradient of the loss. X: the rows; where all are the
+    same, nothing is told of units and slopes. updates: of how many the ratios of updates are the
+    mean.
     """
+    varied = (X != X[0]).any()
     last = network._at_loss()[0]
     blocked = False  # by a layer that lets no gradient through, or acts as one unit
     for number, leaf in zip(numbers, leaves, strict=True):
         hidden = leaf.layer is not last
         found = [*of_copies(number)] if hidden else []
-        found = found or [*of_units(network, number, leaf.layer)]
+        if varied and not found:
+            found = [*of_units(network, number, leaf.layer)]
         blocked = blocked or any(finding.severity == "error" for finding in found)
         yield from found
     # Of Dense: other layers' parameters start at 1 or 0, and their sizes mean little.
@@ -140,7 +143,8 @@ def of_layers(network, numbers, leaves, loss, gradient, updates=1):
     ]
     if blocked:
         return
-    yield from of_gradients(trained)
+    if varied:
+        yield from of_gradients(trained)
     rate = getattr(network._optimizer, "lr", None)
     slope_left = gradient * norm(network.theta) / max(abs(loss), 1e-30)
     rate = rate if isinstance(rate, float) else None
@@ -150,7 +154,7 @@ def of_layers(network, numbers, leaves, loss, gradient, updates=1):
 def of_copies(number):
     """A finding of units of a hidden layer that training cannot tell apart."""
     if number.copies and number.copies >= ALL_UNITS * (number.units - 1):  # some may be pruned
-        copies = some(number.copies, number.units, "unit", "is", f" of {number.name}")
+        copies = some(number.copies + 1, number.units, "unit", "is", f" of {number.name}")
         yield Finding(
             "symmetric_units",
             f"{copies} like another one: the same weights and the same gradient. Training changes "

@@ -193,8 +193,9 @@ class Monitor(Callback):
         if not math.isfinite(self._loss):
             return
         for finding in findings.of_layers(
-            self.network, numbers, self._leaves, self._loss, self._whole, self._updates
-        ):
+            self.network, numbers, self._leaves, self._loss, self._whole, self._samples[0],
+            self._updates,
+        ):  # fmt: skip
             if (finding.code, finding.layer) not in self._seen:
                 self._seen.add((finding.code, finding.layer))
                 finding.epoch = epoch

@@ -63,8 +63,13 @@ def of_beyond(name, array, beyond, dtype):
 _CODES = {"X": "nan_inputs", "y": "nan_targets"}
 
 
-def _scaling(name, largest):
-    """The advice to scale X or y; largest: about the size of its numbers."""
+def _scaling(name, largest, layer=None):
+    """The advice to scale X or y; largest: about the size of its numbers; layer: what scales it."""
+    if layer:
+        return (
+            f"{layer} was made of other data: take its numbers anew by net.{layer}.adapt({name}), "
+            f"or look at the units of {name}."
+        )
     first = ""
     if largest >= HUGE:
         first = f"Divide {name} by np.abs({name}).max() first: squares of such numbers overflow. "
@@ -102,7 +107,7 @@ def of_inputs(network, X):
     sizes, spreads = _sizes(values)
     constant = (values == values[0]).all(axis=0)
     if type(first).__name__ not in ("BatchNorm", "LayerNorm"):
-        yield from _of_sizes(columns, sizes, spreads, constant)
+        yield from _of_sizes(columns, sizes, spreads, constant, first.scales and "layers[0]")
     if len(X) > 1:
         yield from _of_constants(columns[constant & (sizes > 0)], X)
         yield from _of_duplicates(columns[~constant], spreads[~constant], X)
@@ -116,26 +121,31 @@ def _sizes(values):
     return largest * np.sqrt(np.mean(scaled**2, axis=0)), largest * np.std(scaled, axis=0)
 
 
-def _of_sizes(columns, sizes, spreads, constant):
+def _of_sizes(columns, sizes, spreads, constant, layer):
+    name = _scaled("X", layer)
     largest, where = float(sizes.max()), int(columns[sizes.argmax()])
     evidence = {"largest": largest, "column": where, "columns": [where]}
     moving = columns[~constant]
     with np.errstate(all="ignore"):  # quotients may overflow
         ratios = spreads[~constant] / (np.median(spreads[~constant]) if len(moving) else 1.0)
     if largest > LARGE_SIZE:
-        message, evidence["columns"] = _large("X", columns, sizes)
+        message, evidence["columns"] = _large(name, columns, sizes)
     elif 0 < largest < SMALL_SIZE:
-        message = f"No column of X has a root mean square above {largest:.3g}."
+        message = f"No column of {name} has a root mean square above {largest:.3g}."
     elif len(moving) > 1 and ratios.max() > UNEVEN:
         evidence["uneven"] = float(ratios.max())
         evidence["columns"] = uneven = moving[ratios > UNEVEN].tolist()
         message = (
-            f"{_named(uneven)} of X {'has' if len(uneven) == 1 else 'have up to'} "
+            f"{_named(uneven)} of {name} {'has' if len(uneven) == 1 else 'have up to'} "
             f"{ratios.max():.3g} times the median standard deviation of all columns."
         )
     else:
         return
-    yield Finding("unscaled_inputs", message, _scaling("X", largest), evidence)
+    yield Finding("unscaled_inputs", message, _scaling("X", largest, layer), evidence)
+
+
+def _scaled(name, layer):
+    return f"{name} scaled by {layer}" if layer else name
 
 
 def _large(name, columns, sizes):
@@ -227,11 +237,13 @@ def _of_numbers(network, y):
     beyond = targets_beyond(y, network)
     if beyond is not None:
         low, high, (bottom, top) = beyond
-        activation = network._at_loss()[0].activation
+        output = network._at_loss()[0]
+        given = output.function.f(np.linspace(-9.0, 9.0, 37))
+        left, right = "[" if bottom in given else "(", "]" if top in given else ")"
         yield Finding(
             "targets_out_of_range",
-            f"Targets span [{low:.4g}, {high:.4g}], and the output activation {activation} gives "
-            f"({bottom:g}, {top:g}).",
+            f"Targets span [{low:.4g}, {high:.4g}], and the output activation {output.activation} "
+            f"gives {left}{bottom:g}, {top:g}{right}.",
             'Use an output with "identity", or scale the targets into that range.',
             {"low": low, "high": high, "bottom": float(bottom), "top": float(top)},
         )  # fmt: skip
@@ -239,10 +251,12 @@ def _of_numbers(network, y):
         sizes, _ = _sizes(network._at_loss(y)[1].astype(np.float64))
         largest = float(sizes.max())
         if largest > LARGE_SIZE or 0 < largest < SMALL_SIZE:
-            message = f"Targets have a root mean square of {largest:.3g}."
+            layer = network.layers[-1].scales and f"layers[{len(network.layers) - 1}]"
+            message = f"{_scaled('Targets', layer)} have a root mean square of {largest:.3g}."
             if len(sizes) > 1 and largest > LARGE_SIZE:
-                message, _ = _large("y", np.arange(len(sizes)), sizes)
-            yield Finding("unscaled_targets", message, _scaling("y", largest), {"largest": largest})
+                message, _ = _large(_scaled("y", layer), np.arange(len(sizes)), sizes)
+            advice = _scaling("y", largest, layer)
+            yield Finding("unscaled_targets", message, advice, {"largest": largest})
 
 
 def _of_classes(network, y, w):

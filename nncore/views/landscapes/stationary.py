@@ -15,6 +15,9 @@ from ...trainers.problem import fixed_parameters, norm
 FLAT = 1e-6
 # A stationary point that is nearer than this share of the parameters' length has been reached.
 NEAR = 0.01
+# And no more is to be gained than this share of the loss, or this one of the loss with the targets
+# in random order: where a network fits exactly, the loss itself goes to 0.
+GAIN, EXACT = 1e-3, 1e-9
 # If moving by the parameters' own length changes the loss by less than this share of it, the loss
 # does not depend on them any more. Above 1 it is a share of its root: targets of size s, far from
 # the outputs, have a squared error of s^2, and gradients of s.
@@ -48,14 +51,18 @@ class StationaryPoint:
     theta_norm : float
         Their 2-norm.
     length : float
-        With what steps are compared: ``theta_norm``, but at least the smaller one of 1 and
-        ``sqrt(2 |loss| / max |lambda|)``, within which curvature changes the loss by all of it; 1
-        where that is 0. So parameters near 0 can be at a minimum.
+        With what steps are compared: ``sqrt(n) median |theta|``, in which a few large parameters
+        do not count, but at least the smaller one of 1 and ``sqrt(2 |loss| / max |lambda|)``,
+        within which curvature changes the loss by all of it; 1 where that is 0. So parameters near
+        0 can be at a minimum.
     distance : float
         How far the stationary point is that the second derivatives point at, in units of
         ``length``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
         eigenvector; where not all eigenvalues are known, an estimate from below. NaN where there
         are no second derivatives.
+    gain : float
+        By how much the loss would change on the way there: the sum of the squares of g by twice
+        those curvatures, ``g' |H|^-1 g / 2``.
     eigenvalues : numpy.ndarray
         Of the Hessian, ascending: all of them if `exact`, otherwise the lowest and the highest one.
     accuracy : numpy.ndarray, shape (2,)
@@ -74,7 +81,10 @@ class StationaryPoint:
     def __init__(self, loss, gradient, theta):
         self.loss, self.gradient_norm = float(loss), norm(gradient)
         self.theta_norm = norm(theta)
-        self.distance, self.exact = float("nan"), False
+        self._middle = float(np.quantile(np.abs(theta), 0.5, method="lower")) if len(theta) else 0.0
+        self._middle *= len(theta) ** 0.5
+        self.distance = self.gain = float("nan")
+        self.exact, self._enough = False, 0.0
         self.eigenvalues, self.accuracy = np.empty(0), np.empty(0)
         self.n_positive = self.n_negative = self.n_flat = None
         self.lowest = self.highest = float("nan")
@@ -85,7 +95,7 @@ class StationaryPoint:
     def length(self):
         largest = self._largest()
         bend = (2 * abs(self.loss) / largest) ** 0.5 if largest else 0.0
-        return max(self.theta_norm, min(bend, 1.0)) or 1.0
+        return max(self._middle, min(bend, 1.0)) or 1.0
 
     def _largest(self):
         return float(np.abs(self.eigenvalues).max(initial=0))
@@ -97,7 +107,7 @@ class StationaryPoint:
         level = LEVEL * min(abs(self.loss), abs(self.loss) ** 0.5)
         if change <= level:
             self.verdict = "plateau"
-        elif not (self.distance <= NEAR and len(self.eigenvalues)):
+        elif not (self.distance <= NEAR and self.gain <= self._enough and len(self.eigenvalues)):
             self.verdict = "slope"
         else:
             rises = self.eigenvalues[-1] > FLAT * largest
@@ -136,7 +146,8 @@ class StationaryPoint:
         if self.verdict == "slope":
             lines.append(
                 f"  by its second derivatives it would be still {_of_length(self.distance)} from "
-                f"here; {100 * NEAR:g} % counts as reached"
+                f"here, and the loss change by {self.gain:.2g}; {100 * NEAR:g} % and "
+                f"{self._enough:.2g} count as reached"
             )
         elif np.isfinite(self.lowest):
             lines.append(
@@ -197,8 +208,9 @@ def stationary_point(
       parameters' own length hardly changes the loss: all units are saturated. (The root, since far
       from large targets a squared error is their square, and its slope is not.) Or more than half
       of the eigenvalues are flat, and the loss changes by no more than that along them.
-    - "slope": the stationary point that g and H point at is farther than 0.01 L, or there are no
-      second derivatives (a loss of `register_loss`, an activation without ``d2f``). A classifier
+    - "slope": the stationary point that g and H point at is farther than 0.01 L, or would change
+      the loss by more than 0.001 of it (and 1e-9 of the loss with the targets in random order, for
+      networks that fit exactly), or there are no second derivatives (a loss of `register_loss`, an activation without ``d2f``). A classifier
       that separates its rows has no minimum: the loss falls as long as the weights grow.
     - "saddle": the lowest eigenvalue is below ``-1e-6 max|lambda|``, the highest above 1e-6 of it;
       "maximum": only the former; "minimum": no eigenvalue is so negative. Eigenvalues near 0 do not
@@ -237,6 +249,9 @@ def stationary_point(
     fixed = fixed_parameters(network)
     free = np.arange(network.n_params) if fixed is None else np.flatnonzero(~fixed)
     found = StationaryPoint(loss, gradient[free], wide.theta[free])
+    mixed = np.random.default_rng(0).permutation(y)
+    mixed = wide.loss_and_gradient(X, mixed, sample_weight=w, n_threads=n_threads)[0]
+    found._enough = max(GAIN * abs(loss), EXACT * abs(mixed))
     try:
         wide._check_curve()
         if not (np.isfinite(loss) and np.isfinite(gradient).all()):
@@ -259,8 +274,8 @@ def _step(found, eigenvalues, along):
     """Set the distance: `along` is the gradient along each eigenvector."""
     largest = np.abs(eigenvalues).max(initial=0)
     if largest > 0:
-        step = norm(along / np.maximum(np.abs(eigenvalues), FLAT * largest))
-        found.distance = step / found.length
+        step = along / np.maximum(np.abs(eigenvalues), FLAT * largest)
+        found.distance, found.gain = norm(step) / found.length, float(step @ along) / 2
 
 
 def _all_eigenvalues(found, wide, samples, gradient, free, n_threads):
@@ -302,7 +317,7 @@ def _extreme_eigenvalues(found, wide, samples, gradient, free, n_threads, seed):
     values, last, _ = _lanczos(product, start)
     found.eigenvalues, found.accuracy = values[[0, -1]], last[[0, -1]]
     if found.gradient_norm == 0:
-        found.distance = 0.0
+        found.distance = found.gain = 0.0
         return
     along, _, first = _lanczos(product, gradient[free])
     found.eigenvalues = np.array([min(values[0], along[0]), max(values[-1], along[-1])])
