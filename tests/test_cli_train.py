@@ -485,7 +485,8 @@ def test_ctrl_c(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "nncore", *arguments], cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip  # a shell's background jobs ignore the signal, and hand that on
     try:
         for line in process.stderr:
             if line.startswith("epoch"):

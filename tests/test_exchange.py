@@ -565,7 +565,7 @@ def test_nothing_is_imported():
         "others = {'onnx', 'onnxruntime', 'torch', 'sklearn', 'keras', 'safetensors', 'google'}\n"
         "assert not others & set(sys.modules), others & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=os.sep)
 
 
 def test_errors_name_the_right_reader(tmp_path):

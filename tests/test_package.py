@@ -309,7 +309,8 @@ def test_modules_can_be_imported(name):
     """In each of the ways that Python has, as the first thing of a program."""
     program = f"import nncore.{name} as module; import nncore; from nncore import {name} as other; "
     program += f"assert module is other is nncore.{name}, module"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=os.sep, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     module = getattr(nncore, name)
     assert module.__name__ == f"nncore.{name}" and module.__doc__

@@ -347,11 +347,15 @@ def interrupted(model, y):
     Python drops one that falls into a destructor or a callback of the collection of garbage.
     """
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
     timer.start()
-    with warnings.catch_warnings(record=True) as met:
-        warnings.simplefilter("always")
-        model.fit(DIGITS[0], y)
-    timer.join()
+    try:
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always")
+            model.fit(DIGITS[0], y)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, handler)
     return any("Training interrupted by user" in str(warning.message) for warning in met)
 
 
