@@ -83,7 +83,7 @@ def _units(document, trace, row, of):
             what = f"{traced.name} {_kind(traced)}"
             values = [z, traced.a[row, j], slope, da, delta]
             lines.append([str(unit), what, *(number(v) for v in values)])
-    document.table(["unit", "layer", "z", "a", "f'(z)", "dJ/da", "delta = dJ/dz"], lines)
+    document.table(["unit", "layer", "z", "a", "f'(z)", "dJ/da", "dJ/dz"], lines)
 
 
 def _kind(traced):
