@@ -626,6 +626,7 @@ void test_missing(void) {
                 release(here);
             }
         }
+        free(first), free(bits);
         release(start);
     }
 }
