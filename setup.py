@@ -47,7 +47,7 @@ setup(
                 "nncore._core",
                 ["nncore/_core.pyx", *SOURCES],
                 include_dirs=["csrc"],
-                depends=[*HEADERS, "nncore/_core.pxd", "nncore/_kernels.pxi"],
+                depends=[*HEADERS, *map(str, Path("nncore").glob("*.px[di]"))],
                 define_macros=[("NNC_BUILD_FLAGS", f'"{" ".join(FLAGS)}"'), *SMALL_CYTHON],
                 extra_compile_args=FLAGS,
                 extra_link_args=LINK_FLAGS,

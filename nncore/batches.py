@@ -67,10 +67,11 @@ class Batches:
         if self._steps is None:
             if not self._ahead:
                 self._begin()
-            count = 0
-            for count, item in enumerate(self._rest(), 1):  # noqa: B007
+            empty = True
+            for item in self._rest():
+                empty = False
                 yield _as_batch(item)
-            if count == 0:
+            if empty:
                 raise ValueError(
                     "there is no batch in this epoch; a function must return a new iterable each "
                     "time that it is called"

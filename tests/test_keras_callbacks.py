@@ -183,16 +183,16 @@ def test_verbose_says_so(capsys):
         # an epoch of cooling down is not counted
         ([4, 4, 4, 4, 4, 4, 4], {"patience": 1, "cooldown": 1}, [8, 8, 4, 2, 1, 0.5, 0.25]),
         ([4, 4, 4, 4, 4, 4, 4], {"patience": 1, "cooldown": 2}, [8, 8, 4, 4, 2, 2, 1]),
-        ([4] * 7, {"patience": 2, "min_lr": 3e-6}, [8, 8, 8, 4, 4, 3, 3]),
+        ([4] * 7, {"patience": 2, "min_lr": 3 * 2**-20}, [8, 8, 8, 4, 4, 3, 3]),
         ([1, 2, 3, 3, 2], {"patience": 2, "mode": "max"}, [8, 8, 8, 8, 8]),
         ([4, 4, 4], {"patience": 1, "factor": 0.0}, [8, 8, 8]),  # no rate may be 0
     ],
 )
 def test_reduce_lr_on_plateau(values, options, rates):
     options = {"factor": 0.5, "mode": "min"} | options
-    net, reduce = network(SGD(8e-6)), ReduceLROnPlateau("score", **options)
+    net, reduce = network(SGD(8 * 2**-20)), ReduceLROnPlateau("score", **options)
     history = fit(net, Puts(values), reduce, epochs=len(values))
-    np.testing.assert_allclose(history["lr"], np.array(rates) * 1e-6, rtol=1e-12)
+    assert history["lr"] == [rate * 2**-20 for rate in rates]  # halves are exact
     assert net.optimizer.lr <= history["lr"][-1]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason='needs pip install ".[sklearn]"')
-import sklearn  # noqa: E402
+import sklearn  # noqa: E402  behind importorskip
 import sklearn.neural_network as theirs
 import threadpoolctl
 from scipy import sparse
@@ -253,6 +253,7 @@ def test_predictions_are_the_same():
         for name in ("predict", "predict_proba", "predict_log_proba"):
             one, other = (getattr(model, name)(X) for model in models)
             assert one.dtype == other.dtype and one.shape == other.shape
+            # of networks that agree to 1e-10 (`assert_same`), through some 10 products
             np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
         assert models[0].score(X, y) == models[1].score(X, y)
         assert np.array_equal(models[0].classes_, models[1].classes_)

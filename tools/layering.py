@@ -43,8 +43,8 @@ C_SYSTEM = {
 # its own in this list (and of its own package), the standard library, and NumPy.
 PYTHON_LAYERS = [
     [
-        "_core", "_kernels", "reference", "formulas", "files", "datasets", "progress", "described",
-        "notebook",
+        "_core", "_kernels", "_predictor", "reference", "formulas", "files", "datasets",
+        "progress", "described", "notebook",
     ],  # fmt: skip
     ["names", "info", "threads", "stopping", "tables", "data", "history"],
     ["callbacks"],
