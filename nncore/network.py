@@ -343,12 +343,10 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     def summary(self):
         """Print a table of the layers: what they do, their shapes and parameters."""
+        from . import cells
+
         rows, note = self._summary()
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        for row in rows:
-            left = "  ".join(cell.ljust(size) for cell, size in zip(row[:3], widths, strict=False))
-            print(f"{left}  {row[3].rjust(widths[3])}")
-        print(note)
+        print(*cells.as_text(rows, 3), note, sep="\n")
 
     def _summary(self):
         """The rows of `summary`, the head first, and what is said below them."""

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from . import cells
+
 _WIDTH, _HEIGHT = 360, 120  # of the picture, in pixels
 _DASHES = {"loss": "", "val_loss": "5 3"}
 
 
 def network_html(rows: Iterable[tuple[str, ...]], title: str, note: str) -> str:
     """Return the table of `Network.summary`."""
-    return f"<div><p><b>{escape(title)}</b></p>{_table(rows, 3)}<p>{escape(note)}</p></div>"
+    return f"<div><p><b>{escape(title)}</b></p>{cells.as_html(rows, 3)}<p>{escape(note)}</p></div>"
 
 
 def history_html(values: Mapping[str, list[float]], title: str) -> str:
@@ -22,20 +24,7 @@ def history_html(values: Mapping[str, list[float]], title: str) -> str:
         known = [v for v in column if not math.isnan(v)] or [math.nan]
         rows.append((name, *(f"{v:.4g}" for v in (known[0], min(known), max(known), known[-1]))))
     curves = {name: values[name] for name in _DASHES if len(values.get(name, ())) > 1}
-    return f"<div><p><b>{escape(title)}</b></p>{_picture(curves)}{_table(rows, 1)}</div>"
-
-
-def _table(rows: Iterable[tuple[str, ...]], left: int) -> str:
-    """The first row is the head; so many columns are words."""
-    lines = []
-    for i, row in enumerate(rows):
-        tag = "td" if i else "th"
-        cells = "".join(
-            f'<{tag} style="text-align: {"left" if j < left else "right"}">{escape(cell)}</{tag}>'
-            for j, cell in enumerate(row)
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f"<div><p><b>{escape(title)}</b></p>{_picture(curves)}{cells.as_html(rows)}</div>"
 
 
 def _picture(curves: Mapping[str, list[float]]) -> str:

@@ -44,10 +44,10 @@ C_SYSTEM = {
 PYTHON_LAYERS = [
     [
         "_core", "_kernels", "_predictor", "reference", "formulas", "files", "datasets",
-        "progress", "described", "notebook",
+        "progress", "described", "cells",
     ],  # fmt: skip
-    ["names", "info", "threads", "stopping", "tables", "data", "history"],
-    ["callbacks"],
+    ["names", "info", "threads", "stopping", "tables", "data", "notebook"],
+    ["callbacks", "history"],
     ["activation", "initializer", "columns"],
     ["loss", "weights", "own_activation"],
     ["validation", "metrics"],

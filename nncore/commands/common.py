@@ -148,14 +148,6 @@ def plain(text, most=40):
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def table(rows):
-    """Lines of cells: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()
-
-
 def number(value):
     """A number with some four digits, as people write it."""
     if math.isnan(value):

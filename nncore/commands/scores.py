@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import metrics
-from .common import number, plain, table
+from .. import cells, metrics
+from .common import number, plain
 
 MOST_SHOWN = 12  # classes of a whole confusion matrix
 
@@ -65,7 +65,7 @@ def lines(found, columns, usual):
     for k, (name, _, base) in enumerate(first):
         values = [number(scores[k][1]) for scores in found.values()]
         rows.append((name, *values, *(["" if base is None else number(base)] if there else [])))
-    return table(rows)
+    return cells.as_text(rows)
 
 
 def confusion(classes, true, told):
@@ -81,7 +81,7 @@ def confusion(classes, true, told):
             for i in order
             if wrong.flat[i]
         ]
-        yield from table(rows)
+        yield from cells.as_text(rows)
         return
     names = [plain(name, 16) for name in classes]
     right = counts.diagonal()
@@ -90,7 +90,7 @@ def confusion(classes, true, told):
         rows.append((name, *(f"{n:,}" for n in counts[i]), _share(right[i], counts[i].sum())))
     said = zip(right, counts.sum(axis=0), strict=True)
     rows.append(("precision", *(_share(*pair) for pair in said), ""))
-    yield from table(rows)
+    yield from cells.as_text(rows)
 
 
 def _share(part, of):

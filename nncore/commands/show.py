@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import cells
 from ..tables import count as _n
 from . import common
 
@@ -151,7 +152,7 @@ def _weights(values, names):
 
 
 def _table(top, rows):
-    return common.table(
+    return cells.as_text(
         [top, *((common.plain(h, 24), *(f"{v:.4g}" for v in values)) for h, values in rows)]
     )
 

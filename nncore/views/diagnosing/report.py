@@ -6,6 +6,8 @@ import math
 import textwrap
 from html import escape
 
+from ... import cells
+
 _HEAD = (
     "layer", "activation", "units", "mean |f'|", "saturated", "dead", "|weights|", "|gradient|",
     "by the last", "update/weights",
@@ -40,7 +42,7 @@ def as_text(diagnosis):
     """The report in 100 columns, one line for each layer and some for each finding."""
     lines = [_summary(diagnosis)]
     if diagnosis.layers:
-        lines += ["", *_table([_HEAD, *map(_cells, diagnosis.layers)])]
+        lines += ["", *cells.as_text([_HEAD, *map(_cells, diagnosis.layers)], _LEFT)]
     for i, finding in enumerate(diagnosis, 1):
         where = f" in {finding.layer}" if finding.layer else ""
         lines += ["", f"{i}. {finding.severity}: {finding.code}{where}"]
@@ -52,34 +54,15 @@ def as_text(diagnosis):
     return "\n".join(lines)
 
 
-def _table(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        yield "  ".join(
-            cell.ljust(width) if i < _LEFT else cell.rjust(width)
-            for i, (cell, width) in enumerate(cells)
-        ).rstrip()
-
-
 def as_html(diagnosis):
     """The report as HTML that follows the colours of its page."""
     parts = [f"<p><b>{escape(_summary(diagnosis))}</b></p>"]
     if diagnosis.layers:
-        rows = [_row(_HEAD, "th"), *(_row(_cells(n), "td") for n in diagnosis.layers)]
-        parts.append(f"<table>{''.join(rows)}</table>")
+        parts.append(cells.as_html([_HEAD, *map(_cells, diagnosis.layers)], _LEFT))
     if len(diagnosis):
         items = "".join(map(_item, diagnosis))
         parts.append(f"<ol>{items}</ol>")
     return "<div>" + "".join(parts) + "</div>"
-
-
-def _row(cells, tag):
-    inner = "".join(
-        f'<{tag} style="text-align: {"left" if i < _LEFT else "right"}">{escape(cell)}</{tag}>'
-        for i, cell in enumerate(cells)
-    )
-    return f"<tr>{inner}</tr>"
 
 
 def _item(finding):
