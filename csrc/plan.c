@@ -25,7 +25,15 @@
 #include "steps/residual.inc.h"
 #include "steps/scaling.inc.h"
 
+/* A sample takes a quarter of a microsecond: here -O3 is worth 5 %. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(HOT_CODE)
+#pragma GCC push_options
+#pragma GCC optimize("O3")
 #include "online.inc.h"
+#pragma GCC pop_options
+#else
+#include "online.inc.h"
+#endif
 
 /* ---- the kinds of steps --------------------------------------------------------------------- */
 
