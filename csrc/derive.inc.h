@@ -354,8 +354,8 @@ static void penalties_along(const run *r, const void *v, void *product) {
         if (plan->tuning[s].l2 == 0) continue;
         const stored w = weights_of(plan, flat(plan), s);
         const nnc_shaping shaping = {0, plan->tuning[s].l2, INFINITY, 1, 1};
-        plan->kernels->shape(w.rows * w.ld, element(r, v, w.at), (void *)element(r, product, w.at),
-                             &shaping);
+        plan->kernels->other->shape(w.rows * w.ld, element(r, v, w.at),
+                                    (void *)element(r, product, w.at), &shaping);
     }
 }
 

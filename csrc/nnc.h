@@ -250,7 +250,7 @@ typedef struct {
 } nnc_row;
 
 /* Kernels that are never the greater part of a step of dense layers, apart: instruction sets with
- * equal bits may share them. */
+ * equal bits may share them. An update waits for memory, divisions and roots. */
 typedef struct {
     /* ---- of steps other than dense ---- */
     nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
@@ -276,6 +276,20 @@ typedef struct {
     nnc_layer_kernel *add;     /* y = x + dy */
     nnc_layer_kernel *fill;    /* one row: y = w[0] */
     nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
+    /* ---- of updates ---- */
+    nnc_rule *update[NNC_N_OPTS];
+    /* p and its gradient before the rule; `decay` only multiplies by `keep` and settles */
+    void (*shape)(ptrdiff_t n, const void *theta, void *gradient, const nnc_shaping *);
+    void (*decay)(ptrdiff_t n, void *theta, double keep);
+    /* sums[2] = the sums of |x| and of x^2, in double */
+    void (*norms)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, double *sums);
+    /* columns of w whose 2-norm is above `limit` are scaled to it */
+    void (*limit_columns)(ptrdiff_t rows, ptrdiff_t n, void *w, ptrdiff_t ldw, double limit);
+    nnc_rule *average; /* theta is the average, gradient what goes in with the weight coef[0] */
+    /* x . y, in double */
+    double (*dot)(ptrdiff_t n, const void *x, const void *y);
+    /* q = H q by m pairs (s, y) with s.y = 1, see kernels/pairs.inc.h; alpha[m] is work */
+    void (*two_loops)(ptrdiff_t n, ptrdiff_t m, const void *const *pairs, void *q, double *alpha);
     /* ---- of derivatives of second order ---- */
     /* y = f'(x) and f''(x), as act of nnc_kernels */
     void (*act_df[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
@@ -340,19 +354,6 @@ typedef struct {
     /* out = center + a u + b v, in double, each operation rounded, and then to real */
     void (*point)(ptrdiff_t n, const double *center, double a, const double *u, double b,
                   const double *v, void *out);
-    nnc_rule *update[NNC_N_OPTS];
-    /* p and its gradient before the rule; `decay` only multiplies by `keep` and settles */
-    void (*shape)(ptrdiff_t n, const void *theta, void *gradient, const nnc_shaping *);
-    void (*decay)(ptrdiff_t n, void *theta, double keep);
-    /* sums[2] = the sums of |x| and of x^2, in double */
-    void (*norms)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, double *sums);
-    /* columns of w whose 2-norm is above `limit` are scaled to it */
-    void (*limit_columns)(ptrdiff_t rows, ptrdiff_t n, void *w, ptrdiff_t ldw, double limit);
-    nnc_rule *average; /* theta is the average, gradient what goes in with the weight coef[0] */
-    /* x . y, in double */
-    double (*dot)(ptrdiff_t n, const void *x, const void *y);
-    /* q = H q by m pairs (s, y) with s.y = 1, see kernels/pairs.inc.h; alpha[m] is work */
-    void (*two_loops)(ptrdiff_t n, ptrdiff_t m, const void *const *pairs, void *q, double *alpha);
     const nnc_other_kernels *other;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);

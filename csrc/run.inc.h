@@ -459,8 +459,8 @@ static void apply_update(const run *r, const nnc_update *u, ptrdiff_t n, void *g
         const ptrdiff_t size = n - i < PIECE ? n - i : PIECE;
         const nnc_update at = update_at(r, u, i);
         void *g = (void *)element(r, gradient, i);
-        k->shape(size, at.theta, g, u->shaping);
-        k->decay(size, at.theta, u->shaping->keep);
+        k->other->shape(size, at.theta, g, u->shaping);
+        k->other->decay(size, at.theta, u->shaping->keep);
         u->rule(size, at.theta, g, at.state, u->coef);
     }
 }

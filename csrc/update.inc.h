@@ -47,7 +47,7 @@ static void add_norms(run *r, placing p, stored m, const void *vector, double *s
     for (ptrdiff_t i = 0; i < m.rows; i += NNC_BLOCK) {
         const ptrdiff_t rows = m.rows - i < NNC_BLOCK ? m.rows - i : NNC_BLOCK;
         double part[2];
-        r->plan->kernels->norms(rows, m.n, element(r, vector, m.at + i * m.ld), m.ld, part);
+        r->plan->kernels->other->norms(rows, m.n, element(r, vector, m.at + i * m.ld), m.ld, part);
         sums[0] += part[0], sums[1] += part[1];
         if (!p.wide) wants_stop(r, 2.0 * (double)rows * (double)m.n);
     }
@@ -76,8 +76,8 @@ static void add_penalty_gradient(const run *r, placing p, const void *theta, voi
         if ((t->l1 == 0 && t->l2 == 0) || (r->each && t->frozen)) continue;
         const stored w = weights_of(plan, p, s);
         const nnc_shaping shaping = {t->l1, t->l2, INFINITY, 1, 1};
-        plan->kernels->shape(w.rows * w.ld, element(r, theta, w.at),
-                             (void *)element(r, gradient, w.at), &shaping);
+        plan->kernels->other->shape(w.rows * w.ld, element(r, theta, w.at),
+                                    (void *)element(r, gradient, w.at), &shaping);
     }
 }
 
@@ -186,7 +186,7 @@ static void limit_part(void *context, int part, int parts) {
     const limit_job *job = context;
     const ptrdiff_t unit = NNC_ALIGN / (ptrdiff_t)job->r->plan->kernels->size;
     const ptrdiff_t from = part_start(job->n, unit, part, parts);
-    job->r->plan->kernels->limit_columns(
+    job->r->plan->kernels->other->limit_columns(
         job->rows, part_start(job->n, unit, part + 1, parts) - from,
         (void *)element(job->r, job->w, from), job->ld, job->limit);
 }
@@ -215,7 +215,7 @@ static void finish_update(run *r, placing p, nnc_optimizer *o, void *theta, void
     if (r->each) limit_norms(r, p, theta);
     if (average) {
         const double weight = o->averaged ? o->weight : 1;
-        const nnc_update u = {r->plan->kernels->average, average, {NULL}, &weight, NULL};
+        const nnc_update u = {r->plan->kernels->other->average, average, {NULL}, &weight, NULL};
         update_range(r, &u, n, theta);
         ++o->averaged;
     }

@@ -90,6 +90,15 @@ cdef extern from "nnc.h" nogil:
 
     ctypedef struct nnc_other_kernels:
         void (*scaling)(const nnc_layer_args *) noexcept nogil
+        nnc_rule **update
+        void (*shape)(ptrdiff_t, const void *, void *, const nnc_shaping *) noexcept nogil
+        void (*decay)(ptrdiff_t, void *, double) noexcept nogil
+        void (*norms)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, double *) noexcept nogil
+        double (*dot)(ptrdiff_t, const void *, const void *) noexcept nogil
+        void (*two_loops)(
+            ptrdiff_t, ptrdiff_t, const void *const *, void *, double *) noexcept nogil
+        void (*limit_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
+        nnc_rule *average
         void (**act_df)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
         void (**act_d2f)(ptrdiff_t, const void *, void *, const double *) noexcept nogil
         void (**loss_curve)(const nnc_loss_args *, const void *, ptrdiff_t) noexcept nogil
@@ -113,15 +122,6 @@ cdef extern from "nnc.h" nogil:
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
         int (*finite)(ptrdiff_t, const void *) noexcept nogil
-        nnc_rule **update
-        void (*shape)(ptrdiff_t, const void *, void *, const nnc_shaping *) noexcept nogil
-        void (*decay)(ptrdiff_t, void *, double) noexcept nogil
-        void (*norms)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, double *) noexcept nogil
-        double (*dot)(ptrdiff_t, const void *, const void *) noexcept nogil
-        void (*two_loops)(
-            ptrdiff_t, ptrdiff_t, const void *const *, void *, double *) noexcept nogil
-        void (*limit_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
-        nnc_rule *average
         const nnc_other_kernels *other
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 

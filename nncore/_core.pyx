@@ -230,7 +230,7 @@ def dot(x, y):
     """x . y of two vectors of one dtype, summed in double in one order on any processor."""
     cdef const nnc_kernels *k = _chosen[<int>_dtype_code[x.dtype]]
     cdef ptrdiff_t n = len(x)
-    return k.dot(n, _vector(x, n, k.size, False), _vector(y, n, k.size, False))
+    return k.other.dot(n, _vector(x, n, k.size, False), _vector(y, n, k.size, False))
 
 
 def two_loops(s, y, q):
@@ -248,7 +248,7 @@ def two_loops(s, y, q):
         pairs[2 * i] = _vector(s[i], n, k.size, False)
         pairs[2 * i + 1] = _vector(y[i], n, k.size, False)
     with nogil:
-        k.two_loops(n, m, pairs, to, alpha)
+        k.other.two_loops(n, m, pairs, to, alpha)
 
 
 def aligned_zeros(shape, dtype):

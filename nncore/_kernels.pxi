@@ -236,40 +236,40 @@ cdef class Kernels:
         for i, vector in enumerate(state):
             vectors[i] = _vector(vector, n, self.k.size, True)
         nnc_opt_coefficients(<nnc_opt>code, h, t, coef)
-        self.k.update[code](n, _vector(theta, n, self.k.size, True),
-                            _vector(gradient, n, self.k.size, False), vectors, coef)
+        self.k.other.update[code](n, _vector(theta, n, self.k.size, True),
+                                  _vector(gradient, n, self.k.size, False), vectors, coef)
 
     def shape(self, theta, gradient, l1=0.0, l2=0.0, limit=float("inf"), scale=1.0):
         """The gradient with penalties, limited and scaled, in place."""
         cdef ptrdiff_t n = len(theta)
         cdef nnc_shaping s = nnc_shaping(l1=l1, l2=l2, limit=limit, scale=scale, keep=1)
-        self.k.shape(n, _vector(theta, n, self.k.size, False),
-                     _vector(gradient, n, self.k.size, True), &s)
+        self.k.other.shape(n, _vector(theta, n, self.k.size, False),
+                           _vector(gradient, n, self.k.size, True), &s)
 
     def decay(self, theta, keep):
         """theta *= keep, settled."""
-        self.k.decay(len(theta), _vector(theta, len(theta), self.k.size, True), keep)
+        self.k.other.decay(len(theta), _vector(theta, len(theta), self.k.size, True), keep)
 
     def norms(self, x):
         """The sums of |x| and of x^2, of a matrix."""
         cdef matrix m
         cdef double sums[2]
         _matrix(x, self.k.size, False, &m)
-        self.k.norms(m.rows, m.cols, m.data, m.ld, sums)
+        self.k.other.norms(m.rows, m.cols, m.data, m.ld, sums)
         return sums[0], sums[1]
 
     def limit_columns(self, w, limit):
         """Columns of w with a larger norm are scaled to it, in place."""
         cdef matrix m
         _matrix(w, self.k.size, True, &m)
-        self.k.limit_columns(m.rows, m.cols, m.data, m.ld, limit)
+        self.k.other.limit_columns(m.rows, m.cols, m.data, m.ld, limit)
 
     def average(self, to, x, weight):
         """to += weight (x - to)"""
         cdef double coef = weight
         cdef ptrdiff_t n = len(to)
-        self.k.average(n, _vector(to, n, self.k.size, True), _vector(x, n, self.k.size, False),
-                       NULL, &coef)
+        self.k.other.average(n, _vector(to, n, self.k.size, True),
+                             _vector(x, n, self.k.size, False), NULL, &coef)
 
     def fma_probe(self, iterations):
         """Runs fused multiply-adds on registers alone; returns the operations done."""

@@ -43,7 +43,8 @@
 #define HOT_CODE _Pragma("GCC optimize(\"O3\", \"no-split-loops\")")
 #define OTHER_CODE \
     _Pragma("GCC optimize(\"O2\", \"tree-vectorize\", \"vect-cost-model=dynamic\")") \
-        _Pragma("GCC optimize(\"no-schedule-insns2\", \"no-ivopts\")")
+        _Pragma("GCC optimize(\"no-schedule-insns2\", \"no-ivopts\", \"no-tree-pre\")") \
+            _Pragma("GCC optimize(\"align-functions=1\", \"align-jumps=1\")")
 #endif
 #endif
 #include "../kernels/all.inc.h"

@@ -26,10 +26,6 @@ OTHER_CODE
 
 #include "derive.inc.h"
 
-#include "optim.inc.h"
-
-#include "pairs.inc.h"
-
 /* AVX-512 takes those of AVX2, which have the same bits. */
 extern const nnc_other_kernels NNC_OTHER;
 #ifndef NNC_OTHER_IS_SHARED
@@ -86,17 +82,6 @@ static const nnc_kernels kernels = {
     .outer = outer,
     .finite = all_finite,
     .point = point,
-#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
-    .update[NNC_OPT_##name] = update_##name,
-#include "../tables/optimizers.def"
-#undef NNC_OPT
-    .shape = shape,
-    .decay = decay,
-    .norms = norms,
-    .limit_columns = limit_columns,
-    .average = average,
-    .dot = dot,
-    .two_loops = two_loops,
     .other = &NNC_OTHER,
     .row = row,
     .fma_probe = fma_probe,

@@ -351,8 +351,8 @@ static void update_parameters(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, pt
             state[v] = u->state[v] ? (real *)u->state[v] + at : NULL;
         real *theta = (real *)u->theta + at;
         if (u->shaping) {
-            kernels.shape(length, theta, c + r * ld, u->shaping);
-            kernels.decay(length, theta, u->shaping->keep);
+            NNC_OTHER.shape(length, theta, c + r * ld, u->shaping);
+            NNC_OTHER.decay(length, theta, u->shaping->keep);
         }
         u->rule(length, theta, c + r * ld, state, u->coef);
     }

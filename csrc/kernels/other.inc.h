@@ -1,4 +1,9 @@
-/* The kernels that instruction sets may share: of steps other than dense, and of second order. */
+/* The kernels that instruction sets may share: of updates, of steps other than dense, and of
+ * second order. */
+#include "optim.inc.h"
+
+#include "pairs.inc.h"
+
 #include "random.inc.h"
 
 #include "norm.inc.h"
@@ -31,6 +36,17 @@ const nnc_other_kernels NNC_OTHER = {
     .add = add,
     .fill = fill,
     .scaling = scaling,
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
+    .update[NNC_OPT_##name] = update_##name,
+#include "../tables/optimizers.def"
+#undef NNC_OPT
+    .shape = shape,
+    .decay = decay,
+    .norms = norms,
+    .limit_columns = limit_columns,
+    .average = average,
+    .dot = dot,
+    .two_loops = two_loops,
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     .act_df[NNC_ACT_##name] = act_df_##name, .act_d2f[NNC_ACT_##name] = act_d2f_##name,
 #include "../tables/activations.def"

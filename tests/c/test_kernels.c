@@ -284,7 +284,7 @@ static void check_pairs(const nnc_kernels *k, ptrdiff_t n, ptrdiff_t m) {
     memcpy(want, q, bytes);
     for (ptrdiff_t i = m - 1; i >= 0; i--) {
         expected[i] = canonical_dot(type, n, pairs[2 * i], want);
-        check(k->dot(n, pairs[2 * i], want) == expected[i], "dot differs");
+        check(k->other->dot(n, pairs[2 * i], want) == expected[i], "dot differs");
         add_multiple(type, n, -expected[i], pairs[2 * i + 1], want);
     }
     double scale = 1 / canonical_dot(type, n, pairs[2 * m - 1], pairs[2 * m - 1]);
@@ -293,7 +293,7 @@ static void check_pairs(const nnc_kernels *k, ptrdiff_t n, ptrdiff_t m) {
     for (ptrdiff_t i = 0; i < m; i++)
         add_multiple(type, n, expected[i] - canonical_dot(type, n, pairs[2 * i + 1], want),
                      pairs[2 * i], want);
-    k->two_loops(n, m, pairs, q, alpha);
+    k->other->two_loops(n, m, pairs, q, alpha);
     if (is_fused(k))
         check(first_different(type, 1, n, q, n, want) < 0, "differs from the two loops");
     release(start);
@@ -340,7 +340,7 @@ static void check_update(const nnc_kernels *k, int opt, ptrdiff_t n, void *bits)
             from[i].p = get(type, theta, i);
             for (int v = 0; v < vectors; v++) from[i].s[v] = get(type, state[v], i);
         }
-        k->update[opt](n, theta, gradient, state, coef);
+        k->other->update[opt](n, theta, gradient, state, coef);
         int right = 1, moved = 0;
         for (ptrdiff_t i = 0; i < n; i++) {
             const wide g = get(type, gradient, i);
@@ -379,7 +379,7 @@ static void check_settling(const nnc_kernels *k, int opt) {
     const double smallest = type == NNC_F32 ? FLT_MIN : DBL_MIN;
     for (int v = 0; v < NNC_MAX_VECTORS; v++)
         for (int i = 0; i < N; i++) put(type, state[v], i, i == 0 ? smallest : i == 1 ? 1 : NAN);
-    k->update[opt](N, theta, gradient, vectors, coef);
+    k->other->update[opt](N, theta, gradient, vectors, coef);
     for (int v = 0; v < nnc_opts[opt].vectors; v++) {
         const double left = get(type, state[v], 0); /* what does not decay may stay */
         check(left == 0 || left >= smallest, "state %d is denormal", v);

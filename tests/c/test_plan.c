@@ -213,7 +213,7 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
         right &= !memcmp(&losses[i], &loss, sizeof loss);
         if (!any_weight(&part)) continue; /* the loss is 0, and nothing changes */
         nnc_opt_coefficients((nnc_opt)opt, by_hand.hyper, ++by_hand.updates, coef);
-        k->update[opt](n_params, thetas[1], gradient, by_hand.state, coef);
+        k->other->update[opt](n_params, thetas[1], gradient, by_hand.state, coef);
     }
     check(done == steps && trained.updates == by_hand.updates,
           "%td steps of %td, %lld updates of %lld", done, steps, (long long)trained.updates,
@@ -266,11 +266,11 @@ static void update_by_hand(const net *n, nnc_optimizer *o, double rate, void *th
         for (ptrdiff_t i = 0; i < rows; i += NNC_BLOCK) {
             const ptrdiff_t some = rows - i < NNC_BLOCK ? rows - i : NNC_BLOCK;
             const ptrdiff_t width = step->n_out == 1 ? step->n_in : step->n_out;
-            k->norms(some, width, at(k->dtype, gradient, step->w + i * width), width, sums);
+            k->other->norms(some, width, at(k->dtype, gradient, step->w + i * width), width, sums);
             square += sums[1];
         }
         if (step->b < 0) continue;
-        k->norms(1, step->n_out, at(k->dtype, gradient, step->b), step->n_out, sums);
+        k->other->norms(1, step->n_out, at(k->dtype, gradient, step->b), step->n_out, sums);
         square += sums[1];
     }
     if (o->clip_norm > 0 && sqrt(square) > o->clip_norm) scale = o->clip_norm / sqrt(square);
@@ -291,15 +291,16 @@ static void update_by_hand(const net *n, nnc_optimizer *o, double rate, void *th
             void *state[NNC_MAX_VECTORS] = {NULL};
             for (int v = 0; v < nnc_opts[o->opt].vectors; v++)
                 state[v] = at(k->dtype, o->state[v], from);
-            k->shape(count, p, g, &shaping);
-            k->decay(count, p, biases ? 1 : 1 - hyper[0] * o->decay);
-            k->update[o->opt](count, p, g, state, coef);
+            k->other->shape(count, p, g, &shaping);
+            k->other->decay(count, p, biases ? 1 : 1 - hyper[0] * o->decay);
+            k->other->update[o->opt](count, p, g, state, coef);
         }
         if (t->max_norm > 0)
-            k->limit_columns(step->n_in, step->n_out, at(k->dtype, theta, step->w), step->n_out,
-                             t->max_norm);
+            k->other->limit_columns(step->n_in, step->n_out, at(k->dtype, theta, step->w),
+                                    step->n_out, t->max_norm);
     }
-    k->average(n->plan.n_params, o->average, theta, NULL, o->averaged ? &o->weight : &(double){1});
+    k->other->average(n->plan.n_params, o->average, theta, NULL,
+                      o->averaged ? &o->weight : &(double){1});
     ++o->averaged;
 }
 
