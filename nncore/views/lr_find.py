@@ -14,7 +14,7 @@ from ..layers.base import real
 from ..layers.dense import positive_int
 from ..progress import Progress
 from ..threads import as_count
-from ..trainers.problem import fixed_parameters
+from ..trainers.problem import fixed_parameters, norm
 from .plotting.drawing import axes, finish
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ class LearningRates:
 
     def __init__(
         self, lrs: np.ndarray, losses: list[float], smoothed: list[float], before: float,
-        stop_reason: str,
+        stop_reason: str, stuck: str = "",
     ) -> None:  # fmt: skip
         n = len(smoothed)  # the rate after these is the one that gave no finite loss
         self.lrs, self.losses, self.smoothed = lrs[:n], np.array(losses[:n]), np.array(smoothed)
@@ -74,9 +74,9 @@ class LearningRates:
             if self.smoothed[at] < before - 1e-3 * abs(before):
                 self.suggestion = (self.limit or self.lowest) / BELOW
         if self.suggestion is None:
-            self.why = self._why(lrs)
+            self.why = self._why(lrs, stuck)
 
-    def _why(self, lrs: np.ndarray) -> str:
+    def _why(self, lrs: np.ndarray, stuck: str) -> str:
         """What kept the loss from falling, of all the rates that were to be tried."""
         if not math.isfinite(self.before):
             return (
@@ -88,10 +88,7 @@ class LearningRates:
         if self.lowest is None:
             return f"the first rate, {lrs[0]:.2g}, gave a loss that is not finite. Start lower."
         if (self.smoothed == self.before).all():
-            return (
-                "no rate changed the loss: no gradient reaches the parameters, see net.diagnose, "
-                f"or rates up to {self.lrs[-1]:.2g} are too small."
-            )
+            return f"no rate up to {self.lrs[-1]:.2g} changed the loss: {stuck}"
         if self.lowest == lrs[-1]:
             return (
                 f"the loss fell by less than a thousandth, up to the last rate, {lrs[-1]:.2g}. "
@@ -287,7 +284,31 @@ def _range_test(
         if after - before > (EXPLODED - 1) * abs(before):
             reason = "exploded"
             break
-    return LearningRates(lrs, losses, smoothed, before, reason)
+    stuck = ""
+    if all(after == before for after in smoothed):
+        stuck = _stuck(network, inputs, targets, weights, n_threads)
+    return LearningRates(lrs, losses, smoothed, before, reason, stuck)
+
+
+def _stuck(
+    network: "Network", X: np.ndarray, y: np.ndarray, w: np.ndarray | None, n_threads: int
+) -> str:
+    """Why no step changes the loss of these rows."""
+    gradient = np.empty_like(network.theta)
+    network._engine.loss_and_gradient(X, y, gradient, n_threads, None, w)
+    fixed = fixed_parameters(network)
+    size = norm(gradient if fixed is None else gradient[~fixed])
+    if size:
+        return (
+            f"they are too small for a gradient of norm {size:.2g}. Give a higher end, or see "
+            "net.diagnose."
+        )
+    if not X.any():
+        return "no gradient reaches the parameters, since all inputs are 0: look at X."
+    return (
+        "no gradient reaches the parameters that are trained: units are dead or saturated, see "
+        "net.diagnose."
+    )
 
 
 def _batches(
