@@ -156,9 +156,10 @@ def _span(units: list[int]) -> str:
 
 
 def _by_tuple(network: "Network", layers: list[Units], asked: tuple[Any, ...]) -> Place:
-    if len(asked) not in (2, 3):
+    if len(asked) not in (2, 3) or asked[-1] is None:
         raise ValueError(
-            f"a weight as a tuple is (layer, i, j), and a bias is (layer, j), got {asked!r}"
+            "a weight by its numbers is (layer, i, j), and a bias is (layer, None, j), or as a "
+            f"tuple (layer, j); got {asked!r}"
         )
     number, i, j = asked if len(asked) == 3 else (asked[0], None, asked[1])
     of = next((of for of in layers if of.name == str(number)), None)

@@ -86,7 +86,7 @@ def as_rows(path: Any, n_params: int, name: str = "") -> list[np.ndarray]:
             )
         rows = list(rows)
     if not rows or len(rows[0]) != n_params:
-        got = f"points of {len(rows[0])}" if rows else "no points"
+        got = f"points of {len(rows[0])}" if rows else "no points; a Path gets them in fit, as a callback"
         raise ValueError(f"{called} must have points of {n_params} parameters, got {got}")
     if not all(np.isfinite(row).all() for row in rows):
         raise ValueError(f"{called} contains NaN or infinity")
@@ -124,6 +124,11 @@ def _random(network: "Network", center: np.ndarray, seed: Any) -> Plane:
     except (TypeError, ValueError):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}") from None
     fixed = fixed_parameters(network)
+    if fixed is not None and fixed.all():
+        raise ValueError(
+            "random directions go along what is trained, and no layer of this network is: set "
+            "trainable = True in some of net.layers, or give two weights or vectors as directions"
+        )
     found = [_by_filters(network, center, rng.standard_normal(network.n_params)) for _ in range(2)]
     for direction in found:
         direction[fixed if fixed is not None else slice(0)] = 0

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...callbacks import Callback
 from ...described import checked, checked_array
+from ...gradients import Derivatives
 from ...layers.dense import positive_int
 
 TYPE_CHECKING = False
@@ -66,6 +67,8 @@ class Path(Callback):
 
     def record(self, network: "Network") -> None:
         """Record where `network` is, after one more epoch; the first call is the start."""
+        if not isinstance(network, Derivatives):
+            raise TypeError(f"record takes a nncore.Network, got {type(network).__name__}")
         theta = network.theta
         if self._kept and len(theta) != len(self._kept[0][1]):
             raise ValueError(

@@ -90,8 +90,8 @@ def landscape(
         Points of the map are those nearest to them; on a surface they lie on it, while those of the
         landscape stand at their own losses.
     kind : {"2d", "3d"}, default "2d"
-        Contour lines seen from above, or a surface. Levels and heights are logarithmic where the
-        loss spans more than a factor of 30.
+        "2d": a map with contour lines; "3d": a surface. Levels and heights are logarithmic where
+        the loss spans more than a factor of 30.
     ax : matplotlib.axes.Axes, optional
         Where; by default a new figure. For "3d" they must have ``projection="3d"``.
 
@@ -115,7 +115,7 @@ def landscape(
 'network: still on a slope, loss 0.000498']
     """
     if kind not in ("2d", "3d"):
-        raise ValueError(f'kind must be "2d" or "3d", got {kind!r}')
+        raise ValueError(f'kind must be "2d", a map, or "3d", a surface; got {kind!r}')
     given = as_paths(paths, len(landscape.origin))
     clash = sorted(given.keys() & landscape._paths.keys() - {""})
     if clash:

@@ -67,7 +67,7 @@ class StationaryPoint:
         How far the stationary point is that the second derivatives point at, in units of
         ``length``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
         eigenvector; where not all eigenvalues are known, an estimate from below. NaN where there
-        are no second derivatives.
+        are no second derivatives, or they are 0.
     gain : float
         By how much the loss would change on the way there: the sum of the squares of g by twice
         those curvatures, ``g' |H|^-1 g / 2``.
@@ -153,10 +153,12 @@ class StationaryPoint:
                 f"  eigenvalues of the Hessian from {low:.3g} (or lower) to {high:.3g}, by Lanczos "
                 f"to within {self.accuracy[0]:.1g} and {self.accuracy[1]:.1g}"
             )
-        if self.verdict == "slope":
+        if self.verdict == "slope" and np.isnan(self.distance):
+            lines.append("  no second derivative bends the loss: how far it falls is not told")
+        elif self.verdict == "slope":
             lines.append(
-                f"  by its second derivatives it would be still {_of_length(self.distance)} from "
-                f"here, and the loss change by {self.gain:.2g}; {100 * NEAR:g} % and "
+                f"  by its second derivatives the stationary point is {_of_length(self.distance)} "
+                f"away, and the loss changes by {self.gain:.2g} on the way; {100 * NEAR:g} % and "
                 f"{self._enough:.2g} count as reached"
             )
         elif np.isfinite(self.lowest):

@@ -351,7 +351,8 @@ class Trace(Shown):
         if traced.kind != "Dense":
             raise ValueError(
                 f"layer {traced.name} is {traced.layer!r}: only weights and biases of Dense are "
-                "shown factor by factor. Its gradients are in trace.layers[...].gradients"
+                "shown factor by factor. Its gradients are in "
+                f"trace.layers[{self.layers.index(traced)}].gradients"
             )
         *row, column = place.indices
         return WeightTrace(self, traced, row[0] if row else None, column, most)
