@@ -86,7 +86,9 @@ def as_rows(path: Any, n_params: int, name: str = "") -> list[np.ndarray]:
             )
         rows = list(rows)
     if not rows or len(rows[0]) != n_params:
-        got = f"points of {len(rows[0])}" if rows else "no points; a Path gets them in fit, as a callback"
+        got = "no points; a Path gets them in fit, as a callback"
+        if rows:
+            got = f"points of {len(rows[0])}"
         raise ValueError(f"{called} must have points of {n_params} parameters, got {got}")
     if not all(np.isfinite(row).all() for row in rows):
         raise ValueError(f"{called} contains NaN or infinity")

@@ -56,6 +56,19 @@ class Landscape:
         what the second adds to it. If their sum is far below 1, the plane shows little of them.
     end : StationaryPoint or None
         What the center is: a minimum, a saddle, a plateau, or on a slope.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"))
+    >>> X, y = [[1.0], [2.0]], [3.0, 5.0]
+    >>> found = nncore.landscape(net, X, y, directions=("w12", "b2"), shape=5, span=2)
+    >>> found.lowest()
+    (2.0, 1.0, 0.0)
+    >>> found.theta_at(2.0, 1.0)
+    array([2., 1.])
+    >>> found.project([[1.5, 0.5]])
+    array([[1.5, 0.5]])
     """
 
     def __init__(
@@ -72,10 +85,12 @@ class Landscape:
 
     @property
     def path(self) -> Any:
+        """a and b along the path, or the paths."""
         return self._of_paths(0)
 
     @property
     def path_losses(self) -> Any:
+        """The losses there."""
         return self._of_paths(1)
 
     def _of_paths(self, which: int) -> Any:
@@ -83,20 +98,35 @@ class Landscape:
         return found.get("", found or None)
 
     def theta_at(self, a: float, b: float) -> np.ndarray:
-        """Return the parameters at a and b, in float64, as the engine rounds them."""
+        """Return the parameters at a and b, in float64: the engine rounds them to its dtype.
+
+        Parameters
+        ----------
+        a, b : float
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_params,)
+        """
         theta: np.ndarray = self.origin + a * self.directions[0] + b * self.directions[1]
         return theta
 
     def lowest(self) -> tuple[float, float, float]:
-        """Return (a, b, loss) of the point of the grid with the lowest loss."""
+        """Return (a, b, loss), three floats, of the point of the grid with the lowest loss."""
         finite = np.where(np.isfinite(self.losses), self.losses, np.inf)
         i, j = np.unravel_index(int(finite.argmin()), finite.shape)
         return float(self.a[i]), float(self.b[j]), float(self.losses[i, j])
 
     def project(self, points: Path | ArrayLike) -> np.ndarray:
-        """Return a and b, (n_points, 2), of the points of the plane that are nearest to these.
+        """Return a and b of the points of the plane that are nearest to these.
 
+        Parameters
+        ----------
         points : nncore.Path, or array_like of shape (n_points, n_params)
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_points, 2)
         """
         return of_plane.project(
             of_plane.as_rows(points, len(self.origin)), self.origin, *self.directions
@@ -105,7 +135,21 @@ class Landscape:
     def plot(
         self, ax: "Axes | None" = None, *, kind: Literal["2d", "3d"] = "2d", paths: Any = None
     ) -> "Axes":
-        """Draw it: `nncore.plots.landscape`, which says what of the arguments."""
+        """Draw it, by `nncore.plots.landscape`; needs matplotlib, the extra ``plot``.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; by default a new figure. For "3d" they must have ``projection="3d"``.
+        kind : {"2d", "3d"}, default "2d"
+            "2d": a map with contour lines; "3d": a surface.
+        paths : optional
+            More paths to draw, as `landscape` takes them.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
         from .relief import landscape
 
         return landscape(self, paths=paths, kind=kind, ax=ax)

@@ -60,13 +60,24 @@ class Path(Callback):
 
     @property
     def epochs(self) -> list[int]:
+        """The epoch of each point."""
         return [epoch for epoch, _ in self._points()]
 
     def _points(self) -> list[Point]:
         return self._kept if self._last is None else [*self._kept, self._last]
 
     def record(self, network: "Network") -> None:
-        """Record where `network` is, after one more epoch; the first call is the start."""
+        """Record where a network is, after one more epoch; the first call is the start.
+
+        Parameters
+        ----------
+        network : Network
+
+        Raises
+        ------
+        ValueError
+            If it has another number of parameters than before.
+        """
         if not isinstance(network, Derivatives):
             raise TypeError(f"record takes a nncore.Network, got {type(network).__name__}")
         theta = network.theta
@@ -91,7 +102,7 @@ class Path(Callback):
         return len(self._points())
 
     def thetas(self) -> list[np.ndarray]:
-        """Return the points, as a list of vectors that are not to be changed."""
+        """Return the points: a list of vectors, (n_params,), that are not to be changed."""
         return [theta for _, theta in self._points()]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -84,6 +84,14 @@ class StationaryPoint:
     lowest, highest : float
         The furthest that the loss fell and rose along flat directions, where it was looked at: 0 or
         less, and 0 or more; NaN where it was not.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> layers = (nncore.Dense(1, f, bias=False, init="zeros") for f in ("tanh", "identity"))
+    >>> found = nncore.stationary_point(nncore.Network(1, *layers), [[1.0]], [1.0])
+    >>> found.verdict, found.eigenvalues
+    ('saddle', array([-2.,  2.]))
     """
 
     def __init__(self, loss: float, gradient: np.ndarray, theta: np.ndarray) -> None:
@@ -103,6 +111,7 @@ class StationaryPoint:
 
     @property
     def length(self) -> float:
+        """The length that steps are compared with."""
         largest = self._largest()
         bend = (2 * abs(self.loss) / largest) ** 0.5 if largest else 0.0
         return max(self._middle, min(bend, 1.0)) or 1.0
@@ -110,7 +119,7 @@ class StationaryPoint:
     def _largest(self) -> float:
         return float(np.abs(self.eigenvalues).max(initial=0))
 
-    def judge(self) -> None:
+    def _judge(self) -> None:
         """Set the verdict by the numbers that are there."""
         length, largest = self.length, self._largest()
         change = self.gradient_norm * length + largest * length * length / 2
@@ -278,7 +287,7 @@ def stationary_point(
             _all_eigenvalues(found, wide, samples, gradient, free, n_threads)
         else:
             _extreme_eigenvalues(found, wide, samples, gradient, free, n_threads, seed)
-        found.judge()
+        found._judge()
     except ValueError as error:  # of _check_curve
         found.why = str(error)
     except FloatingPointError as error:

@@ -230,7 +230,17 @@ class Trace(Shown):
                 )
 
     def sample_gradient(self, row: int) -> np.ndarray:
-        """Return the gradient of one pattern's own loss, without penalties, (n_params,)."""
+        """Return the gradient of one pattern's own loss, without penalties.
+
+        Parameters
+        ----------
+        row : int
+            From 0.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_params,)
+        """
         gradient = np.zeros_like(self.gradient)
         row = range(len(self.x))[row]
         for traced in self.layers:
