@@ -36,7 +36,7 @@ def with_classes(network: "Network", n_classes: int, init: Any) -> "Network":
         _widen(old, state, last, n, np.zeros_like(new))
     if was.average is not None:
         engine.keep_average()
-        _widen(was.average, engine.average, last, n, new)
+        _widen(was.average, engine.average, last, n, new)  # type: ignore[arg-type]  # it is there
     engine.running[...] = was.running
     engine.n_updates, engine.averaged = was.n_updates, was.averaged
     wide._epochs, wide._course = network._epochs, copy.deepcopy(network._course)

@@ -78,13 +78,13 @@ def as_rows(path: Any, n_params: int, name: str = "") -> list[np.ndarray]:
     if isinstance(path, Path):
         rows = path.thetas()
     else:
-        rows = as_parameters(path, called, None)
-        if rows.ndim != 2:
+        points = as_parameters(path, called, None)
+        if points.ndim != 2:
             raise ValueError(
                 f"{called} must be a nncore.Path, or an array of shape (n_points, n_params); got "
-                f"shape {rows.shape}"
+                f"shape {points.shape}"
             )
-        rows = list(rows)
+        rows = list(points)
     if not rows or len(rows[0]) != n_params:
         got = "no points; a Path gets them in fit, as a callback"
         if rows:

@@ -269,13 +269,13 @@ def stationary_point(
     data, targets, w = network._samples(X, y, sample_weight)
     data = data.astype(np.float64)
     targets = targets if targets.ndim == 1 else targets.astype(np.float64)
-    how, samples = {"sample_weight": w, "n_threads": n_threads}, (data, targets, w)
-    loss, gradient = wide.loss_and_gradient(data, targets, **how)
+    samples = data, targets, w
+    loss, gradient = wide.loss_and_gradient(data, targets, sample_weight=w, n_threads=n_threads)
     fixed = fixed_parameters(network)
     free = np.arange(network.n_params) if fixed is None else np.flatnonzero(~fixed)
     found = StationaryPoint(loss, gradient[free], wide.theta[free])
     mixed = np.random.default_rng(0).permutation(targets)
-    of_mixed = wide.loss_and_gradient(data, mixed, **how)[0]
+    of_mixed, _ = wide.loss_and_gradient(data, mixed, sample_weight=w, n_threads=n_threads)
     found._enough = max(GAIN * abs(loss), EXACT * abs(of_mixed))
     try:
         wide._check_curve()

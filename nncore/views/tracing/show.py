@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...layers import Dense
 from .chain import Chain, WeightTrace, name_of, unit_name
 from .document import Both, Document, apart, counted, latex_number, number
 from .layers import Traced
@@ -62,8 +63,7 @@ def _of(network: "Network") -> str:
     for layer in network.layers:
         width = layer.n_outputs(width)
         widths.append(str(width))
-        dense = type(layer).__name__ == "Dense"
-        names.append(str(layer.function) if dense else type(layer).__name__)
+        names.append(str(layer.function) if isinstance(layer, Dense) else type(layer).__name__)
     return f"{'-'.join(widths)}, {', '.join(names)}, loss {network.loss}"
 
 

@@ -281,7 +281,8 @@ class Trace(Shown):
         rule = self.network.optimizer
         if rule.full_batch:
             return None
-        return rule.lr if rule.schedule is None else float(self.network.copy()._rates(1)[0])
+        rates = None if rule.schedule is None else self.network.copy()._rates(1)
+        return rule.lr if rates is None else float(rates[0])
 
     @cached_property
     def new_theta(self) -> np.ndarray | None:
