@@ -44,7 +44,7 @@ class LearningRates:
     suggestion : float or None
         A learning rate to train with; None if no rate made the loss fall.
     why : str
-        Where there is no suggestion: the cause, as far as the losses tell, and what to do.
+        Where there is no suggestion: the cause, as far as numbers tell, and what to do.
     lowest : float or None
         The rate after which ``smoothed`` was lowest; None if the first gave no finite loss.
     limit : float or None
@@ -285,7 +285,7 @@ def _range_test(
             reason = "exploded"
             break
     stuck = ""
-    if all(after == before for after in smoothed):
+    if smoothed and all(after == before for after in smoothed):
         stuck = _stuck(network, inputs, targets, weights, n_threads)
     return LearningRates(lrs, losses, smoothed, before, reason, stuck)
 
