@@ -280,6 +280,10 @@ def test_weights_of_zero_have_no_random_direction():
     network = Network(2, Dense(1, init="zeros"))
     with pytest.raises(ValueError, match="all weights"):
         nncore.landscape(network, *XOR)
+    frozen = Network(2, Dense(1, trainable=False))
+    with pytest.raises(ValueError, match="no layer of this network is: set trainable = True"):
+        nncore.landscape(frozen, *XOR)
+    assert nncore.landscape(frozen, *XOR, directions=("w13", "b3"), shape=3).kind == "weights"
 
 
 # --- progress and Ctrl-C --------------------------------------------------------------------------
@@ -368,8 +372,10 @@ def test_paths_that_are_refused():
             nncore.Path(**bad)
     path = nncore.Path()
     assert len(path) == 0 and np.asarray(path).shape == (0, 0)
-    with pytest.raises(ValueError, match="no points"):
+    with pytest.raises(ValueError, match="no points; a Path gets them in fit"):
         nncore.landscape(xor(), *XOR, path=path)
+    with pytest.raises(TypeError, match=r"takes a nncore\.Network, got ndarray"):
+        path.record(xor().theta)
     path.record(xor())
     with pytest.raises(ValueError, match="make a new Path"):
         path.record(Network(1, Dense(1)))
@@ -405,7 +411,7 @@ def test_plot_on_given_axes(drawn):
         drawn.plot(ax, kind="3d")
     ax = Figure().add_subplot(projection="3d")
     assert drawn.plot(ax, kind="3d") is ax
-    with pytest.raises(ValueError, match="kind"):
+    with pytest.raises(ValueError, match='kind must be "2d", a map, or "3d", a surface'):
         drawn.plot(kind="4d")
 
 

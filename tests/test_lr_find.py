@@ -138,6 +138,7 @@ def far(size):
 def test_the_cause_is_said_where_there_is_no_suggestion():
     zero = Network(5, Dense(2, init="zeros"), seed=0)
     dead = Network(5, Dense(4, "relu", bias_init=-99.0), Dense(2, bias=False), seed=0)
+    plain = Network(5, Dense(3, "tanh", bias=False), Dense(2, bias=False), seed=0)
     best = Network(5, Dense(2), optimizer="lbfgs", dtype="float64", seed=0)
     X, y = valued(100)
     best.fit(X, y, epochs=100, verbose=False)
@@ -148,7 +149,9 @@ def test_the_cause_is_said_where_there_is_no_suggestion():
         (narrow, far(1e25), {}, "the loss is inf at the start, before any step. Scale"),
         (zero, (X, 0 * y), {}, "the loss is 0 at the start: there is nothing left to learn"),
         (narrow, (X, y), high, "the first rate, 1e+30, gave a loss"),
-        (dead, (X, y), {}, "no gradient reaches the parameters"),
+        (dead, (X, y), {}, "units are dead or saturated, see net.diagnose"),
+        (plain, (0 * X, y), {}, "since all inputs are 0: look at X"),
+        (plain, (X, y), dict(end=1e-40, start=1e-42), "too small for a gradient of norm"),
         (regressor("float64"), (X, y), low, "up to the last rate, 1e-06. Give a higher end"),
         (best, (X, y), {}, "At a minimum there is none"),
     ):

@@ -205,6 +205,15 @@ def test_a_valley_is_a_minimum_and_says_so():
     assert "along the flat one, up to 10 % of the parameters' length away" in str(found)
 
 
+@pytest.mark.parametrize("exact", [500, 1])
+def test_where_nothing_bends_no_distance_is_told(exact):
+    """The absolute error of a linear network is made of planes."""
+    X, y = valued(30)
+    found = stationary_point(Network(5, Dense(2), loss="mae", seed=0), X, y, exact=exact)
+    assert found.verdict == "slope" and np.isnan(found.distance)
+    assert str(found).endswith("no second derivative bends the loss: how far it falls is not told")
+
+
 def test_only_trained_parameters():
     network, X, y, H = linear()
     frozen = Network(3, Dense(1, trainable=False), dtype="float64", seed=0)

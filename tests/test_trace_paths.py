@@ -241,8 +241,9 @@ def test_a_name_that_may_be_two_weights():
         ((0, -1, 0), "i must be"),
         ((0, 0, 4), "j must be a number from 0 to 3"),
         ((0, 0, True), "j must be"),
-        ((0,), "j must be"),
-        (((0, 1, 2, 3),), r"\(layer, i, j\), and a bias is \(layer, j\)"),
+        ((0,), r"\(layer, None, j\), or as a tuple \(layer, j\); got \(0, None, None\)"),
+        ((0, 1), r"by its numbers is \(layer, i, j\), .* got \(0, 1, None\)"),
+        (((0, 1, 2, 3),), r"\(layer, i, j\), and a bias is .* \(layer, j\)"),
         (((0, 4),), "j must be a number from 0 to 3"),
     ],
 )

@@ -1,12 +1,26 @@
 """Ways to look at a network and its training; nothing that trains imports them."""
 
-from __future__ import annotations
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..network import Network
+    from .diagnosing.diagnosis import Diagnosis
+    from .tracing.trace import Trace
 
 
 class Views:
     """The methods of `Network` that look at it; none of them changes it."""
 
-    def trace(self, x, y, *, weights=()):
+    # self is the whole Network, which a mixin has no type for: Any
+
+    def trace(
+        self: Any, x: ArrayLike, y: ArrayLike, *,
+        weights: str | tuple[Any, ...] | Sequence[str | tuple[Any, ...]] = (),
+    ) -> "Trace":  # fmt: skip
         """Take one gradient step apart: every z, a, f'(z), delta and gradient, with their formulas.
 
         Everything is computed again in Python, one operation after the other in the engine's
@@ -73,8 +87,9 @@ class Views:
         return trace(self, x, y, weights)
 
     def diagnose(
-        self, X, y, *, sample_weight=None, class_weight=None, batch_size=32, rows=2000, seed=0,
-    ):  # fmt: skip
+        self: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+        class_weight: Any = None, batch_size: int | str = 32, rows: int = 2000, seed: int = 0,
+    ) -> "Diagnosis":  # fmt: skip
         """Look for what keeps this network from learning these data.
 
         Parameters
@@ -164,7 +179,7 @@ class Views:
 
         return diagnose(self, X, y, sample_weight, class_weight, batch_size, rows, seed)
 
-    def with_classes(self, n_classes, *, init=None):
+    def with_classes(self: Any, n_classes: int, *, init: Any = None) -> "Network":
         """Return a network with more classes, which goes on learning where this one is.
 
         The classes that are there keep their weights and the optimizer its state, bit for bit; the
@@ -212,7 +227,7 @@ class Views:
 
         return with_classes(self, n_classes, init)
 
-    def collapse(self):
+    def collapse(self: Any) -> "Network":
         """Return a network in which each `Dense` layer with "identity" is folded into the next.
 
         A `Dense` layer without an activation hands on a linear function of its inputs, so it and

@@ -1,14 +1,23 @@
 """Linear layers folded into the layer behind them: W = W1 W2, b = b1 W2 + b2."""
 
-from __future__ import annotations
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from ..layers import Dense, Residual
+from ..layers import Dense, Layer, Residual
 from .rebuilt import described, rebuild
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..network import Network
 
-def collapse(network):
+# The name of the first layer, and layers that are one together: one of any kind, or some Dense.
+Chain = tuple[str, list[Any]]
+
+
+def collapse(network: "Network") -> "Network":
     """Return the network that `Network.collapse` describes."""
     chains = _chains(network.layers)
     folded = rebuild(network, [_describe(*chain) for chain in chains])
@@ -17,9 +26,8 @@ def collapse(network):
     return folded
 
 
-def _chains(layers, within=""):
-    """Lists of layers that are one together, each with the name of its first layer."""
-    chains = []
+def _chains(layers: Sequence[Layer], within: str = "") -> list[Chain]:
+    chains: list[Chain] = []
     for i, layer in enumerate(layers):
         before = chains[-1][1][-1] if chains else None
         if isinstance(before, Dense) and not before.bends and isinstance(layer, Dense):
@@ -29,7 +37,7 @@ def _chains(layers, within=""):
     return chains
 
 
-def _describe(name, chain):
+def _describe(name: str, chain: list[Any]) -> Layer:
     """The layer that a chain becomes, without its parameters."""
     if len(chain) == 1:
         [layer] = chain
@@ -44,12 +52,11 @@ def _describe(name, chain):
     )  # fmt: skip
 
 
-def _check_settings(name, chain):
+def _check_settings(name: str, chain: list[Dense]) -> None:
     """Raise where one layer cannot be trained as the layers of a chain are."""
-    within, _, first = name.rpartition("[")
-    first = int(first.rstrip("]"))
-    for i, layer in enumerate(chain):
-        place = f"{within}[{first + i}]"
+    within, _, number = name.rpartition("[")
+    for i, layer in enumerate(chain, int(number.rstrip("]"))):
+        place = f"{within}[{i}]"
         for setting, plain in (("l1", 0.0), ("l2", 0.0), ("max_norm", None)):
             value = getattr(layer, setting)
             if value != plain:
@@ -66,7 +73,7 @@ def _check_settings(name, chain):
                 )
 
 
-def _fill(layer, name, chain):
+def _fill(layer: Any, name: str, chain: list[Any]) -> None:
     """Give a layer the parameters of its chain."""
     if len(chain) > 1:
         layer.W, b = _product(name, chain, layer._theta.dtype)
@@ -79,7 +86,7 @@ def _fill(layer, name, chain):
         layer._theta[...], layer._running[...] = chain[0]._theta, chain[0]._running
 
 
-def _product(name, chain, dtype):
+def _product(name: str, chain: list[Dense], dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
     """W and b of a chain, of the network's dtype."""
     W = chain[0].W.astype(np.float64)
     b = np.zeros(chain[0].n_out) if chain[0].b is None else chain[0].b.astype(np.float64)

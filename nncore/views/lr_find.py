@@ -1,11 +1,12 @@
 """lr_find: the learning-rate range test."""
 
-from __future__ import annotations
-
 import math
 import textwrap
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..gradients import Derivatives
 from ..history import History
@@ -13,8 +14,14 @@ from ..layers.base import real
 from ..layers.dense import positive_int
 from ..progress import Progress
 from ..threads import as_count
-from ..trainers.problem import fixed_parameters
+from ..trainers.problem import fixed_parameters, norm
 from .plotting.drawing import axes, finish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..network import Network
 
 ROWS = 1000  # at most so many are looked at after each step
 EXPLODED = 4.0  # the test ends where the loss is so many times the one that it began with
@@ -37,7 +44,7 @@ class LearningRates:
     suggestion : float or None
         A learning rate to train with; None if no rate made the loss fall.
     why : str
-        Where there is no suggestion: the cause, as far as the losses tell, and what to do.
+        Where there is no suggestion: the cause, as far as numbers tell, and what to do.
     lowest : float or None
         The rate after which ``smoothed`` was lowest; None if the first gave no finite loss.
     limit : float or None
@@ -47,11 +54,15 @@ class LearningRates:
         "end": the last rate was reached; "exploded"; or "not finite".
     """
 
-    def __init__(self, lrs, losses, smoothed, before, stop_reason):
+    def __init__(
+        self, lrs: np.ndarray, losses: list[float], smoothed: list[float], before: float,
+        stop_reason: str, stuck: str = "",
+    ) -> None:  # fmt: skip
         n = len(smoothed)  # the rate after these is the one that gave no finite loss
         self.lrs, self.losses, self.smoothed = lrs[:n], np.array(losses[:n]), np.array(smoothed)
         self.before, self.stop_reason = before, stop_reason
-        self.suggestion = self.lowest = None
+        self.suggestion: float | None = None
+        self.lowest: float | None = None
         self.why = ""
         self.limit = float(lrs[n]) if stop_reason == "not finite" else None
         if n:
@@ -63,9 +74,9 @@ class LearningRates:
             if self.smoothed[at] < before - 1e-3 * abs(before):
                 self.suggestion = (self.limit or self.lowest) / BELOW
         if self.suggestion is None:
-            self.why = self._why(lrs)
+            self.why = self._why(lrs, stuck)
 
-    def _why(self, lrs):
+    def _why(self, lrs: np.ndarray, stuck: str) -> str:
         """What kept the loss from falling, of all the rates that were to be tried."""
         if not math.isfinite(self.before):
             return (
@@ -77,10 +88,7 @@ class LearningRates:
         if self.lowest is None:
             return f"the first rate, {lrs[0]:.2g}, gave a loss that is not finite. Start lower."
         if (self.smoothed == self.before).all():
-            return (
-                "no rate changed the loss: no gradient reaches the parameters, see net.diagnose, "
-                f"or rates up to {self.lrs[-1]:.2g} are too small."
-            )
+            return f"no rate up to {self.lrs[-1]:.2g} changed the loss: {stuck}"
         if self.lowest == lrs[-1]:
             return (
                 f"the loss fell by less than a thousandth, up to the last rate, {lrs[-1]:.2g}. "
@@ -91,7 +99,7 @@ class LearningRates:
             "nncore.stationary_point; otherwise start lower, or look at net.diagnose."
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the losses against the rates; needs matplotlib, the extra ``plot``.
 
         Parameters
@@ -119,18 +127,18 @@ class LearningRates:
             high = max(float(self.losses[: len(self.losses) // 2 + 1].max()), self.before)
             room = high - low or abs(high) or 1.0
             ax.set_ylim(low - 0.08 * room, high + 0.4 * room)
-        else:
+        elif self.limit is not None:  # the first rate
             ax.set_xlim(self.limit / 10, self.limit * 10)
         ax.set_xscale("log")
         finish(ax, "Learning-rate range test", xlabel="learning rate", ylabel="loss")
         ax.legend(loc="lower left", fontsize="small")
         return ax
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         found = "none" if self.suggestion is None else f"{self.suggestion:.2g}"
         return f"LearningRates(suggestion {found}; {len(self.lrs)} steps, {self.stop_reason})"
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.suggestion is None:
             lines = textwrap.wrap(f"no suggestion: {self.why}", 79)
         else:
@@ -147,9 +155,11 @@ class LearningRates:
 
 
 def lr_find(
-    network, X, y, *, start=1e-7, end=10.0, steps=100, batch_size=32, seed=0, sample_weight=None,
-    n_threads=None, verbose="auto",
-):  # fmt: skip
+    network: "Network", X: ArrayLike, y: ArrayLike, *, start: float = 1e-7, end: float = 10.0,
+    steps: int = 100, batch_size: int | Literal["full"] = 32, seed: int | None = 0,
+    sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    verbose: bool | int | str = "auto",
+) -> LearningRates:  # fmt: skip
     """Look for a learning rate: the range test, of a copy of the network.
 
     The copy is trained with a rate that rises exponentially from step to step, until the loss
@@ -233,43 +243,77 @@ def lr_find(
         raise ValueError(f"start must be below end, got {start:g} and {end:g}")
     if positive_int(steps, "steps") < 10:
         raise ValueError(f"steps must be at least 10, or there is no curve, got {steps}")
-    X, y, w = network._samples(X, y, sample_weight)
-    batch_size = network._batch_size(batch_size, len(X))
-    rng, n_threads = np.random.default_rng(seed), as_count(n_threads)
+    data, targets, w = network._samples(X, y, sample_weight)
+    lrs, size = np.geomspace(start, end, steps), network._batch_size(batch_size, len(data))
+    rng, progress = np.random.default_rng(seed), Progress(steps, verbose, "step")
+    try:
+        return _range_test(network, data, targets, w, lrs, size, rng, as_count(n_threads), progress)
+    finally:
+        progress.close()
+
+
+def _range_test(
+    network: "Network", X: np.ndarray, y: np.ndarray, w: np.ndarray | None, lrs: np.ndarray,
+    batch_size: int, rng: np.random.Generator, n_threads: int, progress: Progress,
+) -> LearningRates:  # fmt: skip
     tried = network.copy()
     tried._refresh_optimizer()
     looked_at = np.sort(rng.permutation(len(X))[:ROWS])
     if w is not None and not w[looked_at].any():
         looked_at = np.flatnonzero(w)[:ROWS]
-    rows = tuple(None if a is None else np.ascontiguousarray(a[looked_at]) for a in (X, y, w))
+    inputs, targets = (np.ascontiguousarray(a[looked_at]) for a in (X, y))
+    weights = None if w is None else np.ascontiguousarray(w[looked_at])
 
-    def loss():
-        return tried._engine.loss(*rows[:2], n_threads, weights=rows[2])
+    def loss() -> float:
+        return tried._engine.loss(inputs, targets, n_threads, weights=weights)
 
-    lrs, losses, smoothed, reason = np.geomspace(start, end, steps), [], [], "end"
-    before = loss()
-    progress, nothing = Progress(steps, verbose, "step"), History()
+    losses: list[float] = []
+    smoothed: list[float] = []
+    before, reason, nothing = loss(), "end", History()
     batches = _batches(len(X), batch_size, w, rng)
-    try:
-        for i in range(steps):
-            batch = next(batches)
-            [at] = tried._engine.train(X, y, batch, len(batch), n_threads, w, lrs[i : i + 1])
-            after = loss()
-            if not (math.isfinite(at) and math.isfinite(after)):
-                reason = "not finite"
-                break
-            losses.append(float(at))
-            smoothed.append(after)
-            progress.update(i + 1, nothing)
-            if after - before > (EXPLODED - 1) * abs(before):
-                reason = "exploded"
-                break
-    finally:
-        progress.close()
-    return LearningRates(lrs, losses, smoothed, before, reason)
+    for i in range(len(lrs)):
+        batch = next(batches)
+        [at] = tried._engine.train(X, y, batch, len(batch), n_threads, w, lrs[i : i + 1])
+        after = loss()
+        if not (math.isfinite(at) and math.isfinite(after)):
+            reason = "not finite"
+            break
+        losses.append(float(at))
+        smoothed.append(after)
+        progress.update(i + 1, nothing)
+        if after - before > (EXPLODED - 1) * abs(before):
+            reason = "exploded"
+            break
+    stuck = ""
+    if smoothed and all(after == before for after in smoothed):
+        stuck = _stuck(network, inputs, targets, weights, n_threads)
+    return LearningRates(lrs, losses, smoothed, before, reason, stuck)
 
 
-def _batches(rows, batch_size, weights, rng):
+def _stuck(
+    network: "Network", X: np.ndarray, y: np.ndarray, w: np.ndarray | None, n_threads: int
+) -> str:
+    """Why no step changes the loss of these rows."""
+    gradient = np.empty_like(network.theta)
+    network._engine.loss_and_gradient(X, y, gradient, n_threads, None, w)
+    fixed = fixed_parameters(network)
+    size = norm(gradient if fixed is None else gradient[~fixed])
+    if size:
+        return (
+            f"they are too small for a gradient of norm {size:.2g}. Give a higher end, or see "
+            "net.diagnose."
+        )
+    if not X.any():
+        return "no gradient reaches the parameters, since all inputs are 0: look at X."
+    return (
+        "no gradient reaches the parameters that are trained: units are dead or saturated, see "
+        "net.diagnose."
+    )
+
+
+def _batches(
+    rows: int, batch_size: int, weights: np.ndarray | None, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
     """Whole batches without end, each pass in an order of its own."""
     while True:
         order = rng.permutation(rows)

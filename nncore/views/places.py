@@ -10,15 +10,18 @@
   number, or "1.0" within a `Residual`.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..layers import Layer
 from ..trainers.problem import _place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..network import Network
 
 MAKES_UNITS = ("Dense", "Embedding", "Residual")
 _PATH = re.compile(
@@ -36,7 +39,7 @@ class Units(NamedTuple):
     outputs: list[int]
 
     @property
-    def path(self):
+    def path(self) -> str:
         return f"layers[{self.name.replace('.', '].layers[')}]"
 
 
@@ -45,26 +48,28 @@ class Place(NamedTuple):
 
     of: Units
     key: str
-    index: tuple[int, ...]
+    indices: tuple[int, ...]
     at: int
 
-    def __str__(self):
-        return f"{self.of.path}.{self.key}[{', '.join(map(str, self.index))}]"
+    def __str__(self) -> str:
+        return f"{self.of.path}.{self.key}[{', '.join(map(str, self.indices))}]"
 
 
-def is_a(layer, names):
+def is_a(layer: Layer, names: Sequence[str]) -> bool:
     """Whether the layer's type, or one that it is made from, has one of these names."""
     return any(base.__name__ in names for base in type(layer).__mro__)
 
 
-def number_units(network):
+def number_units(network: "Network") -> list[Units]:
     """Return the `Units` of all layers, those within a `Residual` behind it."""
     inputs = list(range(1, network.n_in + 1))
     return _numbered(network.layers, inputs, network.n_in + 1, "")[0]
 
 
-def _numbered(layers, inputs, number, before):
-    found = []
+def _numbered(
+    layers: Sequence[Layer], inputs: list[int], number: int, before: str
+) -> tuple[list[Units], int]:
+    found: list[Units] = []
     for i, layer in enumerate(layers):
         name, n_out = f"{before}{i}", layer.n_outputs(len(inputs))
         within, number = _numbered(getattr(layer, "layers", ()), inputs, number, f"{name}.")
@@ -77,7 +82,7 @@ def _numbered(layers, inputs, number, before):
     return found, number
 
 
-def find(network, asked: Any) -> Place:
+def find(network: "Network", asked: Any) -> Place:
     """Return the place that is meant by a name or a tuple; raise if there is none."""
     layers = number_units(network)
     if isinstance(asked, tuple):
@@ -86,16 +91,16 @@ def find(network, asked: Any) -> Place:
     return _by_path(network, layers, asked, path) if path else _by_units(network, layers, asked)
 
 
-def _at(network, of, key, index):
+def _at(network: "Network", of: Units, key: str, index: tuple[int, ...]) -> Place:
     values = of.layer.parameters()[key]
     start = _place(network, values).start
     return Place(of, key, index, start + int(np.ravel_multi_index(index, values.shape)))
 
 
-def _by_path(network, layers, asked, path):
-    number, within, key, *index = path.groups()
+def _by_path(network: "Network", layers: list[Units], asked: str, path: re.Match[str]) -> Place:
+    number, within, key, *places = path.groups()
     name = ".".join([number, *re.findall(r"\d+", within)])
-    index = tuple(int(i) for i in index if i is not None)
+    index = tuple(int(i) for i in places if i is not None)
     for of in layers:
         values = of.layer.parameters().get(key) if of.name == name else None
         if values is not None and len(index) == values.ndim:
@@ -113,10 +118,10 @@ def _by_path(network, layers, asked, path):
     )
 
 
-def _by_units(network, layers, asked):
+def _by_units(network: "Network", layers: list[Units], asked: object) -> Place:
     match = _UNITS.fullmatch(asked) if isinstance(asked, str) else None
     dense = [of for of in layers if is_a(of.layer, ("Dense",))]
-    found = []
+    found: list[tuple[Units, str, tuple[int, ...]]] = []
     if match:
         source, target, digits, bias = match.groups()
         pairs = [(source, target)] if source else []
@@ -131,11 +136,11 @@ def _by_units(network, layers, asked):
         if bias:
             unit = int(bias)
             found = [(of, "b", (of.outputs.index(unit),)) for of in dense
-                     if of.layer.bias and unit in of.outputs]  # fmt: skip
+                     if "b" in of.layer.parameters() and unit in of.outputs]  # fmt: skip
     if len(found) == 1:
         return _at(network, *found[0])
     if found:
-        names = [f"w{of.inputs[i]}_{of.outputs[j]}" for of, _, (i, j) in found]
+        names = [f"w{of.inputs[at[0]]}_{of.outputs[at[1]]}" for of, _, at in found]
         raise ValueError(f"{asked!r} may be {' or '.join(names)}: write that")
     spans = [f"{_span(of.outputs)} layer {of.name}" for of in dense[:5]]
     raise ValueError(
@@ -146,14 +151,15 @@ def _by_units(network, layers, asked):
     )
 
 
-def _span(units):
+def _span(units: list[int]) -> str:
     return f"{units[0]}" if len(units) == 1 else f"{units[0]} to {units[-1]}"
 
 
-def _by_tuple(network, layers, asked):
-    if len(asked) not in (2, 3):
+def _by_tuple(network: "Network", layers: list[Units], asked: tuple[Any, ...]) -> Place:
+    if len(asked) not in (2, 3) or asked[-1] is None:
         raise ValueError(
-            f"a weight as a tuple is (layer, i, j), and a bias is (layer, j), got {asked!r}"
+            "a weight by its numbers is (layer, i, j), and a bias is (layer, None, j), or as a "
+            f"tuple (layer, j); got {asked!r}"
         )
     number, i, j = asked if len(asked) == 3 else (asked[0], None, asked[1])
     of = next((of for of in layers if of.name == str(number)), None)

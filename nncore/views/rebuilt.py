@@ -1,14 +1,17 @@
 """A network made again of given layers, which takes over what is not in the layers."""
 
-from __future__ import annotations
-
 import copy
+from collections.abc import Sequence
 
 from ..initializer import Initializer
-from ..layers import Dense
+from ..layers import Dense, Layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..network import Network
 
 
-def rebuild(network, layers):
+def rebuild(network: "Network", layers: Sequence[Layer]) -> "Network":
     """Return a network of `layers`, with the optimizer (afresh) and the random state of `network`.
 
     The parameters are for the caller to fill. Nothing of the user's is called.
@@ -24,7 +27,7 @@ def rebuild(network, layers):
     return twin
 
 
-def described(layer):
+def described(layer: Layer) -> Layer:
     """Return a bound layer as a description that starts without drawing or asking anybody."""
     inner = getattr(layer, "layers", None)
     if inner is not None:

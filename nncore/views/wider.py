@@ -1,8 +1,7 @@
 """A network with more outputs than it had, which goes on learning where it was."""
 
-from __future__ import annotations
-
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,12 @@ from ..layers import Dense
 from ..layers.dense import positive_int
 from .rebuilt import described, rebuild
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..network import Network
 
-def with_classes(network, n_classes, init):
+
+def with_classes(network: "Network", n_classes: int, init: Any) -> "Network":
     """Return the network that `Network.with_classes` describes."""
     last, n = network.layers[-1], positive_int(n_classes, "n_classes")
     if not isinstance(last, Dense):
@@ -33,7 +36,7 @@ def with_classes(network, n_classes, init):
         _widen(old, state, last, n, np.zeros_like(new))
     if was.average is not None:
         engine.keep_average()
-        _widen(was.average, engine.average, last, n, new)
+        _widen(was.average, engine.average, last, n, new)  # type: ignore[arg-type]  # it is there
     engine.running[...] = was.running
     engine.n_updates, engine.averaged = was.n_updates, was.averaged
     wide._epochs, wide._course = network._epochs, copy.deepcopy(network._course)
@@ -41,15 +44,15 @@ def with_classes(network, n_classes, init):
     return wide
 
 
-def _widened(layer, n_out, init):
+def _widened(layer: Dense, n_out: int, init: Any) -> Dense:
     """A description of this layer with other outputs."""
     return Dense(n_out, layer.function, bias=layer.bias, init=init, **layer.settings())
 
 
-def _start(last, n, init, rng):
+def _start(last: Dense, n: int, init: Any, rng: np.random.Generator) -> np.ndarray:
     """The weights of the new outputs, with a last row for their biases."""
     drawn = init is None or callable(init) or isinstance(init, (str, Initializer))
-    layer = _widened(last, n if drawn else n - last.n_out, init)
+    layer: Any = _widened(last, n if drawn else n - last.n_out, init)
     theta = np.zeros(layer.n_params(last._n_in), last._theta.dtype)
     layer = layer.bind(last._n_in, theta, theta[:0])
     layer.initialize(rng)
@@ -57,7 +60,7 @@ def _start(last, n, init, rng):
     return W[:, last.n_out - n :]
 
 
-def _widen(old, wide, last, n, new):
+def _widen(old: np.ndarray, wide: np.ndarray, last: Dense, n: int, new: np.ndarray) -> None:
     """Fill a vector of the wide network's parameters with the old one and `new` outputs."""
     n_in, n_old = last._n_in, last.n_out
     head = old.size - last.n_params(n_in)

@@ -1,8 +1,10 @@
 """The loss of a network as a landscape over two directions of its parameters."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...gradients import Derivatives
 from ...history import History
@@ -10,8 +12,16 @@ from ...layers.dense import positive_int
 from ...progress import Progress
 from ...threads import as_count
 from . import directions as of_plane
-from .stationary import stationary_point
+from .path import Path
+from .stationary import StationaryPoint, stationary_point
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ...network import Network
+
+T = TypeVar("T", bound=float)
 _MOST_POINTS = 1 << 24  # 4096 x 4096
 
 
@@ -46,58 +56,109 @@ class Landscape:
         what the second adds to it. If their sum is far below 1, the plane shows little of them.
     end : StationaryPoint or None
         What the center is: a minimum, a saddle, a plateau, or on a slope.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"))
+    >>> X, y = [[1.0], [2.0]], [3.0, 5.0]
+    >>> found = nncore.landscape(net, X, y, directions=("w12", "b2"), shape=5, span=2)
+    >>> found.lowest()
+    (2.0, 1.0, 0.0)
+    >>> found.theta_at(2.0, 1.0)
+    array([2., 1.])
+    >>> found.project([[1.5, 0.5]])
+    array([[1.5, 0.5]])
     """
 
-    def __init__(self, plane, a, b, losses):
+    def __init__(
+        self, plane: of_plane.Plane, a: np.ndarray, b: np.ndarray, losses: np.ndarray
+    ) -> None:
         self.kind, self.labels, self.center = plane.kind, plane.labels, plane.center
         self.origin, self.directions = plane.origin, np.stack([plane.u, plane.v])
         self.a, self.b, self.losses = a, b, losses
         self.center_loss = float("nan")
-        self.explained = self.end = None
-        self._paths = {}  # name: (points, losses); the name of one alone is ""
+        self.explained: np.ndarray | None = None
+        self.end: StationaryPoint | None = None
+        # name: (points, losses); the name of one alone is ""
+        self._paths: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
-    def path(self):
+    def path(self) -> Any:
+        """a and b along the path, or the paths."""
         return self._of_paths(0)
 
     @property
-    def path_losses(self):
+    def path_losses(self) -> Any:
+        """The losses there."""
         return self._of_paths(1)
 
-    def _of_paths(self, which):
+    def _of_paths(self, which: int) -> Any:
         found = {name: path[which] for name, path in self._paths.items()}
         return found.get("", found or None)
 
-    def theta_at(self, a, b):
-        """Return the parameters at a and b, in float64, as the engine rounds them."""
-        return self.origin + a * self.directions[0] + b * self.directions[1]
+    def theta_at(self, a: float, b: float) -> np.ndarray:
+        """Return the parameters at a and b, in float64: the engine rounds them to its dtype.
 
-    def lowest(self):
-        """Return (a, b, loss) of the point of the grid with the lowest loss."""
+        Parameters
+        ----------
+        a, b : float
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_params,)
+        """
+        theta: np.ndarray = self.origin + a * self.directions[0] + b * self.directions[1]
+        return theta
+
+    def lowest(self) -> tuple[float, float, float]:
+        """Return (a, b, loss), three floats, of the point of the grid with the lowest loss."""
         finite = np.where(np.isfinite(self.losses), self.losses, np.inf)
         i, j = np.unravel_index(int(finite.argmin()), finite.shape)
         return float(self.a[i]), float(self.b[j]), float(self.losses[i, j])
 
-    def project(self, points):
-        """Return a and b, (n_points, 2), of the points of the plane that are nearest to these.
+    def project(self, points: Path | ArrayLike) -> np.ndarray:
+        """Return a and b of the points of the plane that are nearest to these.
 
+        Parameters
+        ----------
         points : nncore.Path, or array_like of shape (n_points, n_params)
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (n_points, 2)
         """
         return of_plane.project(
             of_plane.as_rows(points, len(self.origin)), self.origin, *self.directions
         )
 
-    def plot(self, ax=None, *, kind="2d", paths=None):
-        """Draw it: `nncore.plots.landscape`, which says what of the arguments."""
+    def plot(
+        self, ax: "Axes | None" = None, *, kind: Literal["2d", "3d"] = "2d", paths: Any = None
+    ) -> "Axes":
+        """Draw it, by `nncore.plots.landscape`; needs matplotlib, the extra ``plot``.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where; by default a new figure. For "3d" they must have ``projection="3d"``.
+        kind : {"2d", "3d"}, default "2d"
+            "2d": a map with contour lines; "3d": a surface.
+        paths : optional
+            More paths to draw, as `landscape` takes them.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
         from .relief import landscape
 
         return landscape(self, paths=paths, kind=kind, ax=ax)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         n, m = self.losses.shape
         return f"Landscape({self.kind}, {n} x {m} points)"
 
-    def __str__(self):
+    def __str__(self) -> str:
         finite = self.losses[np.isfinite(self.losses)]
         a, b, loss = self.lowest()
         lines = [f"{self.losses.shape[0]} x {self.losses.shape[1]} points of the loss"]
@@ -123,9 +184,13 @@ class Landscape:
 
 
 def landscape(
-    network, X, y, *, directions=None, center=None, path=None, shape=51, span=None, end=True,
-    seed=0, sample_weight=None, n_threads=None, verbose="auto",
-):  # fmt: skip
+    network: "Network", X: ArrayLike, y: ArrayLike, *,
+    directions: str | Sequence[Any] | np.ndarray | None = None, center: ArrayLike | None = None,
+    path: Any = None, shape: int | tuple[int, int] = 51,
+    span: float | tuple[float, float] | None = None, end: bool = True, seed: int = 0,
+    sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    verbose: bool | int | str = "auto",
+) -> Landscape:  # fmt: skip
     """Compute the loss at the points of a grid along two directions of the parameters.
 
     Parameters
@@ -206,8 +271,8 @@ def landscape(
     """
     if not isinstance(network, Derivatives):
         raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
-    X, y, w = network._samples(X, y, sample_weight)
-    n_threads = as_count(n_threads)
+    data, targets, w = network._samples(X, y, sample_weight)
+    threads = as_count(n_threads)
     if not isinstance(end, (bool, np.bool_)):
         raise ValueError(f"end must be True or False, got {end!r}")
     sizes = _pair(shape, "shape", _at_least_2)
@@ -217,61 +282,61 @@ def landscape(
     paths = of_plane.as_paths(path, network.n_params)
     rows = [row for points in paths.values() for row in points]
     if center is not None:
-        center = network._vector(center, "center")
+        at = network._vector(center, "center")
     else:
-        center = network._vector(paths[""][-1] if "" in paths else network.theta, "the center")
+        at = network._vector(paths[""][-1] if "" in paths else network.theta, "the center")
     if directions is None:
         directions = "path" if rows else "random"
-    plane = of_plane.choose(network, directions, center.astype(np.float64), rows, seed)
+    plane = of_plane.choose(network, directions, at.astype(np.float64), rows, seed)
     coordinates = of_plane.project(rows, plane.origin, plane.u, plane.v) if rows else None
-    grid = [
+    a, b = (
         np.linspace(low, high, n)
         for (low, high), n in zip(_ranges(plane, coordinates, span), sizes, strict=True)
-    ]
+    )
     network._tune_if_idle()
     progress = Progress(n_points, verbose, "point")
     nothing = History()
 
-    def report(done):
+    def report(done: int) -> None:
         if done:
             progress.update(done, nothing)
 
     try:
         losses = network._engine.landscape(
-            X, y, plane.origin, plane.u, plane.v, *grid, n_threads, w, report
+            data, targets, plane.origin, plane.u, plane.v, a, b, threads, w, report
         )
         report(losses.size)
     finally:
         progress.close()
-    found = Landscape(plane, *grid, losses)
-    found.center_loss = network._engine.loss(X, y, n_threads, center, w)
+    found = Landscape(plane, a, b, losses)
+    found.center_loss = network._engine.loss(data, targets, threads, at, w)
     for name, points in paths.items():
         thetas = (network._vector(point, "path") for point in points)
-        losses = [network._engine.loss(X, y, n_threads, theta, w) for theta in thetas]
+        along = [network._engine.loss(data, targets, threads, theta, w) for theta in thetas]
         on_map = of_plane.project(points, plane.origin, plane.u, plane.v)
-        found._paths[name] = on_map, np.array(losses)
+        found._paths[name] = on_map, np.array(along)
     found.explained = plane.explained(rows) if rows else None
     if end:
         found.end = stationary_point(
-            network, X, y, theta=center, sample_weight=w, n_threads=n_threads or None
+            network, data, targets, theta=at, sample_weight=w, n_threads=threads or None
         )
     return found
 
 
-def _pair(value, name, check):
+def _pair(value: Any, name: str, check: Callable[[Any, str], T]) -> tuple[T, T]:
     values = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
     if len(values) != 2:
         raise ValueError(f"{name} must be one number or two, got {value!r}")
-    return tuple(check(v, name) for v in values)
+    return check(values[0], name), check(values[1], name)
 
 
-def _at_least_2(value, name):
+def _at_least_2(value: Any, name: str) -> int:
     if positive_int(value, name) < 2:
         raise ValueError(f"{name} must be at least 2: a grid has points, got {value!r}")
     return int(value)
 
 
-def _positive(value, name):
+def _positive(value: Any, name: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -281,7 +346,7 @@ def _positive(value, name):
     return number
 
 
-def _ranges(plane, path, span):
+def _ranges(plane: of_plane.Plane, path: np.ndarray | None, span: Any) -> list[of_plane.Pair]:
     """From where to where the grid goes along each direction."""
     if span is not None:
         reach = _pair(span, "span", _positive)

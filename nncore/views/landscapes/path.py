@@ -1,12 +1,19 @@
 """Path: the parameters that a training run came through, thinned so that memory is bounded."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 
 from ...callbacks import Callback
 from ...described import checked, checked_array
+from ...gradients import Derivatives
 from ...layers.dense import positive_int
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
+
+Point = tuple[int, np.ndarray]  # the epoch and theta
 
 
 class Path(Callback):
@@ -42,24 +49,37 @@ class Path(Callback):
     (21, 20)
     """
 
-    def __init__(self, *, every=1, most=200):
+    def __init__(self, *, every: int = 1, most: int = 200) -> None:
         self.every = positive_int(every, "every")
         self.most = positive_int(most, "most")
         if self.most < 3:
             raise ValueError(f"most must be at least 3, or there is no path, got {most!r}")
-        self._kept = []  # (epoch, theta)
-        self._last = None  # likewise, where the last point is not to be kept for long
+        self._kept: list[Point] = []
+        self._last: Point | None = None  # where the last point is not to be kept for long
         self._epoch = -1
 
     @property
-    def epochs(self):
+    def epochs(self) -> list[int]:
+        """The epoch of each point."""
         return [epoch for epoch, _ in self._points()]
 
-    def _points(self):
+    def _points(self) -> list[Point]:
         return self._kept if self._last is None else [*self._kept, self._last]
 
-    def record(self, network):
-        """Record where `network` is, after one more epoch; the first call is the start."""
+    def record(self, network: "Network") -> None:
+        """Record where a network is, after one more epoch; the first call is the start.
+
+        Parameters
+        ----------
+        network : Network
+
+        Raises
+        ------
+        ValueError
+            If it has another number of parameters than before.
+        """
+        if not isinstance(network, Derivatives):
+            raise TypeError(f"record takes a nncore.Network, got {type(network).__name__}")
         theta = network.theta
         if self._kept and len(theta) != len(self._kept[0][1]):
             raise ValueError(
@@ -78,29 +98,29 @@ class Path(Callback):
             if self._kept[-1] is not last:
                 self._last = last
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._points())
 
-    def thetas(self):
-        """Return the points, as a list of vectors that are not to be changed."""
+    def thetas(self) -> list[np.ndarray]:
+        """Return the points: a list of vectors, (n_params,), that are not to be changed."""
         return [theta for _, theta in self._points()]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.thetas(), dtype) if self._kept else np.empty((0, 0), dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Path({len(self)} points, epochs 0 to {max(self._epoch, 0)})"
 
     # ---- as a callback of fit ----
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self._epoch < 0:
             self.record(self.network)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.record(self.network)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         points = self._points()
         return {
             "every": self.every, "at": self._epoch, "kept": len(self._kept),
@@ -108,7 +128,7 @@ class Path(Callback):
             "thetas": np.array([theta for _, theta in points]),
         }  # fmt: skip
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         every, at, kept = checked(state, every=int, at=int, kept=int)
         epochs, thetas = state["epochs"], state["thetas"]
         n, dtype = len(epochs), self.network.dtype
@@ -119,7 +139,7 @@ class Path(Callback):
         self.every, self._epoch, self._kept = every, at, points[:kept]
         self._last = points[-1] if n > kept else None
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """The path ends where `fit` leaves the network: a `Stop` may have restored parameters."""
         epoch, theta = self._points()[-1]
         if not np.array_equal(theta, self.network.theta):

@@ -1,13 +1,18 @@
 """A landscape drawn: contour lines from above, or a surface, with the path of a training run."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..plotting.drawing import BLUE, GREEN, ORANGE, PINK, RED, SKY, axes
 from .directions import as_paths, percent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .landscape import Landscape
 
 PATHS = (RED, PINK, SKY, ORANGE, BLUE, GREEN)
 _WIDE = 30  # a loss that spans more than this factor is drawn on a logarithmic scale
@@ -19,7 +24,7 @@ _SHORT = {"random": "random direction {}", "path": "principal direction {}"}
 class Scale:
     """Heights and colours of the losses: the losses themselves, or their logarithms."""
 
-    def __init__(self, landscape):
+    def __init__(self, landscape: "Landscape") -> None:
         finite = landscape.losses[np.isfinite(landscape.losses)]
         if not finite.size:
             raise ValueError("no loss of this landscape is finite: there is nothing to draw")
@@ -31,12 +36,13 @@ class Scale:
             low, high = low - 1e-3 * (abs(low) or 1), high + 1e-3 * (abs(high) or 1)
         self.low, self.high = float(self.heights(low)), float(self.heights(high))
 
-    def heights(self, losses):
+    def heights(self, losses: Any) -> np.ndarray:
         """Return where losses stand on this scale; what is not finite is NaN."""
         losses = np.where(np.isfinite(losses), losses, np.nan)
-        return np.log10(np.maximum(losses, self._least)) if self.log else losses
+        heights: np.ndarray = np.log10(np.maximum(losses, self._least)) if self.log else losses
+        return heights
 
-    def on_surface(self, landscape, points):
+    def on_surface(self, landscape: "Landscape", points: np.ndarray) -> np.ndarray:
         """Return the heights of the surface at points (n, 2): bilinear; NaN beside the grid."""
         heights, places, parts, inside = self.heights(landscape.losses), [], [], True
         for x, axis in zip(points.T, (landscape.a, landscape.b), strict=True):
@@ -49,10 +55,10 @@ class Scale:
         right = (1 - t) * heights[i + 1, j] + t * heights[i + 1, j + 1]
         return np.where(inside, (1 - s) * left + s * right, np.nan)
 
-    def levels(self, n=_LEVELS):
+    def levels(self, n: int = _LEVELS) -> np.ndarray:
         return np.linspace(self.low, self.high, n)
 
-    def ticks(self):
+    def ticks(self) -> tuple[np.ndarray, list[str]]:
         """Return heights and texts for an axis of losses, some five to eight round numbers."""
         if not self.log:
             from matplotlib.ticker import MaxNLocator
@@ -70,7 +76,10 @@ class Scale:
         return heights[inside], [f"{loss:.6g}" for loss in losses[inside]]
 
 
-def landscape(landscape, *, paths=None, kind="2d", ax=None):
+def landscape(
+    landscape: "Landscape", *, paths: Any = None, kind: Literal["2d", "3d"] = "2d",
+    ax: "Axes | None" = None,
+) -> "Axes":  # fmt: skip
     """Draw a `nncore.Landscape`, with the paths of training runs on it.
 
     Parameters
@@ -81,8 +90,8 @@ def landscape(landscape, *, paths=None, kind="2d", ax=None):
         Points of the map are those nearest to them; on a surface they lie on it, while those of the
         landscape stand at their own losses.
     kind : {"2d", "3d"}, default "2d"
-        Contour lines seen from above, or a surface. Levels and heights are logarithmic where the
-        loss spans more than a factor of 30.
+        "2d": a map with contour lines; "3d": a surface. Levels and heights are logarithmic where
+        the loss spans more than a factor of 30.
     ax : matplotlib.axes.Axes, optional
         Where; by default a new figure. For "3d" they must have ``projection="3d"``.
 
@@ -106,12 +115,13 @@ def landscape(landscape, *, paths=None, kind="2d", ax=None):
 'network: still on a slope, loss 0.000498']
     """
     if kind not in ("2d", "3d"):
-        raise ValueError(f'kind must be "2d" or "3d", got {kind!r}')
+        raise ValueError(f'kind must be "2d", a map, or "3d", a surface; got {kind!r}')
     given = as_paths(paths, len(landscape.origin))
     clash = sorted(given.keys() & landscape._paths.keys() - {""})
     if clash:
         raise ValueError(f"the landscape has a path {clash[0]!r} already: give it another name")
     scale = Scale(landscape)
+    found: list[tuple[str, np.ndarray, np.ndarray | None]]
     found = [(name, *path) for name, path in landscape._paths.items()]
     found += [(name, landscape.project(rows), None) for name, rows in given.items()]
     lines = [
@@ -132,13 +142,13 @@ class Line(NamedTuple):
     color: str
 
     @property
-    def label(self):
+    def label(self) -> str | None:
         if not self.name or self.losses is None:
             return self.name or None
         return f"{self.name}: to loss {self.losses[-1]:.3g}"
 
 
-def _draw_map(landscape, scale, lines, ax):
+def _draw_map(landscape: "Landscape", scale: Scale, lines: list[Line], ax: Any) -> Any:
     """Contour lines, and the paths over them."""
     ax = axes(ax, (6.4, 5.0))
     a, b = landscape.a, landscape.b
@@ -166,7 +176,7 @@ def _draw_map(landscape, scale, lines, ax):
     return ax
 
 
-def _draw_surface(landscape, scale, lines, ax):
+def _draw_surface(landscape: "Landscape", scale: Scale, lines: list[Line], ax: Any) -> Any:
     """A surface, its contour lines below it, and the paths on it."""
     ax = _axes_3d(ax)
     a, b, heights = landscape.a, landscape.b, scale.heights(landscape.losses)
@@ -205,7 +215,7 @@ def _draw_surface(landscape, scale, lines, ax):
 _STAR = {"color": "#F0E442", "markeredgecolor": "black", "markersize": 15}
 
 
-def _starts(lines):
+def _starts(lines: list[Line]) -> Iterator[tuple[np.ndarray, float, dict[str, Any]]]:
     """Yield the point, the height and the style of each mark of a start; one if all are one."""
     same = len(lines) > 1 and all(
         np.array_equal(line.points[0], lines[0].points[0]) for line in lines
@@ -216,7 +226,7 @@ def _starts(lines):
         yield line.points[0], line.heights[0], style
 
 
-def _axes_3d(ax):
+def _axes_3d(ax: Any) -> Any:
     if ax is None:
         axes(None)  # says how to install what is missing
         from matplotlib.figure import Figure
@@ -230,7 +240,7 @@ def _axes_3d(ax):
     return ax
 
 
-def _axis(landscape, i, short=False):
+def _axis(landscape: "Landscape", i: int, short: bool = False) -> str:
     """What stands at an axis: a short name, and the share of the variance of the paths' points."""
     text = _SHORT.get(landscape.kind, landscape.labels[i]).format(i + 1)
     if landscape.explained is not None and landscape.kind != "weights":
@@ -239,7 +249,7 @@ def _axis(landscape, i, short=False):
     return text
 
 
-def _title(landscape):
+def _title(landscape: "Landscape") -> str:
     of = {
         "random": "along two random directions",
         "path": f"in the plane of the path{'s' * (len(landscape._paths) > 1)}",
@@ -249,7 +259,7 @@ def _title(landscape):
     return f"Loss {of[landscape.kind]}"
 
 
-def _end(landscape):
+def _end(landscape: "Landscape") -> str:
     name = "end" if "" in landscape._paths else "network"
     loss = f"loss {landscape.center_loss:.3g}"
     if landscape.end is None:

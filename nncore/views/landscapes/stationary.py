@@ -1,14 +1,22 @@
 """Whether a network stands still, and in what: a minimum, a saddle, a plateau, or on a slope."""
 
-from __future__ import annotations
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...checking import _in_float64
 from ...gradients import Derivatives
 from ...layers.dense import positive_int
 from ...threads import as_count
 from ...trainers.problem import fixed_parameters, norm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
+
+Samples = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # X, y and weights
+Product = Callable[[np.ndarray], np.ndarray]
 
 # Curvatures below so many times the largest count as none: the exact Hessian is right to some
 # 1e-13 of it, and what is smaller than this is not seen by any training.
@@ -59,7 +67,7 @@ class StationaryPoint:
         How far the stationary point is that the second derivatives point at, in units of
         ``length``: the norm of ``g / max(|lambda|, 1e-6 max |lambda|)``, g along each
         eigenvector; where not all eigenvalues are known, an estimate from below. NaN where there
-        are no second derivatives.
+        are no second derivatives, or they are 0.
     gain : float
         By how much the loss would change on the way there: the sum of the squares of g by twice
         those curvatures, ``g' |H|^-1 g / 2``.
@@ -76,9 +84,17 @@ class StationaryPoint:
     lowest, highest : float
         The furthest that the loss fell and rose along flat directions, where it was looked at: 0 or
         less, and 0 or more; NaN where it was not.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> layers = (nncore.Dense(1, f, bias=False, init="zeros") for f in ("tanh", "identity"))
+    >>> found = nncore.stationary_point(nncore.Network(1, *layers), [[1.0]], [1.0])
+    >>> found.verdict, found.eigenvalues
+    ('saddle', array([-2.,  2.]))
     """
 
-    def __init__(self, loss, gradient, theta):
+    def __init__(self, loss: float, gradient: np.ndarray, theta: np.ndarray) -> None:
         self.loss, self.gradient_norm = float(loss), norm(gradient)
         self.theta_norm = norm(theta)
         self._middle = float(np.quantile(np.abs(theta), 0.5, method="lower")) if len(theta) else 0.0
@@ -86,21 +102,24 @@ class StationaryPoint:
         self.distance = self.gain = float("nan")
         self.exact, self._enough = False, 0.0
         self.eigenvalues, self.accuracy = np.empty(0), np.empty(0)
-        self.n_positive = self.n_negative = self.n_flat = None
+        self.n_positive: int | None = None
+        self.n_negative: int | None = None
+        self.n_flat: int | None = None
         self.lowest = self.highest = float("nan")
         self.why = ""  # without second derivatives: why there are none
         self.verdict = "slope"
 
     @property
-    def length(self):
+    def length(self) -> float:
+        """The length that steps are compared with."""
         largest = self._largest()
         bend = (2 * abs(self.loss) / largest) ** 0.5 if largest else 0.0
         return max(self._middle, min(bend, 1.0)) or 1.0
 
-    def _largest(self):
+    def _largest(self) -> float:
         return float(np.abs(self.eigenvalues).max(initial=0))
 
-    def judge(self):
+    def _judge(self) -> None:
         """Set the verdict by the numbers that are there."""
         length, largest = self.length, self._largest()
         change = self.gradient_norm * length + largest * length * length / 2
@@ -117,16 +136,16 @@ class StationaryPoint:
             if falls:
                 self.verdict = "saddle" if rises else "maximum"
             else:
-                mostly = self.exact and 2 * self.n_flat > len(self.eigenvalues)
+                mostly = self.n_flat is not None and 2 * self.n_flat > len(self.eigenvalues)
                 self.verdict = "plateau" if same and mostly else "minimum"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"StationaryPoint({self.verdict}; loss {self.loss:.4g}, gradient norm "
             f"{self.gradient_norm:.2g})"
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{self.verdict}: {_VERDICTS[self.verdict]}"]
         lines.append(f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.2g}")
         if self.why:
@@ -143,10 +162,12 @@ class StationaryPoint:
                 f"  eigenvalues of the Hessian from {low:.3g} (or lower) to {high:.3g}, by Lanczos "
                 f"to within {self.accuracy[0]:.1g} and {self.accuracy[1]:.1g}"
             )
-        if self.verdict == "slope":
+        if self.verdict == "slope" and np.isnan(self.distance):
+            lines.append("  no second derivative bends the loss: how far it falls is not told")
+        elif self.verdict == "slope":
             lines.append(
-                f"  by its second derivatives it would be still {_of_length(self.distance)} from "
-                f"here, and the loss change by {self.gain:.2g}; {100 * NEAR:g} % and "
+                f"  by its second derivatives the stationary point is {_of_length(self.distance)} "
+                f"away, and the loss changes by {self.gain:.2g} on the way; {100 * NEAR:g} % and "
                 f"{self._enough:.2g} count as reached"
             )
         elif np.isfinite(self.lowest):
@@ -158,7 +179,7 @@ class StationaryPoint:
         return "\n".join(lines)
 
 
-def _of_length(share):
+def _of_length(share: float) -> str:
     """A share of the parameters' length in words, to two digits or three."""
     share = float(f"{share:.{3 if share < 0.1 else 2}g}")
     amount = f"{100 * share:g} % of" if share < 10 else f"{share:g} times"
@@ -166,8 +187,10 @@ def _of_length(share):
 
 
 def stationary_point(
-    network, X, y, *, theta=None, sample_weight=None, n_threads=None, exact=500, seed=0
-):
+    network: "Network", X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None, n_threads: int | None = None, exact: int = 500,
+    seed: int = 0,
+) -> StationaryPoint:  # fmt: skip
     """Tell whether a network is at a stationary point of its loss, and of which kind.
 
     Parameters
@@ -243,15 +266,17 @@ def stationary_point(
         wide.theta = network._vector(theta, "theta")
     elif not np.isfinite(wide.theta).all():
         raise ValueError("the network's parameters are not finite: there is nothing to look at")
-    X, y, w = network._samples(X, y, sample_weight)
-    X, y = X.astype(np.float64), y if y.ndim == 1 else y.astype(np.float64)
-    loss, gradient = wide.loss_and_gradient(X, y, sample_weight=w, n_threads=n_threads)
+    data, targets, w = network._samples(X, y, sample_weight)
+    data = data.astype(np.float64)
+    targets = targets if targets.ndim == 1 else targets.astype(np.float64)
+    samples = data, targets, w
+    loss, gradient = wide.loss_and_gradient(data, targets, sample_weight=w, n_threads=n_threads)
     fixed = fixed_parameters(network)
     free = np.arange(network.n_params) if fixed is None else np.flatnonzero(~fixed)
     found = StationaryPoint(loss, gradient[free], wide.theta[free])
-    mixed = np.random.default_rng(0).permutation(y)
-    mixed = wide.loss_and_gradient(X, mixed, sample_weight=w, n_threads=n_threads)[0]
-    found._enough = max(GAIN * abs(loss), EXACT * abs(mixed))
+    mixed = np.random.default_rng(0).permutation(targets)
+    of_mixed, _ = wide.loss_and_gradient(data, mixed, sample_weight=w, n_threads=n_threads)
+    found._enough = max(GAIN * abs(loss), EXACT * abs(of_mixed))
     try:
         wide._check_curve()
         if not (np.isfinite(loss) and np.isfinite(gradient).all()):
@@ -259,10 +284,10 @@ def stationary_point(
         if len(free) == 0:
             found.why = "no parameter is trained"
         elif len(free) <= min(most, 10_000):
-            _all_eigenvalues(found, wide, (X, y, w), gradient, free, n_threads)
+            _all_eigenvalues(found, wide, samples, gradient, free, n_threads)
         else:
-            _extreme_eigenvalues(found, wide, (X, y, w), gradient, free, n_threads, seed)
-        found.judge()
+            _extreme_eigenvalues(found, wide, samples, gradient, free, n_threads, seed)
+        found._judge()
     except ValueError as error:  # of _check_curve
         found.why = str(error)
     except FloatingPointError as error:
@@ -270,7 +295,7 @@ def stationary_point(
     return found
 
 
-def _step(found, eigenvalues, along):
+def _step(found: StationaryPoint, eigenvalues: np.ndarray, along: np.ndarray) -> None:
     """Set the distance: `along` is the gradient along each eigenvector."""
     largest = np.abs(eigenvalues).max(initial=0)
     if largest > 0:
@@ -278,7 +303,10 @@ def _step(found, eigenvalues, along):
         found.distance, found.gain = norm(step) / found.length, float(step @ along) / 2
 
 
-def _all_eigenvalues(found, wide, samples, gradient, free, n_threads):
+def _all_eigenvalues(
+    found: StationaryPoint, wide: "Network", samples: Samples, gradient: np.ndarray,
+    free: np.ndarray, n_threads: int | None,
+) -> None:  # fmt: skip
     product = _products(wide, samples, free, n_threads)
     H = np.stack([product(row) for row in np.eye(len(free))])
     values, vectors = np.linalg.eigh((H + H.T) / 2)
@@ -293,7 +321,10 @@ def _all_eigenvalues(found, wide, samples, gradient, free, n_threads):
         _probe(found, wide, samples, free, vectors[:, np.abs(values) <= FLAT * largest], n_threads)
 
 
-def _probe(found, wide, samples, free, flat, n_threads):
+def _probe(
+    found: StationaryPoint, wide: "Network", samples: Samples, free: np.ndarray, flat: np.ndarray,
+    n_threads: int | None,
+) -> None:  # fmt: skip
     """Look at the loss itself along the span of the columns of `flat`."""
     X, y, w = samples
     mixed = np.random.default_rng(0).standard_normal((RANDOM, flat.shape[1])) @ flat.T
@@ -311,7 +342,10 @@ def _probe(found, wide, samples, free, flat, n_threads):
     found.lowest, found.highest = min(changes), max(changes)
 
 
-def _extreme_eigenvalues(found, wide, samples, gradient, free, n_threads, seed):
+def _extreme_eigenvalues(
+    found: StationaryPoint, wide: "Network", samples: Samples, gradient: np.ndarray,
+    free: np.ndarray, n_threads: int | None, seed: int,
+) -> None:  # fmt: skip
     product = _products(wide, samples, free, n_threads)
     start = np.random.default_rng(seed).standard_normal(len(free))
     values, last, _ = _lanczos(product, start)
@@ -326,23 +360,26 @@ def _extreme_eigenvalues(found, wide, samples, gradient, free, n_threads, seed):
     )
 
 
-def _products(wide, samples, free, n_threads):
+def _products(
+    wide: "Network", samples: Samples, free: np.ndarray, n_threads: int | None
+) -> Product:
     """v -> H v, of the parameters that are trained."""
     X, y, w = samples
-    engine, n_threads = wide._engine, as_count(n_threads)
+    engine, threads = wide._engine, as_count(n_threads)
     v, whole = wide._vector(np.zeros(wide.n_params), "v"), np.empty(wide.n_params)
 
-    def product(direction):
+    def product(direction: np.ndarray) -> np.ndarray:
         v[free] = direction
-        engine.hessian_product(X, y, v, whole, n_threads, None, w)
+        engine.hessian_product(X, y, v, whole, threads, None, w)
         if not np.isfinite(whole).all():
             raise FloatingPointError("they are not finite")
-        return whole[free]
+        along: np.ndarray = whole[free]
+        return along
 
     return product
 
 
-def _lanczos(product, start):
+def _lanczos(product: Product, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ritz values of a symmetric matrix, ascending; bounds of their errors; and for each the first
     component of its eigenvector in the basis, which is that along `start`.
 

@@ -6,6 +6,7 @@ A fused multiply-add rounds once, which NumPy cannot do: here it is put together
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ... import _core
 
@@ -20,12 +21,12 @@ class Arithmetic:
     Arrays are of that dtype. Nothing warns: who calls looks at what is not finite.
     """
 
-    def __init__(self, dtype, fused=True):
+    def __init__(self, dtype: DTypeLike, fused: bool = True) -> None:
         self.dtype = np.dtype(dtype)
         self.lanes = ALIGN // self.dtype.itemsize
         self.fma = (_fma32 if self.dtype == np.float32 else _fma64) if fused else _two_roundings
 
-    def product(self, a, b, bias=None):
+    def product(self, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
         """a b + bias: each element a chain over k in blocks, then + bias."""
         c = np.zeros((a.shape[0], b.shape[1]), self.dtype)
         step = max(1, CHUNK // max(1, b.shape[1]))
@@ -38,21 +39,21 @@ class Arithmetic:
                 c[rows] = c[rows] + part if k else part
         return c if bias is None else c + bias
 
-    def column_sums(self, x):
+    def column_sums(self, x: np.ndarray) -> np.ndarray:
         """The sum of each column, a chain over at most BLOCK rows."""
         total = np.zeros(x.shape[1], self.dtype)
         for row in x:
             total = total + row
         return total
 
-    def column_products(self, a, b):
+    def column_products(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """The sum of a b over each column, fused."""
         total = np.zeros(b.shape[1], self.dtype)
         for i in range(len(b)):
             total = self.fma(a[i], b[i], total)
         return total
 
-    def row_sums(self, x):
+    def row_sums(self, x: np.ndarray) -> np.ndarray:
         """The sum of each row, (n_rows, 1): interleaved partial sums that are folded in halves."""
         n = self.lanes
         part = np.zeros((len(x), n), self.dtype)
@@ -65,18 +66,19 @@ class Arithmetic:
         return part
 
 
-def _two_roundings(a, b, c):
-    return a * b + c
+def _two_roundings(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    result: np.ndarray = a * b + c
+    return result
 
 
-def _sum(a, b):
+def _sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """a + b and what is lost by its rounding (Knuth 1969)."""
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
 
 
-def _odd_sum(a, b):
+def _odd_sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a + b rounded to odd: of the two neighbours of the exact sum, that with an odd last bit.
 
     Rounding that again, to fewer digits, is then like rounding the exact sum.
@@ -87,20 +89,20 @@ def _odd_sum(a, b):
     return np.where((lost != 0) & (bits & 1 == 0), bits + step, bits).view(np.float64)
 
 
-def _split(a):
+def _split(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two halves of the digits, a = high + low (Dekker 1971)."""
     t = 134217729.0 * a
     high = t - (t - a)
     return high, a - high
 
 
-def _fma32(a, b, c):
+def _fma32(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """In float64 the product is exact."""
     s = _odd_sum(np.multiply(a, b, dtype=np.float64), c.astype(np.float64))
     return s.astype(np.float32)
 
 
-def _fma64(a, b, c):
+def _fma64(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums".
 
     Their proof leaves out what over- or underflows: those elements are rational numbers.
@@ -110,7 +112,7 @@ def _fma64(a, b, c):
     low = a2 * b2 - (((p - a1 * b1) - a2 * b1) - a1 * b2)
     t, t_low = _sum(c, low)
     v, v_low = _sum(p, t)
-    result = v + _odd_sum(t_low, v_low)
+    result: np.ndarray = v + _odd_sum(t_low, v_low)
     a_size, b_size, size = np.abs(a), np.abs(b), np.abs(p)
     small = np.minimum(np.minimum(a_size, b_size), size)
     large = np.maximum(np.maximum(a_size, b_size), np.maximum(np.abs(c), size))
@@ -124,7 +126,7 @@ def _fma64(a, b, c):
     return result
 
 
-def _exact(a, b, c):
+def _exact(a: float, b: float, c: float) -> float:
     try:
         return float(Fraction(a) * Fraction(b) + Fraction(c))
     except OverflowError:

@@ -1,14 +1,18 @@
 """The chain rule of one weight: each path from it to the loss, each factor with its number."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .document import Shown
+from .document import Document, Shown
+from .layers import Traced, TracedDense, TracedLayerNorm
 from .losses import Factor, slopes_of_loss
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .trace import Trace
 
 
 class Path(NamedTuple):
@@ -45,25 +49,27 @@ class Routes:
     explain(unit, rank): the factors of a path.
     """
 
-    def __init__(self, values, count, explain, of_z=False):
+    def __init__(
+        self, values: np.ndarray, count: int, explain: Callable[[int, int], list[Factor]],
+        of_z: bool = False,
+    ) -> None:  # fmt: skip
         self.values, self.count, self.explain, self.of_z = values, count, explain, of_z
 
 
-def routes_to(trace, target, row, most):
+def routes_to(trace: "Trace", target: Traced, row: int, most: int) -> Routes:
     """Return the `Routes` from the outputs of a layer."""
-    routes, last = _from_loss(trace, row), trace._below[-1]
-    return _down(trace, trace._below, target, routes, row, most, last)[0]
+    return _down(trace, trace._below, target, _from_loss(trace, row), row, most)[0]
 
 
-def _down(trace, layers, target, routes, row, most, last=None):
+def _down(
+    trace: "Trace", layers: Sequence[Traced], target: Traced, routes: Routes, row: int, most: int
+) -> tuple[Routes, bool]:
     """The routes from the outputs of `target`, and whether it is one of these layers."""
     for traced in reversed(layers):
         if traced is target:
             return routes, True
         below = routes
-        if traced.kind == "Dense":
-            below = _through_matrix(trace, traced, routes, row, most)
-        elif traced.kind == "LayerNorm":
+        if isinstance(traced, (TracedDense, TracedLayerNorm)):
             below = _through_matrix(trace, traced, routes, row, most)
         elif traced.kind in ("PReLU", "BatchNorm", "Scaling"):
             below = _through_slopes(traced, routes, row)
@@ -76,12 +82,12 @@ def _down(trace, layers, target, routes, row, most, last=None):
     return routes, False
 
 
-def _from_loss(trace, row):
+def _from_loss(trace: "Trace", row: int) -> Routes:
     slopes, of_z, factor = slopes_of_loss(trace, row)
     return Routes(slopes[:, None], 1, lambda unit, rank: [factor(unit)], of_z)
 
 
-def _largest(candidates, most):
+def _largest(candidates: np.ndarray, most: int) -> np.ndarray:
     """Places of the largest absolute values, from the largest down; all in order if few."""
     if len(candidates) <= most:
         return np.arange(len(candidates))
@@ -92,12 +98,16 @@ def _largest(candidates, most):
     return np.argsort(size, kind="stable")[:most]
 
 
-def _through_matrix(trace, traced, routes, row, most):
+def _through_matrix(
+    trace: "Trace", traced: TracedDense | TracedLayerNorm, routes: Routes, row: int, most: int
+) -> Routes:
     """Each input goes to all outputs: through W and f' of a Dense, or the Jacobian of LayerNorm."""
-    dense = traced.kind == "Dense"
-    matrix = traced.layer.W.astype(np.float64) if dense else traced.jacobian(row)
-    if dense and not routes.of_z:
-        matrix = matrix * traced.slope[row]
+    if dense := isinstance(traced, TracedDense):
+        matrix = traced.layer.W.astype(np.float64)
+        if not routes.of_z:
+            matrix = matrix * traced.slope[row]
+    else:
+        matrix = traced.jacobian(row)
     n = routes.values.shape[1]
     kept = min(most, traced.n_out * n)
     places = np.empty((traced.n_in, kept), np.intp)
@@ -107,7 +117,7 @@ def _through_matrix(trace, traced, routes, row, most):
         places[i] = _largest(candidates, kept)
         values[i] = candidates[places[i]]
 
-    def explain(unit, rank):
+    def explain(unit: int, rank: int) -> list[Factor]:
         o, above = divmod(int(places[unit, rank]), n)
         factors = routes.explain(o, above)
         if not dense:
@@ -123,10 +133,10 @@ def _through_matrix(trace, traced, routes, row, most):
     return Routes(values, routes.count * traced.n_out, explain)
 
 
-def _through_slopes(traced, routes, row):
+def _through_slopes(traced: Traced, routes: Routes, row: int) -> Routes:
     slopes = traced.slope[row].astype(np.float64)
 
-    def explain(unit, rank):
+    def explain(unit: int, rank: int) -> list[Factor]:
         a, kind = traced.outputs[unit], traced.kind
         what = f"slope of layer {traced.name} for unit {a}"
         latex = rf"\mathrm{{{kind}}}'_{{{a}}}"
@@ -136,13 +146,13 @@ def _through_slopes(traced, routes, row):
     return Routes(routes.values * slopes[:, None], routes.count, explain)
 
 
-def _either(traced, block, skip, most):
+def _either(traced: Traced, block: Routes, skip: Routes, most: int) -> Routes:
     """Through the block of a Residual, or past it."""
     both = np.concatenate([block.values, skip.values], axis=1)
     places = np.array([_largest(line, min(most, both.shape[1])) for line in both])
     n = block.values.shape[1]
 
-    def explain(unit, rank):
+    def explain(unit: int, rank: int) -> list[Factor]:
         at = int(places[unit, rank])
         if at < n:
             return block.explain(unit, at)
@@ -152,7 +162,7 @@ def _either(traced, block, skip, most):
     return Routes(np.take_along_axis(both, places, 1), block.count + skip.count, explain)
 
 
-def slope_factor(traced, j, row):
+def slope_factor(traced: Traced, j: int, row: int) -> Factor:
     """f'(z) of unit j of a `Dense`."""
     unit = traced.outputs[j]
     f = traced.layer.function
@@ -163,13 +173,13 @@ def slope_factor(traced, j, row):
     return Factor(f"f'(z{unit})", f"f'(z_{{{unit}}})", float(traced.slope[row, j]), what)
 
 
-def _weight_factor(trace, traced, i, j):
+def _weight_factor(trace: "Trace", traced: Traced, i: int, j: int) -> Factor:
     name = name_of(trace, traced, i, j)
     what = f"weight from {unit_name(trace, traced.inputs[i])} to unit {traced.outputs[j]}"
     return Factor(name, latex_of(name), float(traced.layer.W[i, j]), what)
 
 
-def name_of(trace, traced, i, j):
+def name_of(trace: "Trace", traced: Traced, i: int | None, j: int) -> str:
     """The name of a weight, or of a bias if i is None: "w14", "w4_12", "b4"."""
     to = traced.outputs[j]
     if i is None:
@@ -177,11 +187,11 @@ def name_of(trace, traced, i, j):
     return f"w{traced.inputs[i]}{'_' if trace.units > 9 else ''}{to}"
 
 
-def latex_of(name):
+def latex_of(name: str) -> str:
     return f"{name[0]}_{{{name[1:].replace('_', ',')}}}"
 
 
-def unit_name(trace, unit):
+def unit_name(trace: "Trace", unit: int) -> str:
     return f"x{unit}" if unit <= trace.network.n_in else f"a{unit}"
 
 
@@ -210,7 +220,9 @@ class WeightTrace(Shown):
         The learning rate of its layer; 0.0 if it is not trained.
     """
 
-    def __init__(self, trace, traced, i, j, most=8):
+    def __init__(
+        self, trace: "Trace", traced: Traced, i: int | None, j: int, most: int = 8
+    ) -> None:
         if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
             raise ValueError(f"most must be an integer of at least 1, got {most!r}")
         self.trace, self._traced = trace, traced
@@ -224,7 +236,7 @@ class WeightTrace(Shown):
         self.penalty = float(self.penalty)
         self.chains = [self._chain(row, int(most)) for row in range(len(trace.x))]
 
-    def _chain(self, row, most):
+    def _chain(self, row: int, most: int) -> Chain:
         traced, i, j = self._traced, self.i, self.j
         routes = routes_to(self.trace, traced, row, most)
         self.n_paths = routes.count
@@ -247,14 +259,14 @@ class WeightTrace(Shown):
         return Chain(paths, rest, above, slope, source, gradient)
 
     @property
-    def unit(self):
+    def unit(self) -> int:
         """Number of the unit that the weight leads to."""
         return self._traced.outputs[self.j]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.name} = {self.old:.5g}, dJ/d{self.name} = {self.gradient:.5g}>"
 
-    def _document(self):
+    def _document(self) -> Document:
         from .show import describe_weight
 
         return describe_weight(self)

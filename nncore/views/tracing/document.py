@@ -1,39 +1,43 @@
 """A short document that is written once and shown as text, Markdown, LaTeX or HTML."""
 
-from __future__ import annotations
-
 import abc
 import html
 import re
 import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Both = tuple[str, str]  # as text and as LaTeX
+Rows = list[list[str]]  # of a table, the header first
+Equation = tuple[Both, list[Both], str]
 
 
 class Document:
     """Titles, paragraphs, tables and equations, in order."""
 
-    def __init__(self):
-        self._parts = []
+    def __init__(self) -> None:
+        self._parts: list[tuple[str, Any]] = []
 
-    def title(self, text):
+    def title(self, text: str) -> None:
         self._parts.append(("title", text))
 
-    def paragraph(self, text):
+    def paragraph(self, text: str) -> None:
         self._parts.append(("paragraph", text))
 
-    def table(self, header, rows):
+    def table(self, header: list[str], rows: Rows) -> None:
         self._parts.append(("table", [header, *rows]))
 
-    def equation(self, left, rights, after=""):
+    def equation(self, left: Both, rights: list[Both], after: str = "") -> None:
         """left = rights[0] = rights[1] ..., each (text, LaTeX); `after` follows the first one."""
         self._parts.append(("equation", (left, rights, after)))
 
-    def extend(self, other):
+    def extend(self, other: "Document") -> None:
         self._parts += other._parts
 
-    def _written(self, how, between):
+    def _written(self, how: dict[str, Callable[[Any], str]], between: str) -> str:
         return between.join(how[kind](content) for kind, content in self._parts)
 
-    def text(self):
+    def text(self) -> str:
         how = {
             "title": lambda text: f"\n{text}",
             "paragraph": lambda text: textwrap.fill(text, 96, break_on_hyphens=False),
@@ -42,7 +46,7 @@ class Document:
         }
         return self._written(how, "\n").removeprefix("\n")
 
-    def markdown(self):
+    def markdown(self) -> str:
         how = {
             "title": lambda text: f"**{_escaped(text)}**",
             "paragraph": _escaped,
@@ -51,7 +55,7 @@ class Document:
         }
         return self._written(how, "\n\n") + "\n"
 
-    def latex(self):
+    def latex(self) -> str:
         how = {
             "title": lambda text: rf"\paragraph{{{_latex(text)}}}",
             "paragraph": _latex,
@@ -62,7 +66,7 @@ class Document:
         }
         return self._written(how, "\n\n") + "\n"
 
-    def html(self):
+    def html(self) -> str:
         how = {
             "title": lambda text: f"<p><b>{html.escape(text)}</b></p>",
             "paragraph": lambda text: f"<p>{html.escape(text)}</p>",
@@ -72,7 +76,7 @@ class Document:
         return self._written(how, "\n")
 
 
-def number(value):
+def number(value: float | None) -> str:
     """A number with five digits; nothing for None."""
     if value is None:
         return ""
@@ -80,18 +84,18 @@ def number(value):
     return re.sub(r"e([+-])0(\d)$", r"e\g<1>\2", text)
 
 
-def counted(n, what):
+def counted(n: int, what: str) -> str:
     """Such as "1 path" or "2,000 paths"."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def apart(value, other):
+def apart(value: float, other: float) -> str:
     """A number with as many digits as tell it from another one."""
     digits = next((d for d in range(5, 17) if f"{value:.{d}g}" != f"{other:.{d}g}"), 5)
     return f"{value:.{digits}g}" if digits > 5 else number(value)
 
 
-def latex_number(value):
+def latex_number(value: float) -> str:
     text = number(value)
     if "e" in text:
         digits, power = text.split("e")
@@ -99,16 +103,16 @@ def latex_number(value):
     return f"({text})" if text.startswith("-") else text
 
 
-def _is_number(text):
+def _is_number(text: str) -> bool:
     return re.fullmatch(r"-?(\d[\d,]*(\.\d+)?(e[+-]?\d+)?|inf|nan)%?|", text) is not None
 
 
-def _columns(rows):
+def _columns(rows: Rows) -> list[bool]:
     """Whether each column below the header holds numbers."""
     return [all(_is_number(row[i]) for row in rows[1:]) for i in range(len(rows[0]))]
 
 
-def _aligned(rows):
+def _aligned(rows: Rows) -> Iterator[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     right = _columns(rows)
     for row in rows:
@@ -119,47 +123,47 @@ def _aligned(rows):
         yield "  " + "  ".join(cells).rstrip()
 
 
-def _text_equation(parts):
+def _text_equation(parts: Equation) -> str:
     left, rights, after = parts
     indent = " " * len(left[0])
     lines = [f"{left[0]} = {rights[0][0]}{after}"]
     return "\n".join([*lines, *(f"{indent} = {text}" for text, _ in rights[1:])])
 
 
-def _latex_equation(left, rights, after):
+def _latex_equation(left: Both, rights: list[Both], after: str) -> str:
     lines = " \\\\\n".join(f"&= {latex}" for _, latex in rights)
     return f"\\begin{{aligned}}\n{left[1]} {lines}\n\\end{{aligned}}"
 
 
-def _after(text):
+def _after(text: str) -> str:
     return f"\n\n{text.removeprefix(', ')}" if text else ""
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     return re.sub(r"([\\*_`|<>$])", r"\\\1", text)
 
 
-def _latex(text):
+def _latex(text: str) -> str:
     text = re.sub(r"([#$%&_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
     text = text.replace("^", r"\^{}").replace("~", r"\~{}")
     return re.sub(r"([|<>])", r"$\1$", text)
 
 
-def _markdown_table(rows):
+def _markdown_table(rows: Rows) -> str:
     lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in rows]
     rule = "| " + " | ".join("--:" if right else ":--" for right in _columns(rows)) + " |"
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _latex_table(rows):
+def _latex_table(rows: Rows) -> str:
     kinds = "".join("r" if right else "l" for right in _columns(rows))
     head, *lines = (" & ".join(map(_latex, row)) + r" \\" for row in rows)
     body = "\n".join([head, r"\hline", *lines])
     return f"\\begin{{tabular}}{{{kinds}}}\n{body}\n\\end{{tabular}}"
 
 
-def _html_table(rows):
-    def line(row, tag):
+def _html_table(rows: Rows) -> str:
+    def line(row: list[str], tag: str) -> str:
         cells = (
             f'<{tag} style="text-align:{"right" if right else "left"}">{html.escape(cell)}</{tag}>'
             for cell, right in zip(row, of_numbers, strict=True)
@@ -175,19 +179,19 @@ class Shown(abc.ABC):
     """What is shown as a document."""
 
     @abc.abstractmethod
-    def _document(self):
+    def _document(self) -> Document:
         """The `Document`."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self._document().text()
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """Return what `print` shows as Markdown, with formulas in LaTeX between dollars."""
         return self._document().markdown()
 
-    def to_latex(self):
+    def to_latex(self) -> str:
         """Return what `print` shows as LaTeX, to be put into a document that uses amsmath."""
         return self._document().latex()
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return self._document().html()

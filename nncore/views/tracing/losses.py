@@ -1,14 +1,18 @@
 """The slope of the loss at an output, where each path of the chain rule starts."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
 from .document import number
+from .layers import Traced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .trace import Trace
 
 
 class Factor(NamedTuple):
@@ -36,23 +40,23 @@ _SLOPES = {
 _PLAIN = {"pos_weight": 1, "label_smoothing": 0}  # otherwise the slope is not that
 
 
-def slopes_of_loss(trace, row):
+def slopes_of_loss(trace: "Trace", row: int) -> tuple[np.ndarray, bool, Callable[[int], Factor]]:
     """Return the slopes, (n_out,) in float64; whether they are dJ/dz; and a factor by unit."""
     last = trace._below[-1]
-    of_z = last.da is None or getattr(last, "whole_row", False)
+    of_z = last.da is None or last.whole_row
     d = (last.delta if of_z else last.da)[row].astype(np.float64)
     if not of_z or last.da is None:
         return d, of_z, lambda unit: _of_output(trace, last, unit, float(d[unit]))
     return d, of_z, lambda unit: _of_whole_row(trace, last, row, unit, float(d[unit]))
 
 
-def _names(trace, last, unit):
+def _names(trace: "Trace", last: Traced, unit: int) -> tuple[int, str, str]:
     """The number of a unit, and how its output and its target are called."""
     unit = last.outputs[unit]
     return (unit, "h", "y") if trace.network.n_out == 1 else (unit, f"h{unit}", f"y{unit}")
 
 
-def _of_output(trace, last, unit, value):
+def _of_output(trace: "Trace", last: Traced, unit: int, value: float) -> Factor:
     """The slope of the loss by the output, or by z where the loss contains the activation."""
     loss, n = trace.network.loss, trace._per_row
     unit, h, y = _names(trace, last, unit)
@@ -79,7 +83,7 @@ def _of_output(trace, last, unit, value):
     return _factor(text, value, f"{what}: {' times '.join(why)}" if why else what)
 
 
-def _of_whole_row(trace, last, row, unit, value):
+def _of_whole_row(trace: "Trace", last: Traced, row: int, unit: int, value: float) -> Factor:
     """dJ/dz of a softmax that the loss does not contain: each z moves all outputs."""
     g, h = (x[row].astype(np.float64) for x in (last.da, last.a))
     output, at = trace.network.layers[-1].activation, unit
@@ -95,7 +99,7 @@ def _of_whole_row(trace, last, row, unit, value):
     return _factor(text, value, meaning)
 
 
-def _factor(text, value, meaning):
+def _factor(text: str, value: float, meaning: str) -> Factor:
     latex = re.sub(r"^(\d+)/(\d+) ", r"\\tfrac{\1}{\2} ", text)
     latex = re.sub(r"^dJ/d(\w+)$", r"\\frac{\\partial J}{\\partial \1}", latex)
     latex = re.sub(r"\b([hygz])(\d+)\b", r"\1_{\2}", latex)

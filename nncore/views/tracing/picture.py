@@ -1,14 +1,19 @@
 """A drawing of a traced network as SVG, made of text alone."""
 
-from __future__ import annotations
-
 import html
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..places import MAKES_UNITS
 from .document import number
+from .layers import Traced
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .trace import Trace
+
+Point = tuple[float, float]
 MOST_SHOWN = 8  # units of a layer
 MOST_COLUMNS = 6  # layers at each end
 LABELLED = 12  # edges with their numbers, at most
@@ -20,7 +25,7 @@ UP, DOWN, INK, PALE = "#1f6fb4", "#c2332f", "#2b2b2b", "#8a8a8a"
 class Column:
     """Units that are drawn above each other: places by number, None for those left out."""
 
-    def __init__(self, x, units, height, title):
+    def __init__(self, x: int, units: list[int], height: int, title: str) -> None:
         self.x, self.title = x, title
         n = len(units)
         self.hidden = n - MOST_SHOWN if n > MOST_SHOWN + 1 else 0
@@ -32,26 +37,30 @@ class Column:
         first = TOP + (height - LINE * (lines - 1)) / 2
         gap = len(shown) // 2 if self.hidden else len(shown) + 1
         self.gap_y = first + LINE * gap
-        self.places = {k: (x, first + LINE * (at + (at >= gap))) for at, k in enumerate(shown)}
+        self.places: dict[int, Point] = {
+            k: (x, first + LINE * (at + (at >= gap))) for at, k in enumerate(shown)
+        }
 
 
-def draw(trace):
+def draw(trace: "Trace") -> str:
     """The drawing of a `Trace`."""
+    groups: list[tuple[str, list[int], Traced | None]]
     groups = [("inputs", list(range(1, trace.network.n_in + 1)), None)]
     numbered = [t for t in trace.layers if t.kind in MAKES_UNITS]
     numbered.sort(key=lambda traced: traced.outputs[0])
-    for traced in numbered:
-        what = str(traced.layer.function) if traced.kind == "Dense" else traced.kind
-        groups.append((f"{traced.name} {what}", traced.outputs, traced))
+    for t in numbered:
+        what = str(t.layer.function) if t.kind == "Dense" else t.kind
+        groups.append((f"{t.name} {what}", t.outputs, t))
     left_out = len(groups) - 2 * MOST_COLUMNS if len(groups) > 2 * MOST_COLUMNS + 1 else 0
     if left_out:
         groups = groups[:MOST_COLUMNS] + groups[-MOST_COLUMNS:]
     lines = max(min(len(units), MOST_SHOWN + 1) for _, units, _ in groups)
     height = LINE * max(1, lines - 1)
-    columns, at = [], {}
+    columns: list[Column] = []
+    at: dict[int, Point] = {}
     for c, (title, units, _) in enumerate(groups):
-        place = c + (left_out > 0 and c >= MOST_COLUMNS)
-        column = Column(LEFT + COLUMN * place, units, height, title)
+        c += left_out > 0 and c >= MOST_COLUMNS
+        column = Column(LEFT + COLUMN * c, units, height, title)
         columns.append(column)
         at |= {units[k]: place for k, place in column.places.items()}
     width = max(columns[-1].x + LEFT + 20, 560)
@@ -79,11 +88,11 @@ def draw(trace):
     return "\n".join([*parts, "</svg>"])
 
 
-def _text(x, y, text, anchor="start", more=""):
+def _text(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{text}</text>'
 
 
-def _handed_on(trace, units, x, height):
+def _handed_on(trace: "Trace", units: list[int], x: int, height: int) -> Iterator[str]:
     """A bar behind units whose outputs go through layers that make no units, and their names."""
     through = [t for t in trace.layers if t.kind not in MAKES_UNITS and t.outputs == units]
     if not through:
@@ -98,7 +107,7 @@ def _handed_on(trace, units, x, height):
     )
 
 
-def _edges(numbered, at):
+def _edges(numbered: list[Traced], at: dict[int, Point]) -> Iterator[str]:
     """Lines for the weights of `Dense`: colour says the gradient's sign, width its size."""
     dense = [t for t in numbered if t.kind == "Dense"]
     found = [
@@ -110,7 +119,7 @@ def _edges(numbered, at):
         if b in at
     ]
     largest = max((abs(g) for g, _, _ in found), default=0.0)
-    by_end = {}
+    by_end: dict[Point, list[tuple[float, float, float]]] = {}
     for g, (x0, y0), (x1, y1) in sorted(found, key=lambda edge: abs(edge[0])):
         root = (abs(g) / largest) ** 0.5 if largest else 0.0
         color = PALE if g == 0 else DOWN if g > 0 else UP
@@ -129,7 +138,7 @@ def _edges(numbered, at):
             yield _text(x, y + 3.5, number(float(f"{g:.3g}")), "middle", halo)
 
 
-def _skips(numbered, at):
+def _skips(numbered: list[Traced], at: dict[int, Point]) -> Iterator[str]:
     """Dashed lines past the blocks of `Residual`."""
     for traced in numbered:
         if traced.kind == "Residual":
@@ -145,12 +154,14 @@ def _skips(numbered, at):
                         )
 
 
-def _color(share):
+def _color(share: float) -> str:
     mixed = (round(a + (b - a) * share) for a, b in zip(FLAT, STEEP, strict=True))
     return f"rgb({','.join(map(str, mixed))})"
 
 
-def _unit(trace, traced, k, unit, place, steepest):
+def _unit(
+    trace: "Trace", traced: Traced | None, k: int, unit: int, place: Point, steepest: float
+) -> Iterator[str]:
     """A circle with its value; beside it its number, and f' below."""
     x, y = place
     values = trace.x[:, k] if traced is None else traced.a[:, k]
@@ -177,7 +188,7 @@ def _unit(trace, traced, k, unit, place, steepest):
         yield _text(x, y + RADIUS + 13, below, "middle", f'font-size="10" {halo}')
 
 
-def _legend(trace, y, steepest):
+def _legend(trace: "Trace", y: int, steepest: float) -> Iterator[str]:
     one = len(trace.x) == 1
     steps = 24
     for i in range(steps):

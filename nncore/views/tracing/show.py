@@ -1,12 +1,19 @@
 """What is said of a trace, and of a weight in it, as documents."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import numpy as np
 
-from .chain import name_of, unit_name
-from .document import Document, apart, counted, latex_number, number
+from ...layers import Dense
+from .chain import Chain, WeightTrace, name_of, unit_name
+from .document import Both, Document, apart, counted, latex_number, number
+from .layers import Traced
 from .losses import Factor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
+    from .trace import Trace
 
 MOST_UNITS, MOST_PARAMETERS, MOST_ROWS = 40, 100, 4  # of a trace that is shown number by number
 MOST_LAYERS = 60
@@ -16,7 +23,7 @@ MOST_FACTORS = 12  # of a product
 # ---- a trace -------------------------------------------------------------------------------------
 
 
-def describe(trace, lines=None):
+def describe(trace: "Trace", lines: Sequence[int] | None = None) -> Document:
     """The document of a `Trace`; for the command `lines`, the patterns' rows in the data file."""
     document = Document()
     rows, network = len(trace.x), trace.network
@@ -45,28 +52,27 @@ def describe(trace, lines=None):
     return document
 
 
-def _patterns_of(trace, lines):
+def _patterns_of(trace: "Trace", lines: Sequence[int] | None) -> list[str]:
     """What the patterns are called."""
     return [f"row {at}" for at in lines or ()] or [f"pattern {at}" for at in range(len(trace.x))]
 
 
-def _of(network):
+def _of(network: "Network") -> str:
     """Sizes and activations, such as "3-2-1"."""
     widths, names, width = [str(network.n_in)], [], network.n_in
     for layer in network.layers:
         width = layer.n_outputs(width)
         widths.append(str(width))
-        dense = type(layer).__name__ == "Dense"
-        names.append(str(layer.function) if dense else type(layer).__name__)
+        names.append(str(layer.function) if isinstance(layer, Dense) else type(layer).__name__)
     return f"{'-'.join(widths)}, {', '.join(names)}, loss {network.loss}"
 
 
-def _list(values):
+def _list(values: np.ndarray) -> str:
     shown = ", ".join(number(v) for v in values[:MOST_ROWS])
     return shown + (", ..." if len(values) > MOST_ROWS else "")
 
 
-def _units(document, trace, row, of):
+def _units(document: Document, trace: "Trace", row: int, of: str) -> None:
     """All numbers of one pattern, a line for each unit."""
     document.title(f"Units{of}")
     lines = []
@@ -86,11 +92,11 @@ def _units(document, trace, row, of):
     document.table(["unit", "layer", "z", "a", "f'(z)", "dJ/da", "dJ/dz"], lines)
 
 
-def _kind(traced):
+def _kind(traced: Traced) -> str:
     return str(traced.layer.function) if traced.kind == "Dense" else traced.kind
 
 
-def _parameters(document, trace):
+def _parameters(document: Document, trace: "Trace") -> None:
     document.title("Parameters" if len(trace.x) == 1 else "Parameters, dJ/dw in the mean")
     names = []
     for traced in trace.layers:
@@ -111,7 +117,7 @@ def _parameters(document, trace):
     document.table(header[:n], [line[:n] for line in lines])
 
 
-def _summary(document, trace, lines_of_file):
+def _summary(document: Document, trace: "Trace", lines_of_file: Sequence[int] | None) -> None:
     """A line for each layer."""
     parameters = counted(trace.network.n_params, "parameter")
     more = "" if lines_of_file else ", all numbers are in trace.layers"
@@ -148,11 +154,11 @@ def _summary(document, trace, lines_of_file):
         )
 
 
-def _ends(units):
-    return units[:1] if len(units) == 1 else (units[0], units[-1])
+def _ends(units: list[int]) -> list[int]:
+    return units[:1] if len(units) == 1 else [units[0], units[-1]]
 
 
-def _largest_weight(trace):
+def _largest_weight(trace: "Trace") -> tuple[str, float] | None:
     """The name of the weight with the largest gradient, and that, or None."""
     best = None
     for traced in trace._dense():
@@ -163,7 +169,7 @@ def _largest_weight(trace):
     return best and best[1]
 
 
-def _update(trace):
+def _update(trace: "Trace") -> str:
     rule = trace.network.optimizer
     if not trace.beyond:
         return f"Update by {rule!r}: new = old - rate * dJ/dw, with the rate {number(trace.rate)}."
@@ -179,7 +185,7 @@ def _update(trace):
 # ---- a weight ------------------------------------------------------------------------------------
 
 
-def describe_weight(weight, lines=None):
+def describe_weight(weight: WeightTrace, lines: Sequence[int] | None = None) -> Document:
     """The document of a `WeightTrace`; lines as of `describe`."""
     document = Document()
     document.title(_title(weight))
@@ -188,13 +194,13 @@ def describe_weight(weight, lines=None):
         _patterns(document, weight, lines)
     elif weight.n_paths == 1:
         factors = [*first.paths[0].factors, *_own(first)]
-        _derivative(document, weight, [_product(factors), _numbers(factors)])
+        _derivative(document, weight, _product(factors), _numbers(factors))
         document.table(
             ["factor", "number", "what it is"],
             [[f.text, number(f.value), f.meaning] if f else ["..."] * 3 for f in _few(factors)],
         )
     else:
-        _derivative(document, weight, [_sum(weight, first), _sum_numbers(first)])
+        _derivative(document, weight, _sum(weight, first), _sum_numbers(first))
         _paths(document, weight, first)
     if weight.n_paths > 1 or len(chains) > 1:
         factor = first.paths[0].factors[0]
@@ -203,7 +209,7 @@ def describe_weight(weight, lines=None):
     return document
 
 
-def _title(weight):
+def _title(weight: WeightTrace) -> str:
     trace, traced = weight.trace, weight._traced
     value = number(weight.old)
     if weight.i is None:
@@ -214,12 +220,12 @@ def _title(weight):
     )
 
 
-def _own(chain):
+def _own(chain: Chain) -> list[Factor]:
     """The factors of the weight's own unit: its slope and its input."""
     return [factor for factor in (chain.slope, chain.input) if factor is not None]
 
 
-def _few(factors):
+def _few(factors: Sequence[Factor]) -> Sequence[Factor | None]:
     """The factors at both ends, where there are very many."""
     if len(factors) <= MOST_FACTORS:
         return factors
@@ -227,33 +233,33 @@ def _few(factors):
     return [*factors[:half], None, *factors[-half:]]
 
 
-def _product(factors):
+def _product(factors: Sequence[Factor]) -> Both:
     factors = [f or Factor("...", r"\cdots", 1.0, "") for f in _few(factors)]
     return " ".join(f.text for f in factors), r" \, ".join(f.latex for f in factors)
 
 
-def _numbers(factors):
+def _numbers(factors: Sequence[Factor]) -> Both:
     return _times([f and f.value for f in _few(factors)])
 
 
-def _times(values):
+def _times(values: Sequence[float | None]) -> Both:
     """A product of numbers; None stands for those that are left out."""
     latex = [r"\cdots" if v is None else latex_number(v) for v in values]
     text = " * ".join("..." if v is None else number(v) for v in values)
     return text, r" \cdot ".join(latex)
 
 
-def _of_weight(weight):
+def _of_weight(weight: WeightTrace) -> Both:
     name = weight.name
     at = name[1:].replace("_", ",")
     return f"dJ/d{name}", rf"\frac{{\partial J}}{{\partial {name[0]}_{{{at}}}}}"
 
 
-def _symbol(weight):
+def _symbol(weight: WeightTrace) -> Both:
     return weight.name, f"{weight.name[0]}_{{{weight.name[1:].replace('_', ',')}}}"
 
 
-def _penalised(weight, formula, numbers):
+def _penalised(weight: WeightTrace, formula: Both, numbers: Both) -> tuple[Both, Both]:
     """Both with what penalties add."""
     layer, (name, latex) = weight._traced.layer, _symbol(weight)
     if weight.i is None:
@@ -270,13 +276,13 @@ def _penalised(weight, formula, numbers):
     return formula, numbers
 
 
-def _derivative(document, weight, lines):
-    formula, numbers = _penalised(weight, *lines)
+def _derivative(document: Document, weight: WeightTrace, formula: Both, numbers: Both) -> None:
+    formula, numbers = _penalised(weight, formula, numbers)
     total = number(weight.gradient)
     document.equation(_of_weight(weight), [formula, numbers, (total, total)])
 
 
-def _sum(weight, chain):
+def _sum(weight: WeightTrace, chain: Chain) -> Both:
     """The sum over all paths, in symbols."""
     paths = [_product(path.factors) for path in chain.paths]
     own = _product(_own(chain))
@@ -288,11 +294,11 @@ def _sum(weight, chain):
     return f"{text} {own[0]}".strip(), rf"{latex} \, {own[1]}"
 
 
-def _sum_numbers(chain):
+def _sum_numbers(chain: Chain) -> Both:
     return _times([chain.above, *(f.value for f in _own(chain))])
 
 
-def _paths(document, weight, chain):
+def _paths(document: Document, weight: WeightTrace, chain: Chain) -> None:
     """The paths with their products."""
     lines = []
     for path in chain.paths:
@@ -305,7 +311,7 @@ def _paths(document, weight, chain):
     document.table([header, "numbers", "product"], lines)
 
 
-def _patterns(document, weight, of_file):
+def _patterns(document: Document, weight: WeightTrace, of_file: Sequence[int] | None) -> None:
     """A line for each pattern."""
     first = weight.chains[0]
     if weight.n_paths == 1:
@@ -328,10 +334,10 @@ def _patterns(document, weight, of_file):
     total = sum(chain.gradient for chain in weight.chains)
     mean = f"{number(total)} / {n}", rf"{number(total)} / {n}"
     formula = f"mean of {formula[0]}", rf"\frac{{1}}{{{n}}} \sum_{{\text{{patterns}}}} {formula[1]}"
-    _derivative(document, weight, [formula, mean])
+    _derivative(document, weight, formula, mean)
 
 
-def _rule(document, weight):
+def _rule(document: Document, weight: WeightTrace) -> None:
     """The update, in the words of a textbook where it is that."""
     trace, name = weight.trace, _symbol(weight)
     left = f"new {name[0]}", rf"{name[1]}^{{\mathrm{{new}}}}"
@@ -353,7 +359,7 @@ def _rule(document, weight):
     document.equation(left, *_textbook(weight, new))
 
 
-def _textbook(weight, new):
+def _textbook(weight: WeightTrace, new: Both) -> tuple[list[Both], str]:
     """new = old + rate * delta * f'(e) * input."""
     chains, first = weight.chains, weight.chains[0]
     factors = ["delta"] + ["f'(e)"] * (first.slope is not None) + ["input"] * (weight.i is not None)

@@ -1,12 +1,14 @@
 """One gradient step taken apart: what `Network.trace` returns."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
+from collections.abc import Iterator
+from functools import cached_property
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ... import persistence
 from ...activation import _kernels
@@ -14,15 +16,19 @@ from ...layers.base import views
 from ..places import find, number_units
 from .arithmetic import Arithmetic
 from .chain import WeightTrace
-from .document import Shown, counted
-from .layers import make
+from .document import Document, Shown, counted
+from .layers import Kept, Traced, TracedDense, make
 from .verification import Verification
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
 
 MOST_PATTERNS = 32
 MOST_WORK = 25_000_000  # patterns times parameters: some three seconds
 
 
-def trace(network, x, y, weights=()):
+def trace(network: "Network", x: ArrayLike, y: ArrayLike, weights: Any) -> "Trace":
     """What `Network.trace` does."""
     found = Trace(network.copy(), np.array(x), np.array(y))
     one = isinstance(weights, str) or (
@@ -33,7 +39,7 @@ def trace(network, x, y, weights=()):
     return found
 
 
-def as_patterns(network, x, y):
+def as_patterns(network: "Network", x: ArrayLike, y: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
     """Return x and y with one pattern alone as a row of it; raise if there are too many."""
     try:
         shape = np.shape(x)
@@ -99,11 +105,19 @@ class Trace(Shown):
     as the docstring of `Network` says of each loss.
     """
 
-    def __init__(self, network, x, y):
+    x: np.ndarray
+    y: np.ndarray
+    outputs: np.ndarray
+    losses: np.ndarray
+    loss: float
+    gradient: np.ndarray
+
+    def __init__(self, network: "Network", x: np.ndarray, y: np.ndarray) -> None:
         self.network, self.x, self.y = network, x, y
-        self.shown = []
+        self.shown: list[WeightTrace] = []
         self._arithmetic = Arithmetic(network.dtype, network.backend != "baseline")
-        top, width = [], network.n_in
+        top: list[Traced] = []
+        width = network.n_in
         for i, layer in enumerate(network.layers):
             top.append(make(layer, str(i), width, self._arithmetic))
             width = top[-1].n_out
@@ -118,11 +132,10 @@ class Trace(Shown):
         with np.errstate(all="ignore"):
             self._walk()
         self._check_finite()
-        self._new = None
 
     # ---- up and down ----
 
-    def _walk(self):
+    def _walk(self) -> None:
         a = self.x
         for traced in self._top:
             a = traced.up(a)
@@ -139,12 +152,12 @@ class Trace(Shown):
             traced.da, traced.delta, traced.dx = kept[traced.name]
         self.losses = self._losses()
 
-    def _scores(self):
+    def _scores(self) -> tuple[np.ndarray, bool]:
         """What the loss is computed from, and whether that is z of the last layer."""
         fused = self.network.loss.output is not None
         return (self._below[-1].z if fused else self._below[-1].a), fused
 
-    def _down(self, scale):
+    def _down(self, scale: float) -> tuple[float, Kept]:
         """The summed loss, and (da, delta, dx) of all layers by name, of scale times that loss."""
         loss, last = self.network.loss, self._below[-1]
         scores, fused = self._scores()
@@ -155,14 +168,14 @@ class Trace(Shown):
             d[...] = (scale * np.ones(len(self.x)))[:, None] * slopes
         else:
             total = k.loss(loss.name, scores, self._targets, d, scale, loss.values)
-        kept = {}
+        kept: Kept = {}
         if last is not self._top[-1]:
             scaling = self._top[-1]
             da = d / scaling.slope
             kept[scaling.name] = da, da, d
-        if fused:
+        if isinstance(last, TracedDense) and fused:
             d = last.down(None, kept, delta=d)
-        elif getattr(last, "whole_row", False):
+        elif isinstance(last, TracedDense) and last.whole_row:
             delta = np.empty_like(d)
             k.softmax_slope(scores, d, delta, last.layer.activation == "log_softmax")
             d = last.down(d, kept, delta=delta)
@@ -172,7 +185,7 @@ class Trace(Shown):
             d = traced.down(d, kept)
         return total, kept
 
-    def _losses(self):
+    def _losses(self) -> np.ndarray:
         loss, (scores, _) = self.network.loss, self._scores()
         if loss.of_rows:
             return np.array(loss.of_rows(scores.copy(), self._targets.copy())[0], np.float64)
@@ -181,7 +194,7 @@ class Trace(Shown):
         k.loss_values(loss.name, scores, self._targets, values, loss.values)
         return values / self._per_row
 
-    def _gradient(self, kept):
+    def _gradient(self, kept: Kept) -> np.ndarray:
         """dJ/dtheta; also the gradients by name of all layers, which are views of it."""
         gradient, fma = np.zeros(self.network.n_params, self.network.dtype), self._arithmetic.fma
         at, real = 0, self.network.dtype.type
@@ -199,15 +212,15 @@ class Trace(Shown):
                 g[...] = fma(l2, W, fma(l1, np.sign(W), g))
         return gradient
 
-    def _penalty(self):
-        return sum(
+    def _penalty(self) -> float:
+        return float(sum(
             t.layer.l1 * np.abs(W).sum() + t.layer.l2 / 2 * np.square(W).sum()
             for t in self.layers
             if t.layer.l1 or t.layer.l2
             for W in [t.layer.W.astype(np.float64)]
-        )
+        ))  # fmt: skip
 
-    def _check_finite(self):
+    def _check_finite(self) -> None:
         for what, values in (("the outputs", self.outputs), ("the loss", self.loss),
                              ("the gradient", self.gradient)):  # fmt: skip
             if not np.isfinite(values).all():
@@ -216,8 +229,18 @@ class Trace(Shown):
                     "Scale the inputs, or start from smaller weights."
                 )
 
-    def sample_gradient(self, row):
-        """Return the gradient of one pattern's own loss, without penalties, (n_params,)."""
+    def sample_gradient(self, row: int) -> np.ndarray:
+        """Return the gradient of one pattern's own loss, without penalties.
+
+        Parameters
+        ----------
+        row : int
+            From 0.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_params,)
+        """
         gradient = np.zeros_like(self.gradient)
         row = range(len(self.x))[row]
         for traced in self.layers:
@@ -231,11 +254,11 @@ class Trace(Shown):
     # ---- the update ----
 
     @property
-    def theta(self):
+    def theta(self) -> np.ndarray:
         return self.network.theta
 
     @property
-    def beyond(self):
+    def beyond(self) -> list[str]:
         network = self.network
         rule, layers = network.optimizer, [t.layer for t in self.layers]
         found = []
@@ -250,29 +273,28 @@ class Trace(Shown):
         return found
 
     @property
-    def update_by(self):
+    def update_by(self) -> str:
         return "engine" if self.beyond else "rule"
 
     @property
-    def rate(self):
+    def rate(self) -> float | None:
         rule = self.network.optimizer
         if rule.full_batch:
             return None
-        return rule.lr if rule.schedule is None else float(self.network.copy()._rates(1)[0])
+        rates = None if rule.schedule is None else self.network.copy()._rates(1)
+        return rule.lr if rates is None else float(rates[0])
 
-    @property
-    def new_theta(self):
-        if self._new is None:
-            self._new = self._by_engine(self.network) if self.beyond else self._by_rule()
-        return None if self._new is False else self._new
+    @cached_property
+    def new_theta(self) -> np.ndarray | None:
+        return self._by_engine(self.network) if self.beyond else self._by_rule()
 
-    def rate_of(self, traced):
+    def rate_of(self, traced: Traced) -> float | None:
         """Return the rate of a layer: 0 if it is not trained; None of full-batch trainers."""
         if not traced.layer.trainable:
             return 0.0
         return None if self.rate is None else self.rate * traced.layer.lr_scale
 
-    def _by_rule(self):
+    def _by_rule(self) -> np.ndarray:
         """new = old - rate * gradient, rounded once."""
         new, real = self.theta.copy(), self.network.dtype.type
         for traced in self.layers:
@@ -282,10 +304,10 @@ class Trace(Shown):
                 new[part] = self._arithmetic.fma(-rate, self.gradient[part], new[part])
         return new
 
-    def _by_engine(self, network):
-        """The parameters after a training step of a copy, or False where there can be none."""
+    def _by_engine(self, network: "Network") -> np.ndarray | None:
+        """The parameters after a training step of a copy, or None where there can be none."""
         if len(self.x) == 1 and any(t.kind == "BatchNorm" for t in self.layers):
-            return False
+            return None
         network = network.copy()
         try:
             with _quiet():
@@ -296,7 +318,10 @@ class Trace(Shown):
 
     # ---- one weight ----
 
-    def weight(self, weight, i=None, j=None, *, most=8):
+    def weight(
+        self, weight: str | int | tuple[Any, ...], i: int | None = None, j: int | None = None, *,
+        most: int = 8,
+    ) -> WeightTrace:  # fmt: skip
         """Return the chain rule of one weight or bias of a `Dense`, factor by factor.
 
         Parameters
@@ -337,17 +362,18 @@ class Trace(Shown):
         if traced.kind != "Dense":
             raise ValueError(
                 f"layer {traced.name} is {traced.layer!r}: only weights and biases of Dense are "
-                "shown factor by factor. Its gradients are in trace.layers[...].gradients"
+                "shown factor by factor. Its gradients are in "
+                f"trace.layers[{self.layers.index(traced)}].gradients"
             )
-        *row, column = place.index
-        return WeightTrace(self, traced, *(row or [None]), column, most)
+        *row, column = place.indices
+        return WeightTrace(self, traced, row[0] if row else None, column, most)
 
-    def _dense(self):
-        return [traced for traced in self.layers if traced.kind == "Dense"]
+    def _dense(self) -> list[TracedDense]:
+        return [traced for traced in self.layers if isinstance(traced, TracedDense)]
 
     # ---- against the engine ----
 
-    def verify(self):
+    def verify(self) -> Verification:
         """Hold the gradient and the update against those of the C engine, bit by bit.
 
         Returns
@@ -390,13 +416,13 @@ class Trace(Shown):
 
     # ---- to look at ----
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         rows = len(self.x)
         patterns = "one pattern" if rows == 1 else f"{rows} patterns"
         parameters = counted(self.network.n_params, "parameter")
         return f"<trace of {patterns}: loss {self.loss:.5g}, {parameters}>"
 
-    def to_svg(self):
+    def to_svg(self) -> str:
         """Return a drawing of the network as SVG: units coloured by f', edges by the gradient.
 
         Of layers with more than 9 units some are left out. With several patterns f' is the mean of
@@ -406,17 +432,17 @@ class Trace(Shown):
 
         return draw(self)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return f"<div>{self.to_svg()}{self._document().html()}</div>"
 
-    def _document(self):
+    def _document(self) -> Document:
         from .show import describe
 
         return describe(self)
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Without the warnings of targets, which were given when the trace was made."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
