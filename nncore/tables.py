@@ -15,9 +15,9 @@ import re
 import sys
 import zipfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from reprlib import repr as short
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,11 @@ DECIMAL_COMMA = re.compile(r'\s*"?[-+]?\d+,\d+(e[-+]?\d+)?"?\s*', re.IGNORECASE)
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
-def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, header=None,
-             most=MOST_SIZE):  # fmt: skip
+def read_csv(
+    path: str | os.PathLike[str], *, target: list[str] | None = None, n_inputs: int | None = None,
+    n_targets: tuple[int, ...] = (1,), labels: bool = False, header: bool | None = None,
+    most: float = MOST_SIZE,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Read inputs and targets from a CSV file of numbers in UTF-8.
 
     Cells are separated by commas, semicolons or tabs, whichever the first line has most of; quotes
@@ -89,12 +92,12 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
 
 
 @contextlib.contextmanager
-def open_csv(path, header=None):
+def open_csv(path: str | os.PathLike[str], header: bool | None = None) -> Iterator[Csv]:
     """Open a CSV file, or standard input for "-", and read its first line: a context of a `Csv`."""
-    name, file = os.fsdecode(path), None
-    if name == "-":
-        name, file = "standard input", contextlib.nullcontext(sys.stdin.buffer)
-    with file or open(path, "rb") as file:
+    name = os.fsdecode(path)
+    source: Any = contextlib.nullcontext(sys.stdin.buffer) if name == "-" else open(path, "rb")
+    name = "standard input" if name == "-" else name
+    with source as file:
         rows = _rows(file, name)
         first = next(rows, None)
         if first is None:
@@ -111,11 +114,13 @@ class Csv(NamedTuple):
     columns: int
     rows: Iterator[tuple[int, list[str]]]
 
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         """Yield the rows, some at a time, as a `Block` of columns: memory is bounded."""
         row = 0
         while True:
-            lines, cells, size = [], [], 0
+            lines: list[int] = []
+            cells: list[list[str]] = []
+            size = 0
             for number, line in self.rows:
                 if len(line) != self.columns:
                     raise FileFormatError(
@@ -142,44 +147,44 @@ class Block(NamedTuple):
     cells: list[tuple[str, ...]]
     most: float = MOST_SIZE
 
-    def numbers(self, j):
+    def numbers(self, j: int) -> np.ndarray:
         """Return column j as numbers, NaN where a cell is empty or says that there is none."""
         cells = self.cells[j]
-        values = [math.nan if value is None else value for value in map(as_number, cells)]
-        values = np.array(values, np.float64)
-        for i in np.flatnonzero(~(np.abs(values) <= self.most)):
+        found = (math.nan if value is None else value for value in map(as_number, cells))
+        values = np.fromiter(found, np.float64, len(cells))
+        for i in np.flatnonzero(~(np.abs(values) <= self.most)).tolist():
             if not is_missing(cells[i]) and not np.isnan(as_number(cells[i]) or math.inf):
                 raise self.error(i, j, no_number(cells[i], self.most))
         return values
 
-    def words(self, j):
+    def words(self, j: int) -> list[str]:
         """Return column j as text."""
         return [cell.strip() for cell in self.cells[j]]
 
-    def error(self, i, j, what):
+    def error(self, i: int, j: int, what: str) -> FileFormatError:
         """Return the error that says what is wrong with a cell."""
         return FileFormatError(f"{self.place(i, j)}: {what}")
 
-    def place(self, i, j):
+    def place(self, i: int, j: int) -> str:
         """Return where cell i of column j is."""
         names = self.table.names
         called = f" ({short(names[j])})" if names else ""
         return f"{self.table.name}, line {self.lines[i]} (row {self.row + i}), column {j}{called}"
 
 
-def no_number(cell, most=MOST_SIZE):
+def no_number(cell: str, most: float = MOST_SIZE) -> str:
     """Say what is wrong with a cell that is no number, or one too large."""
     value = as_number(cell)
     limit = "" if value is None or math.isinf(value) else f" up to {most:.3g}"
     return f"expected a number{limit}, got {short(cell)}"
 
 
-def is_missing(cell):
+def is_missing(cell: str) -> bool:
     """Tell whether a cell of numbers has none."""
     return cell.strip().lower() in ("", "na", "n/a", "nan", "null", "?")
 
 
-def _rows(file, name):
+def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each line that is not empty."""
     delimiter, lines = None, 0
     for number in itertools.count(1):
@@ -211,7 +216,7 @@ def _rows(file, name):
             raise FileFormatError(f"{where} is not CSV: {error}") from None
 
 
-def _refuse_decimal_commas(line, where):
+def _refuse_decimal_commas(line: str, where: str) -> None:
     """In "1,5;2,0" a comma is not what separates columns."""
     cells = re.split("[;\t]", line)
     found = next((cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)), None)
@@ -222,12 +227,12 @@ def _refuse_decimal_commas(line, where):
         )
 
 
-def count(n, what):
+def count(n: int, what: str) -> str:
     """A number of things, as people write it."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def as_number(cell):
+def as_number(cell: str) -> float | None:
     """The number in a cell, or None."""
     try:
         return None if "_" in cell else float(cell)
@@ -235,7 +240,7 @@ def as_number(cell):
         return None
 
 
-def _header(first, name, header):
+def _header(first: tuple[int, list[str]], name: str, header: bool | None) -> list[str] | None:
     """The names of the columns, or None."""
     number, cells = first
     if header is None:
@@ -249,7 +254,10 @@ def _header(first, name, header):
     return [cell.strip() for cell in cells] if header else None
 
 
-def _targets(target, names, columns, n_inputs, n_targets, name):
+def _targets(
+    target: list[str] | None, names: list[str] | None, columns: int, n_inputs: int | None,
+    n_targets: tuple[int, ...], name: str,
+) -> list[int]:  # fmt: skip
     """The numbers of the target columns."""
     counts = " or ".join(map(str, n_targets))
     if target is None:
@@ -270,13 +278,15 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
     return chosen
 
 
-def find_column(target, names, columns, name, role="the target"):
+def find_column(
+    target: str, names: list[str] | None, columns: int, name: str, role: str = "the target"
+) -> int:
     """Return the number of a column that is given by its name or its number."""
-    found = names.count(target) if names else 0
-    if found == 1:
-        return names.index(target)
+    found = [j for j, called in enumerate(names or ()) if called == target]
+    if len(found) == 1:
+        return found[0]
     if found:
-        raise ValueError(f"{name} has {found} columns {short(target)}; give its number")
+        raise ValueError(f"{name} has {len(found)} columns {short(target)}; give its number")
     try:
         return range(columns)[int(target)]
     except (ValueError, IndexError):
@@ -287,7 +297,10 @@ def find_column(target, names, columns, name, role="the target"):
         ) from None
 
 
-def _numbers(rows, names, columns, label, name, most):
+def _numbers(
+    rows: Iterable[tuple[int, list[str]]], names: list[str] | None, columns: int,
+    label: int | None, name: str, most: float,
+) -> np.ndarray:  # fmt: skip
     """All cells as (n_rows, columns); those of the column `label` must be integers."""
     values, row = array("d"), -1
     for row, (number, cells) in enumerate(rows):
@@ -296,7 +309,7 @@ def _numbers(rows, names, columns, label, name, most):
             raise FileFormatError(f"{where} has {len(cells)} columns, those before have {columns}")
         if len(values) + columns > MOST_NUMBERS:
             raise FileFormatError(f"{where}: at most {MOST_NUMBERS:,} numbers are read; split it")
-        numbers = list(map(as_number, cells))
+        numbers: list[Any] = list(map(as_number, cells))
         bad, wanted = None, "a number"
         if None in numbers:
             bad = numbers.index(None)
@@ -319,7 +332,9 @@ def _numbers(rows, names, columns, label, name, most):
     return np.frombuffer(values).reshape(-1, columns)
 
 
-def read_npz(path, *, x="X", y="y", labels=False):
+def read_npz(
+    path: str | os.PathLike[str], *, x: str = "X", y: str = "y", labels: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Read two arrays of real numbers from an NPZ file, without pickle.
 
     labels: whether a `y` of one column holds class labels: integers, which may be stored as floats.
@@ -332,12 +347,12 @@ def read_npz(path, *, x="X", y="y", labels=False):
     return X, targets
 
 
-def read_array(path, key):
+def read_array(path: str | os.PathLike[str], key: str) -> np.ndarray:
     """Read one array as `read_npz` does."""
     return _arrays(path, (key,))[0]
 
 
-def _arrays(path, keys):
+def _arrays(path: str | os.PathLike[str], keys: tuple[str, ...]) -> list[np.ndarray]:
     name = os.fsdecode(path)
     with open(path, "rb") as file:
         try:
@@ -350,7 +365,7 @@ def _arrays(path, keys):
             raise FileFormatError(f"{name} is damaged, or no NPZ file of numbers: {what}") from None
 
 
-def _array(archive, key, name):
+def _array(archive: zipfile.ZipFile, key: str, name: str) -> np.ndarray:
     """One array, whose size is checked before memory is taken for it."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     if key not in members:

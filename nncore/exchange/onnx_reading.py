@@ -31,7 +31,7 @@ _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def from_onnx(
-    model: str | os.PathLike | bytes, output: str | None = None, **options: Any
+    model: str | os.PathLike[str] | bytes, output: str | None = None, **options: Any
 ) -> Network:
     """Return the network of an ONNX model that is a multilayer perceptron.
 
@@ -75,7 +75,7 @@ def from_onnx(
         )
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused in the end
-            reader = _Reader(decode(data))
+            reader = Reader(decode(data))
             links = reader.links(output)
     except _DAMAGE as error:
         fix = " (nncore.load reads what nncore saved)" * where.endswith(".safetensors")
@@ -83,7 +83,7 @@ def from_onnx(
     return build(links, reader.n_in, **options)
 
 
-def _contents(path):
+def _contents(path: str | os.PathLike[str]) -> bytes:
     """What is in a file; a device or pipe would not end."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
@@ -92,13 +92,13 @@ def _contents(path):
         return file.read()
 
 
-class _Reader:
+class Reader:
     """Follows the nodes from the output back to the input."""
 
     def __init__(self, model: Message):
-        self.graph = model.get("graph")
-        if self.graph is None:
+        if "graph" not in model:
             raise FileFormatError("there is no graph in it; is it an ONNX file?")
+        self.graph: Message = model["graph"]
         self.constants = {t.get("name", ""): t for t in self.graph.get("initializer", [])}
         self.makers: dict[str, Message] = {}
         for node in self.graph.get("node", []):
@@ -107,7 +107,8 @@ class _Reader:
                     raise FileFormatError(f"two nodes make {name!r}")
                 self.makers[name] = node
         self.values: dict[str, Any] = {}
-        self.start: Chain | None = None
+        self.input: str | None = None  # its name, once it is met
+        self.start = Chain(None, None, None)
         self.n_in: int | None = None
 
     def links(self, output: str | None) -> list[Link]:
@@ -126,7 +127,8 @@ class _Reader:
 
     def value(self, name: str) -> Any:
         """The value of a tensor; the nodes before it are read first."""
-        waiting, open_now = [name], set()
+        waiting = [name]
+        open_now: set[str] = set()
         while waiting:
             name = waiting[-1]
             node = self.makers.get(name)
@@ -142,14 +144,14 @@ class _Reader:
                 waiting += filter(None, missing)
         return self.values[name]
 
-    def _given(self, name):
+    def _given(self, name: str) -> np.ndarray | Value:
         """An initializer or the input."""
         if name in self.constants:
             return array(self.constants[name], f"initializer {name!r}")
         value = next((v for v in self.graph.get("input", []) if v.get("name") == name), None)
         if value is None:
             raise FileFormatError(f"{name!r} is neither made by a node nor given")
-        if self.start is not None:
+        if self.input is not None:
             raise FileFormatError(f"more than one input is used, the second {name!r}")
         shape = value.get("type", {}).get("tensor_type", {}).get("shape")
         if shape is not None:
@@ -157,10 +159,10 @@ class _Reader:
             if len(dims) != 2 or not (dims[1] is None or 0 < dims[1] < 1 << 31):
                 raise FileFormatError(f"the input {name!r} has the shape {dims}, not (rows, n)")
             self.n_in = dims[1]
-        self.start = Chain(None, None, self.n_in)
+        self.input, self.start = name, Chain(None, None, self.n_in)
         return Value(self.start)
 
-    def _made(self, node, name):
+    def _made(self, node: Message, name: str) -> Any:
         """What a node makes."""
         op, domain = node.get("op_type", ""), node.get("domain", "")
         what = f"node {node.get('name') or name!r}, {op}{f' of {domain}' if domain else ''}"
@@ -176,7 +178,7 @@ class _Reader:
             told = str(error).startswith(what)
             raise FileFormatError(f"{error}" if told else f"{what}: {error}") from error
 
-    def _output(self, op, what, node):
+    def _output(self, op: str, what: str, node: Message) -> Any:
         attributes = attributes_of(node)
         inputs = [self.values[name] if name else None for name in node.get("input", [])]
         if op not in TAKE_PARTS:
@@ -191,7 +193,9 @@ class _Reader:
                 raise ValueError(f"{name} must be {values[0]}, not {attributes[name]}")
         return read(self, what, inputs, attributes)
 
-    def _elementwise(self, op, what, inputs, attributes):
+    def _elementwise(
+        self, op: str, what: str, inputs: list[Any], attributes: dict[str, Any]
+    ) -> Value:
         values = [each for each in inputs if isinstance(each, Value)]
         f = OPERATORS[op]
         if not values or (isinstance(f, np.ufunc) and (attributes or len(inputs) != f.nin)):
@@ -210,7 +214,7 @@ class _Reader:
         ]
         return Value(chain, Expression(op, arguments, attributes, what))
 
-    def _residual(self, what, *values):
+    def _residual(self, what: str, *values: Value) -> Value:
         """The sum of a tensor and of what is computed from it."""
         chains = [each.complete() for each in values]
         for skipped, end in (chains, chains[::-1]):
@@ -222,5 +226,5 @@ class _Reader:
         raise ValueError("neither of its inputs is computed from the other")
 
 
-def _depth(links):
+def _depth(links: list[Link]) -> int:
     return max((1 + _depth(each.links) for each in links if isinstance(each, Block)), default=0)
