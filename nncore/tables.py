@@ -1,6 +1,6 @@
 """Data files that a command is given: CSV with the standard library, NPZ with NumPy.
 
-Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes and a file
+Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes, and a file
 `MOST_NUMBERS` numbers; reading takes some 18 bytes of memory for each of them, and one line.
 """
 
@@ -39,7 +39,7 @@ def read_csv(
     """Read inputs and targets from a CSV file of numbers in UTF-8.
 
     Cells are separated by commas, semicolons or tabs, whichever the first line has most of; quotes
-    are as usual, but a cell has no line break. Empty lines are left out.
+    are as usual, and a cell in quotes may go on in the next line. Empty lines are left out.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ class Csv(NamedTuple):
             for number, line in self.rows:
                 if len(line) != self.columns:
                     raise FileFormatError(
-                        f"{self.name}, line {number} (row {row + len(lines)}) has {len(line)} "
-                        f"columns, those before have {self.columns}"
+                        f"{self.name}, line {number} (row {row + len(lines)}) has "
+                        f"{count(len(line), 'column')}, those before have {self.columns}"
                     )
                 lines.append(number)
                 cells.append(line)
@@ -185,8 +185,36 @@ def is_missing(cell: str) -> bool:
 
 
 def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line that is not empty."""
-    delimiter, lines = None, 0
+    """Yield the cells of each row that is not empty, and the number of the line it begins in."""
+    delimiter, rows, lines = None, 0, _lines(file, name)
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        rows += 1
+        if rows <= 2:  # the header, if there is one, and the first numbers
+            _refuse_decimal_commas(line, where)
+        delimiter = delimiter or max(",;\t", key=line.count)
+        row = itertools.chain([line], _going_on(lines, where))
+        try:
+            yield number, next(csv.reader(row, delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            hint = "; is a quote not closed, or not doubled?" if '"' in line else ""
+            raise FileFormatError(f"{where} is not CSV: {error}{hint}") from None
+
+
+def _going_on(lines: Iterator[tuple[int, str]], where: str) -> Iterator[str]:
+    """Yield the lines that a quoted cell goes on in: csv.reader asks while a quote is open."""
+    left = MOST_LINE
+    for _, line in lines:
+        left -= len(line)
+        if left < 0:
+            raise FileFormatError(f"{where} goes on for too long; is a quote not closed?")
+        yield line
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line."""
     for number in itertools.count(1):
         raw = file.readline(MOST_LINE + 1)
         if not raw:
@@ -199,21 +227,14 @@ def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
             raise FileFormatError(f"{where} has more than {MOST_LINE:,} bytes; is this a CSV file?")
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            wrong = 0 if "\0" in line else None  # UTF-16 without its mark has no other
         except UnicodeDecodeError as error:
-            byte = error.object[error.start]
+            wrong = error.object[error.start]
+        if wrong is not None:
             raise FileFormatError(
-                f"{where} is not text in UTF-8 (byte 0x{byte:02x}); save the file as CSV in UTF-8"
-            ) from None
-        if not line.strip():
-            continue
-        lines += 1
-        if lines <= 2:  # the header, if there is one, and the first numbers
-            _refuse_decimal_commas(line, where)
-        delimiter = delimiter or max(",;\t", key=line.count)
-        try:
-            yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
-        except csv.Error as error:
-            raise FileFormatError(f"{where} is not CSV: {error}") from None
+                f"{where} is not text in UTF-8 (byte 0x{wrong:02x}); save the file as CSV in UTF-8"
+            )
+        yield number, line
 
 
 def _refuse_decimal_commas(line: str, where: str) -> None:
@@ -306,7 +327,9 @@ def _numbers(
     for row, (number, cells) in enumerate(rows):
         where = f"{name}, line {number} (row {row})"
         if len(cells) != columns:
-            raise FileFormatError(f"{where} has {len(cells)} columns, those before have {columns}")
+            raise FileFormatError(
+                f"{where} has {count(len(cells), 'column')}, those before have {columns}"
+            )
         if len(values) + columns > MOST_NUMBERS:
             raise FileFormatError(f"{where}: at most {MOST_NUMBERS:,} numbers are read; split it")
         numbers: list[Any] = list(map(as_number, cells))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import callbacks
+from nncore import callbacks, tables
 from nncore.columns import Input, Target
+from nncore.commands import survey
 
 from .flowers import flowers, houses
 
@@ -274,6 +275,33 @@ def test_codes_are_words(command, tmp_path):
     (tmp_path / "d.csv").write_text("zip,n\n" + "".join(f"0{k},{k % 5}.5\n" for k in range(60)))
     status, _, err = command("train", "d.csv")
     assert status == 2 and "60 different words" in err and "--numeric zip" in err
+
+
+def test_codes_among_many_numbers(command, tmp_path, monkeypatch):
+    """Where a column is one of numbers already, it is asked what they are."""
+    monkeypatch.setattr(survey, "MOST_UNDECIDED", 5)
+    monkeypatch.setattr(tables, "MOST_CELLS", 40)
+    text = "".join(f"{k % 10 if k < 50 else '007'},{k % 7}.5\n" for k in range(60))
+    (tmp_path / "d.csv").write_text("zip,n\n" + text)
+    status, _, err = command("train", "d.csv", "-q")
+    assert status == 2 and "line 52 (row 50), column 0 ('zip'): '007' begins with 0" in err
+    assert "--categorical zip" in err and "--numeric zip" in err
+    command("train", "d.csv", "--categorical", "zip", "-o", "words", *QUICK)
+    assert len(nncore.load("words").columns.inputs[0].categories) == 11
+    command("train", "d.csv", "--numeric", "zip", "-o", "numbers", *QUICK)
+    assert nncore.load("numbers").columns.inputs[0] == Input("zip")
+
+
+def test_cells_of_several_lines(command, tmp_path):
+    text = "".join(f'{k},"{"two" if k % 2 else "three"}\nlines",{k % 2}\n' for k in range(40))
+    (tmp_path / "d.csv").write_text(f'n,"kind\nof text",y\n{text}')
+    assert command("train", "d.csv", "-o", "m", *QUICK)[0] == 0
+    columns = nncore.load("m").columns
+    assert columns.inputs[1] == Input("kind\nof text", ("three\nlines", "two\nlines"))
+    assert len(command("predict", "m", "d.csv")[1].split()) == 41
+    (tmp_path / "d.csv").write_text(f'n,"kind\nof text",y\n{text}x,"two\nlines",1\n')
+    status, _, err = command("predict", "m", "d.csv")
+    assert status == 2 and "line 83 (row 40), column 0 ('n'): expected a number, got 'x'" in err
 
 
 def test_useless_networks_are_told(command, tmp_path):

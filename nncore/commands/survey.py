@@ -139,6 +139,7 @@ class Found:
 
     def __init__(self, name: str, j: int, kind: str | None):
         self.name, self.j, self.kind = name, j, kind
+        self.told = kind is not None
         self._codes: dict[str, int] = {}
         self._places: list[str] = []
         self._parts: list[np.ndarray] = []
@@ -152,6 +153,8 @@ class Found:
                 raise FileFormatError(
                     f"{error}; if these are categories, say --categorical {self.name}"
                 ) from None
+            if not self.told:
+                self._refuse_a_code(block)
             if self.gap is None and np.isnan(values).any():
                 self.gap = block.place(int(np.isnan(values).argmax()), self.j)
             self._parts.append(values)
@@ -188,6 +191,16 @@ class Found:
             tables.is_missing(w) or (tables.as_number(w) is not None and not _CODE.fullmatch(w))
             for w in self._codes
         )
+
+    def _refuse_a_code(self, block: tables.Block) -> None:
+        """007 is another than 7, but the cells before are numbers already."""
+        words = block.words(self.j)
+        for i in (i for i, word in enumerate(words) if _CODE.fullmatch(word)):
+            raise FileFormatError(
+                f"{block.place(i, self.j)}: {short(words[i])} begins with 0, and no number before "
+                f"does; say --categorical {self.name} if these are codes, --numeric {self.name} if "
+                "they are numbers"
+            )
 
     def _become_numbers(self) -> None:
         self.kind = "numbers"
