@@ -74,6 +74,21 @@ def test_the_report_is_what_the_library_measures(command, tmp_path):
         assert "held out" not in out and "best" not in out
 
 
+@pytest.mark.parametrize("epochs", [15, 400], ids=["all epochs", "stopped early"])
+def test_the_report_is_of_the_network_that_is_saved(command, tmp_path, epochs):
+    """Not of the last epoch: a wild rate makes that a worse one. Errors add up by rows."""
+    (tmp_path / "h.csv").write_text(houses(), encoding="utf-8")
+    options = "--learning-rate", 0.1, "--epochs", epochs, "--patience", 20, "-o", "m", "-q"
+    _, out, _ = command("train", "h.csv", *options)
+    ran, best = map(int, re.search(r"(\d+) epochs.* is that of epoch (\d+)$", out, re.M).groups())
+    assert best < ran == epochs if epochs == 15 else best + 20 == ran < epochs
+    told = nncore.load("m")
+    X, y = told.columns.read("h.csv")
+    held, training, _ = scores(out)["MAE"]
+    error = np.abs(told.predict(X) - y).mean()
+    assert (held * 16 + training * 64) / 80 == pytest.approx(error, rel=1e-3)  # four digits
+
+
 def test_the_same_seed_gives_the_same_file(command, tmp_path):
     (tmp_path / "f.csv").write_text(flowers())
     files = []

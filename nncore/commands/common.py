@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import tables
+from .. import files, tables
+from ..files import FileFormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +33,16 @@ the data file:
   Rows and columns are counted from 0. At most 134,217,728 numbers are read, all of them into
   memory, at some 18 bytes each. Scale inputs as the network was trained with.
 """
+
+
+# What files that are no models begin with, and what to do with them.
+_OTHERS = {
+    b"PK\3\4": "a ZIP file: arrays in NPZ are data, which come behind the model; what torch.save "
+    "wrote goes through nncore.from_torch and Network.save",
+    b"\x80": "a pickle, which could run code: none is read",
+    b"\x89HDF": "HDF5, as of Keras: it goes through nncore.from_keras and Network.save",
+    b"\x08": "ONNX, maybe: it goes through nncore.from_onnx and Network.save",
+}
 
 
 def add_parser(
@@ -97,11 +109,39 @@ def run(options: Namespace) -> int:
 
 def load(options: Namespace) -> tuple[Network, Columns]:
     """The network, and the columns that it knows or has."""
-    from .. import load
     from ..columns import Columns
 
-    network = load(options.model)
+    network = open_model(options.model)
     return network, Columns.of(network)
+
+
+def open_model(path: Path) -> Network:
+    """The network in a file; the error of another file says what to do with it."""
+    from .. import load
+
+    try:
+        return load(path)
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}{_hint(path)}") from None
+
+
+def _hint(path: Path) -> str:
+    if not path.is_file() or path.suffix == ".onnx":
+        return ""
+    with path.open("rb") as file:
+        start = file.read(64)
+    for first, what in _OTHERS.items():
+        if start.startswith(first):
+            return f" It is {what}"
+    if start and start.isascii() and "".join(start.decode().split()).isprintable():
+        return " It is text, maybe the data: the model comes first"
+    with contextlib.suppress(FileFormatError):
+        texts = files.read(path)[1]
+        if "run" in texts:
+            return ". It is a checkpoint, which fit goes on from; Network.save then writes a model"
+        if "nncore" not in texts:
+            return ". Weights of other libraries go through nncore.from_torch and Network.save"
+    return ""
 
 
 def is_npz(options: Namespace) -> bool:

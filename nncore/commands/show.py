@@ -62,9 +62,9 @@ def _info(options: Namespace) -> int:
 
         show_config()
         return 0
-    from .. import load, persistence
+    from .. import persistence
 
-    network = load(options.model)
+    network = common.open_model(options.model)
     engine = network._engine
     facts = {
         "file": f"{common.plain(options.model, 200)}, {options.model.stat().st_size:,} bytes",
@@ -107,9 +107,7 @@ def _row(
 
 
 def _show(options: Namespace) -> int:
-    from .. import load
-
-    network = load(options.model)
+    network = common.open_model(options.model)
     layers: Sequence[int] = range(len(network.layers))
     if options.layer is not None:
         if options.layer not in layers:
