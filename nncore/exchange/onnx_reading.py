@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from .protobuf import Message, decode
 from .recognition import OPERATORS, Expression
 
 MOST_BYTES = 1 << 31
+OPSETS = range(7, 29)  # in which the operators that are read mean the same
+OWN = ("", "ai.onnx")  # ONNX's own domain
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -55,7 +58,8 @@ def from_onnx(
     Raises
     ------
     nncore.files.FileFormatError
-        A ValueError: the file is damaged, or a node has no counterpart here; it is named.
+        A ValueError: the file is damaged, of an opset before 7, or a node has no counterpart
+        here; it is named. After opset 28, the newest that was looked at, there is a warning.
 
     Examples
     --------
@@ -75,12 +79,31 @@ def from_onnx(
         )
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused in the end
-            reader = Reader(decode(data))
+            content = decode(data)
+            reader = Reader(content)
+            _check_opset(content)
             links = reader.links(output)
     except _DAMAGE as error:
         fix = " (nncore.load reads what nncore saved)" * where.endswith(".safetensors")
         raise FileFormatError(f"{where}: {error}{fix}") from error
     return build(links, reader.n_in, **options)
+
+
+def _check_opset(model: Message) -> None:
+    """Operators of the same name may compute something else in other opsets."""
+    found = [o.get("version", 0) for o in model.get("opset_import", [])
+             if o.get("domain", "") in OWN]  # fmt: skip
+    if not found or found[0] < OPSETS[0]:
+        raise FileFormatError(
+            f"its opset is {found[0] if found else 'missing'}; {OPSETS[0]} to {OPSETS[-1]} are "
+            "read, since older operators differ: export it again, or see onnx.version_converter"
+        )
+    if found[0] > OPSETS[-1]:
+        warnings.warn(
+            f"the model's opset is {found[0]}, and operators are read as they are in "
+            f"{OPSETS[0]} to {OPSETS[-1]}: compare what it predicts, or export it with one of those",
+            stacklevel=3,
+        )
 
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
@@ -167,7 +190,7 @@ class Reader:
         op, domain = node.get("op_type", ""), node.get("domain", "")
         what = f"node {node.get('name') or name!r}, {op}{f' of {domain}' if domain else ''}"
         try:
-            if domain not in ("", "ai.onnx") or op not in (*NODES, *OPERATORS):
+            if domain not in OWN or op not in (*NODES, *OPERATORS):
                 raise ValueError("this operator has no counterpart; docs/exchange.md lists all")
             if name != node["output"][0]:
                 raise ValueError(f"{name!r} is not its first output")
@@ -188,6 +211,8 @@ class Reader:
         read, needed, allowed = NODES[op]
         if len(inputs) < needed:
             raise ValueError(f"needs {needed} inputs")
+        if op == "BatchNormalization" and any(node["output"][1:]):
+            raise ValueError("is in training mode: it has more than one output")
         for name, values in allowed.items():
             if attributes.get(name, values[0]) not in values:
                 raise ValueError(f"{name} must be {values[0]}, not {attributes[name]}")
