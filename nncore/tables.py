@@ -176,7 +176,13 @@ def no_number(cell: str, most: float = MOST_SIZE) -> str:
     """Say what is wrong with a cell that is no number, or one too large."""
     value = as_number(cell)
     limit = "" if value is None or math.isinf(value) else f" up to {most:.3g}"
-    return f"expected a number{limit}, got {short(cell)}"
+    return f"expected a number{limit}, got {quoted(cell)}"
+
+
+def quoted(cell: str) -> str:
+    """A cell that is no number, as errors show it."""
+    comma = ": write decimal points, not commas" if DECIMAL_COMMA.fullmatch(cell) else ""
+    return short(cell) + comma
 
 
 def is_missing(cell: str) -> bool:
@@ -199,8 +205,10 @@ def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
         try:
             yield number, next(csv.reader(row, delimiter=delimiter, strict=True))
         except csv.Error as error:
-            hint = "; is a quote not closed, or not doubled?" if '"' in line else ""
-            raise FileFormatError(f"{where} is not CSV: {error}{hint}") from None
+            what = f"{error}; is a quote not closed, or not doubled?" if '"' in line else error
+            if "\r" in line.rstrip("\r\n"):
+                what = "lines have to end in LF or CR LF, not in CR alone"
+            raise FileFormatError(f"{where} is not CSV: {what}") from None
 
 
 def _going_on(lines: Iterator[tuple[int, str]], where: str) -> Iterator[str]:
@@ -312,10 +320,10 @@ def find_column(
         return range(columns)[int(target)]
     except (ValueError, IndexError):
         have = f": {', '.join(map(short, names[:10]))}{', ...' * (columns > 10)}" if names else ""
-        raise ValueError(
-            f"{name} has no column {short(target)} for {role}; its {columns} columns are "
-            f"numbered 0 to {columns - 1}{have}"
-        ) from None
+        there = f"its {columns} columns are numbered 0 to {columns - 1}{have}"
+        if columns == 1:
+            there = f"there is no comma, semicolon or tab in its first line{have}"
+        raise ValueError(f"{name} has no column {short(target)} for {role}; {there}") from None
 
 
 def _numbers(
@@ -344,9 +352,7 @@ def _numbers(
             if not (value.is_integer() and abs(value) <= _EXACT):
                 bad, wanted = label, "an integer class label"
         if bad is not None:
-            got = short(cells[bad]) if cells[bad].strip() else "an empty cell"
-            if DECIMAL_COMMA.fullmatch(cells[bad]):
-                got += ": write decimal points, not commas"
+            got = quoted(cells[bad]) if cells[bad].strip() else "an empty cell"
             called = f" ({short(names[bad])})" if names else ""
             raise FileFormatError(f"{where}, column {bad}{called}: expected {wanted}, got {got}")
         values.extend(numbers)

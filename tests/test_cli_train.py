@@ -76,7 +76,7 @@ def test_the_report_is_what_the_library_measures(command, tmp_path):
 
 @pytest.mark.parametrize("epochs", [15, 400], ids=["all epochs", "stopped early"])
 def test_the_report_is_of_the_network_that_is_saved(command, tmp_path, epochs):
-    """Not of the last epoch: a wild rate makes that a worse one. Errors add up by rows."""
+    """Not of the last epoch, which a wild rate makes a worse one. Errors add up by rows."""
     (tmp_path / "h.csv").write_text(houses(), encoding="utf-8")
     options = "--learning-rate", 0.1, "--epochs", epochs, "--patience", 20, "-o", "m", "-q"
     _, out, _ = command("train", "h.csv", *options)
@@ -87,6 +87,8 @@ def test_the_report_is_of_the_network_that_is_saved(command, tmp_path, epochs):
     held, training, _ = scores(out)["MAE"]
     error = np.abs(told.predict(X) - y).mean()
     assert (held * 16 + training * 64) / 80 == pytest.approx(error, rel=1e-3)  # four digits
+    command("train", "h.csv", *options[:3], best, *options[4:6], "-o", "again", "-q")
+    np.testing.assert_array_equal(nncore.load("again").predict(X), told.predict(X))
 
 
 def test_the_same_seed_gives_the_same_file(command, tmp_path):
@@ -380,9 +382,11 @@ def test_empty_cells_get_the_mean(command, tmp_path):
         (lambda k: f"id{k}", r"column 'x' has 40 different words .*'id0'.*--ignore x"),
         (lambda k: f"2024-01-{k % 9 + 1:02}", "dates or times, such as '2024-01-01'.*--ignore x"),
         (lambda k: f"{k % 9}.12.2020 10:30", "dates or times"),
-        (lambda k: f'"{k},5"', "numbers with a comma, such as .*write them with a point"),
+        (lambda k: f'"{k},5"', r"line 2 .*expected a number, got '0,5': write decimal points"),
+        (lambda k: f'"{k},5"' if k else 4, r"line 3 .*expected a number, got '1,5': write decimal"),
         (lambda k: "oops" if k == 7 else k % 20, r"line 9 \(row 7\), column 0 \('x'\): expected a "
          "number, as most cells of this column are, got 'oops'"),
+        (lambda k: '"3,5"' if k == 7 else k, r"line 9 \(row 7\), .* '3,5': write decimal points"),
         (lambda k: "1e999" if k == 7 else k, r"line 9 \(row 7\), .*expected a number, got '1e999'"),
         (lambda k: "", r"line 2 \(row 0\), column 0 \('x'\): the cell is empty"),
         (lambda k: "1,2" if k == 5 else 1, r"line 7 \(row 5\) has 4 columns, those before have 3"),
@@ -424,7 +428,9 @@ def test_a_column_that_counts_the_rows_is_noted(command, tmp_path):
         ("", "", "d.csv is empty"),
         ("a,y\n", "", "d.csv has a header and no rows"),
         ("y\n1\n2\n", "", "no columns for the inputs beside the target"),
-        ("a,a,y\n1,2,3\n", "", "has 2 columns 'a'"),
+        ("a,a,y\n1,2,3\n", "", "has 2 columns 'a'; rename them"),
+        ("a,y\n1,2\n" + "".join(f'{k},"3,{k}"\n' for k in range(12)), "",
+         "line 3 (row 1), column 1 ('y'): expected a number, got '3,0': write decimal points"),
         ("a,y\n1,2\n", "--target z", "no column 'z' for the target; its 2 columns"),
         ("a,y\n1,2\n", "--ignore z", "no column 'z' for --ignore"),
         ("a,y\n1,2\n", "--ignore y", "column 'y' is given for two things at once"),

@@ -46,7 +46,9 @@ def read_csv(
         names = table.names or list(map(str, range(table.columns)))
         for name in names:
             if names.count(name) > 1:
-                raise FileFormatError(f"{table.name} has {names.count(name)} columns {short(name)}")
+                raise FileFormatError(
+                    f"{table.name} has {names.count(name)} columns {short(name)}; rename them"
+                )
 
         def find(columns: list[str], role: str) -> list[int]:
             return [
@@ -260,11 +262,6 @@ class Found:
                 f"{column} has dates or times, such as {short(sample[0])}, which are no numbers: "
                 f"make columns of numbers of them, as the year and the month; {advice}"
             )
-        if all(map(tables.DECIMAL_COMMA.fullmatch, sample)):
-            raise FileFormatError(
-                f"{column} has numbers with a comma, such as {short(sample[0])}: write them with a "
-                "point"
-            )
         self.refuse_a_word(f"Mend it, or {advice}")
         if len(words) > max(10, rows / 2):
             raise FileFormatError(
@@ -274,13 +271,17 @@ class Found:
             )
 
     def refuse_a_word(self, advice: str) -> None:
-        """Raise if most of the different cells are numbers: say where the first is that is not."""
+        """Raise if most of the different cells are numbers, or were with decimal points: say where
+        the first is that is not.
+        """
         odd = [w for w in self.words if tables.as_number(w) is None and not tables.is_missing(w)]
-        if odd and len(odd) < len(self.words) / 2:
+        few = len(odd) < len(self.words) / 2
+        if odd and (few or all(map(tables.DECIMAL_COMMA.fullmatch, odd))):
             word = min(odd, key=self._codes.__getitem__)
+            most = ", as most cells of this column are" * few
             raise FileFormatError(
-                f"{self._places[self._codes[word]]}: expected a number, as most cells of this "
-                f"column are, got {short(word)}. {advice}"
+                f"{self._places[self._codes[word]]}: expected a number{most}, got "
+                f"{tables.quoted(word)}. {advice}"
             )
 
     def encode(self, into: np.ndarray, kept: np.ndarray, described: Input) -> None:

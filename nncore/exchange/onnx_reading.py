@@ -101,7 +101,7 @@ def _check_opset(model: Message) -> None:
     if found[0] > OPSETS[-1]:
         warnings.warn(
             f"the model's opset is {found[0]}, and operators are read as they are in "
-            f"{OPSETS[0]} to {OPSETS[-1]}: compare what it predicts, or export it with one of those",
+            f"{OPSETS[0]} to {OPSETS[-1]}: compare what it predicts, or export it in one of them",
             stacklevel=3,
         )
 
