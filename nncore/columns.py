@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .network import Network
 
+__all__ = ["Columns", "Input", "Target"]
+
 MOST_TEXT = 400_000  # characters of a description, which has to fit into the header of a file
 
 
@@ -33,6 +35,7 @@ class Input(NamedTuple):
 
     @property
     def width(self) -> int:
+        """How many numbers of a row it is."""
         return 1 if self.categories is None else len(self.categories)
 
 
@@ -59,6 +62,8 @@ class Columns:
     >>> columns = Columns([Input("size"), Input("color", ("blue", "red"))], [Target("price")])
     >>> columns.labels
     ['size', 'color=blue', 'color=red']
+    >>> columns.width, columns.classes is None  # numbers of a row; what is told are numbers, too
+    (3, True)
     >>> Columns.from_json(columns.to_json()).inputs == columns.inputs
     True
     """
@@ -93,6 +98,7 @@ class Columns:
 
     @property
     def classes(self) -> tuple[str, ...] | tuple[int, ...] | None:
+        """The classes of the target, in the order of the outputs; None of numbers."""
         return self.targets[0].classes
 
     @property
@@ -190,7 +196,38 @@ class Columns:
     def read(
         self, path: str | os.PathLike[str], header: bool | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return all inputs and targets of a CSV file, as `nncore.Network.evaluate` takes them."""
+        """Return all inputs and targets of a CSV file, as `nncore.Network.evaluate` takes them.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            "-" is standard input.
+        header : bool, optional
+            Whether the first line has names; by default it is found out.
+
+        Returns
+        -------
+        X : ndarray of float64, (n_rows, width)
+        y : ndarray
+            Of classes int64, (n_rows,), their places in `classes`; of numbers float64,
+            (n_rows, n_targets).
+
+        Raises
+        ------
+        FileFormatError
+            With the line and the column of what is wrong.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> columns = Columns([Input("color", ("blue", "red"))], [Target("kind", ("a", "b"))])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/d.csv", "w") as file:
+        ...         print("kind,color\\nb,red\\na,blue", file=file)
+        ...     columns.read(f"{folder}/d.csv")
+        (array([[0., 1.],
+               [1., 0.]]), array([1, 0]))
+        """
         with tables.open_csv(path, header) as table:
             parts = list(self.blocks(table, targets=True))
             if not parts:
@@ -203,7 +240,25 @@ class Columns:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return arrays of the columns' numbers, such as an NPZ file has, as `read` returns them.
 
-        ValueError, which begins with `name`, if they do not fit.
+        Parameters
+        ----------
+        X : ndarray, (n_rows, n_inputs)
+            NaN is what an empty cell is in a file.
+        y : ndarray, (n_rows,) or (n_rows, n_targets), or None
+        name : str
+            What errors begin with.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit.
+
+        Examples
+        --------
+        >>> columns = Columns([Input("size", fill=7.0)], [Target("kind", (3, 5))])
+        >>> columns.of_arrays(np.array([[1.0], [np.nan]]), np.array([5, 3]), "flats")
+        (array([[1.],
+               [7.]]), array([1, 0]))
         """
         if any(column.categories for column in self.inputs):
             raise ValueError(f"{name}: the model has columns of words, which only CSV has")

@@ -31,7 +31,7 @@ the data file:
   others are inputs; --target names it where it stands elsewhere. Class labels are integers from 0.
   NPZ: arrays X, (rows, inputs), and y, or as --x and --y say. No pickle is read.
   Rows and columns are counted from 0. At most 134,217,728 numbers are read, all of them into
-  memory, at some 18 bytes each. Scale inputs as the network was trained with.
+  memory, at some 18 bytes each. What was scaled outside the network in training is so here, too.
 """
 
 
@@ -120,7 +120,8 @@ def open_model(path: Path) -> Network:
     from .. import load
 
     try:
-        return load(path)
+        network: Network = load(path)
+        return network
     except FileFormatError as error:
         raise FileFormatError(f"{error}{_hint(path)}") from None
 
