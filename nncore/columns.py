@@ -1,7 +1,5 @@
 """What the columns of a table are, as a model remembers them, and rows of a file as its numbers."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -75,7 +73,7 @@ class Columns:
         self.inputs, self.targets = tuple(inputs), tuple(targets)
 
     @classmethod
-    def of(cls, network: Network) -> Columns:
+    def of(cls, network: "Network") -> "Columns":
         """Return those of a network, or if it knows none, numbers in order."""
         if network.columns is not None:
             return network.columns
@@ -87,7 +85,7 @@ class Columns:
         columns.counts = (n, n + n_targets, n + network.n_out)
         return columns._sized(network)
 
-    def _sized(self, network: Network) -> Columns:
+    def _sized(self, network: "Network") -> "Columns":
         self.most = min(tables.MOST_SIZE, float(np.finfo(network.dtype).max))
         return self
 
@@ -307,7 +305,7 @@ class Columns:
         return text
 
     @classmethod
-    def from_json(cls, text: str) -> Columns:
+    def from_json(cls, text: str) -> "Columns":
         """Return what `to_json` described; ValueError if it is no such description."""
         found = json.loads(text, parse_constant=_refuse)
         if type(found) is not dict or found.keys() != {"inputs", "targets"}:
@@ -321,7 +319,7 @@ class Columns:
             raise ValueError("classes, and several targets")
         return columns
 
-    def check(self, network: Network) -> Columns:
+    def check(self, network: "Network") -> "Columns":
         """Return self if a network fits to these columns, else raise ValueError."""
         wanted = len(self.targets) * network.loss.per_target
         if self.classes is not None:

@@ -4,8 +4,6 @@ Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes, and
 `MOST_NUMBERS` numbers; reading takes some 18 bytes of memory for each of them, and one line.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import itertools
@@ -92,7 +90,7 @@ def read_csv(
 
 
 @contextlib.contextmanager
-def open_csv(path: str | os.PathLike[str], header: bool | None = None) -> Iterator[Csv]:
+def open_csv(path: str | os.PathLike[str], header: bool | None = None) -> "Iterator[Csv]":
     """Open a CSV file, or standard input for "-", and read its first line: a context of a `Csv`."""
     name = os.fsdecode(path)
     source: Any = contextlib.nullcontext(sys.stdin.buffer) if name == "-" else open(path, "rb")
@@ -114,7 +112,7 @@ class Csv(NamedTuple):
     columns: int
     rows: Iterator[tuple[int, list[str]]]
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> "Iterator[Block]":
         """Yield the rows, some at a time, as a `Block` of columns: memory is bounded."""
         row = 0
         while True:

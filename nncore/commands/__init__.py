@@ -1,7 +1,5 @@
 """The commands of ``nncore``: a saved network and a table."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from . import evaluate, examine, predict, show, train

@@ -1,7 +1,5 @@
 """What the commands share: arguments, data files, errors and their exit status."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import math
@@ -107,7 +105,7 @@ def run(options: Namespace) -> int:
     return 2
 
 
-def load(options: Namespace) -> tuple[Network, Columns]:
+def load(options: Namespace) -> "tuple[Network, Columns]":
     """The network, and the columns that it knows or has."""
     from ..columns import Columns
 
@@ -115,7 +113,7 @@ def load(options: Namespace) -> tuple[Network, Columns]:
     return network, Columns.of(network)
 
 
-def open_model(path: Path) -> Network:
+def open_model(path: Path) -> "Network":
     """The network in a file; the error of another file says what to do with it."""
     from .. import load
 
@@ -156,7 +154,7 @@ def is_npz(options: Namespace) -> bool:
     return False
 
 
-def read(options: Namespace) -> tuple[Network, np.ndarray, np.ndarray]:
+def read(options: Namespace) -> "tuple[Network, np.ndarray, np.ndarray]":
     """The network, X and y."""
     network, columns = load(options)
     arrays = is_npz(options)

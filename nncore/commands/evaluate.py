@@ -1,7 +1,5 @@
 """``nncore evaluate``: how good a saved network is on a table."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from typing import Any
 

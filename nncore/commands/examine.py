@@ -1,7 +1,5 @@
 """``nncore trace``, ``nncore diagnose``, ``nncore landscape``: a saved network and a data file."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """``nncore predict``: what a saved network says of new rows."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import csv
@@ -85,7 +83,7 @@ def _predict(options: Namespace) -> int:
 
 
 def _blocks(
-    columns: Columns, options: Namespace, stack: contextlib.ExitStack
+    columns: "Columns", options: Namespace, stack: contextlib.ExitStack
 ) -> Iterator[np.ndarray]:
     """Inputs, some rows at a time."""
     if common.is_npz(options):
@@ -107,7 +105,7 @@ def _blocks(
 
 
 def _lines(
-    network: Network, columns: Columns, blocks: Iterable[np.ndarray], options: Namespace
+    network: "Network", columns: "Columns", blocks: Iterable[np.ndarray], options: Namespace
 ) -> Iterator[bytes]:
     """CSV in UTF-8, a buffer for each block."""
     buffer = io.StringIO(newline="")

@@ -1,7 +1,5 @@
 """What ``nncore train`` says at the end."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 
 from ..tables import count
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(
-    network: Network, data: Data, train: np.ndarray, held: np.ndarray, run: Course,
+    network: "Network", data: "Data", train: "np.ndarray", held: "np.ndarray", run: "Course",
     options: Namespace,
 ) -> None:  # fmt: skip
     """Print what was trained on what, how it ended, and how good it is."""
@@ -50,7 +48,7 @@ def write(
         print(f"{'interrupted; ' * run.interrupted}not saved: -o model.safetensors does that")
 
 
-def _inputs(columns: Columns) -> str:
+def _inputs(columns: "Columns") -> str:
     words = sum(column.categories is not None for column in columns.inputs)
     text = count(len(columns.inputs), "input")
     if words:
@@ -59,7 +57,7 @@ def _inputs(columns: Columns) -> str:
     return text
 
 
-def _target(columns: Columns) -> str:
+def _target(columns: "Columns") -> str:
     if columns.classes is None:
         return ", ".join(common.plain(t.name) for t in columns.targets[:10]) + " (numbers)"
     shown = ", ".join(common.plain(c, 20) for c in columns.classes[:8])
@@ -67,7 +65,7 @@ def _target(columns: Columns) -> str:
     return f"{common.plain(columns.targets[0].name)}, {len(columns.classes)} classes: {shown}{more}"
 
 
-def _shape(network: Network) -> str:
+def _shape(network: "Network") -> str:
     from .. import Dense
 
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
@@ -75,7 +73,7 @@ def _shape(network: Network) -> str:
     return f"{sizes} {dense[0].activation}" if len(dense) > 1 else sizes
 
 
-def _end(run: Course) -> str:
+def _end(run: "Course") -> str:
     text = count(run.epochs, "epoch")
     best = run.stopping.best_epoch if run.stopping else None
     if run.history is None:

@@ -1,7 +1,5 @@
 """How good a network is: numbers beside those of one who always says the same."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +19,7 @@ MOST_SHOWN = 12  # classes of a whole confusion matrix
 Scores = list[tuple[str, float, float | None]]
 
 
-def predicted(network: Network, columns: Columns, out: np.ndarray) -> np.ndarray:
+def predicted(network: "Network", columns: "Columns", out: np.ndarray) -> np.ndarray:
     """What outputs mean: the numbers of classes, or the numbers themselves."""
     if columns.classes is None:
         numbers = np.exp(out) if network.loss.name == "poisson" else out
@@ -30,7 +28,7 @@ def predicted(network: Network, columns: Columns, out: np.ndarray) -> np.ndarray
     return codes.astype(np.int64, copy=False)
 
 
-def usual(columns: Columns, y: np.ndarray) -> Any:
+def usual(columns: "Columns", y: np.ndarray) -> Any:
     """The most frequent class, or the means of the targets."""
     if columns.classes is None:
         return y.mean(axis=0)
@@ -38,7 +36,7 @@ def usual(columns: Columns, y: np.ndarray) -> Any:
 
 
 def scores(
-    network: Network, columns: Columns, X: np.ndarray, y: np.ndarray, n_threads: int | None,
+    network: "Network", columns: "Columns", X: np.ndarray, y: np.ndarray, n_threads: int | None,
     usual: Any,
 ) -> Scores:  # fmt: skip
     """Return the scores of a network, beside always saying `usual`."""
@@ -71,7 +69,7 @@ def useless(found: Scores) -> bool:
     return bool(better) and all(gain <= 0 for gain in better)
 
 
-def lines(found: Mapping[str, Scores], columns: Columns, usual: Any) -> Iterator[str]:
+def lines(found: Mapping[str, Scores], columns: "Columns", usual: Any) -> Iterator[str]:
     """A table: a column for each set of rows, and one for who always says the same in the first."""
     first = next(iter(found.values()))
     says = "the mean"

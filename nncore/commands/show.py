@@ -1,7 +1,5 @@
 """``nncore info`` and ``nncore show``: what is in a saved network."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the columns of a new table are: numbers, categories, or nothing to learn from."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

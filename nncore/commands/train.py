@@ -1,7 +1,5 @@
 """``nncore train``: a network for a table."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys
@@ -17,7 +15,7 @@ from . import common, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..callbacks import Callback, EarlyStopping
+    from ..callbacks import EarlyStopping
     from ..columns import Columns
     from ..history import History
     from ..layers import Layer
@@ -134,7 +132,7 @@ def _train(options: Namespace) -> int:
     return int(run.interrupted)
 
 
-def _read(options: Namespace) -> Data:
+def _read(options: Namespace) -> "Data":
     from . import survey
 
     if options.seed < 0:
@@ -150,7 +148,7 @@ def _read(options: Namespace) -> Data:
     )  # fmt: skip
 
 
-def _divide(data: Data, options: Namespace) -> tuple[np.ndarray, np.ndarray]:
+def _divide(data: "Data", options: Namespace) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the rows to train on, and of those held out."""
     from ..splitting import held_out
 
@@ -166,7 +164,7 @@ def _divide(data: Data, options: Namespace) -> tuple[np.ndarray, np.ndarray]:
     return np.setdiff1d(np.arange(rows), held), held
 
 
-def _network(data: Data, train: np.ndarray, options: Namespace) -> Network:
+def _network(data: "Data", train: np.ndarray, options: Namespace) -> "Network":
     """The network, scaled as the rows of training are; empty cells of `data` are filled."""
     from .. import Dense, Network, Scaling
     from ..optimizers import as_optimizer
@@ -212,7 +210,7 @@ def _network(data: Data, train: np.ndarray, options: Namespace) -> Network:
     return network
 
 
-def _fill(data: Data, train: np.ndarray) -> Columns:
+def _fill(data: "Data", train: np.ndarray) -> "Columns":
     """Fill empty cells of numbers with the means of the training rows; return the new columns."""
     from ..columns import Columns
 
@@ -235,13 +233,13 @@ class Course:
     """What became of the training."""
 
     interrupted = False
-    stopping: EarlyStopping | None = None
-    history: History | None = None
+    stopping: "EarlyStopping | None" = None
+    history: "History | None" = None
     epochs = 0
 
 
 def _fit(
-    network: Network, data: Data, train: np.ndarray, held: np.ndarray, options: Namespace
+    network: "Network", data: "Data", train: np.ndarray, held: np.ndarray, options: Namespace
 ) -> Course:
     """Train; Ctrl-C ends it like any other condition."""
     from ..callbacks import Callback, EarlyStopping

@@ -1,7 +1,5 @@
 """Networks from Keras models that are one chain of layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 

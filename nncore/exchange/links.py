@@ -1,7 +1,5 @@
 """What importers make of a model, a list of links, and the network of such a list."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
@@ -55,7 +53,7 @@ class Block(NamedTuple):
     """``x + links(x)``."""
 
     what: str
-    links: list[Link]
+    links: "list[Link]"
 
 
 Link = Affine | Columns | Curve | Made | Block

@@ -4,8 +4,6 @@ It takes the reader, a description of the node, its inputs and its attributes, a
 value of its output. Operators of one number are in `recognition.OPERATORS`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -34,14 +32,14 @@ _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints"}  # Attrib
 class Chain:
     """What is computed from the input so far: links, each with the chain before it."""
 
-    def __init__(self, before: Chain | None, link: Link | None, width: int | None):
+    def __init__(self, before: "Chain | None", link: Link | None, width: int | None):
         self.before, self.link, self.width = before, link, width
         self.start = Expression("", [], {}, "")  # its output, in expressions
         self.length: int = before.length + 1 if before else 0
         if link and self.length > MOST_LINKS:
             raise FileFormatError(f"{link.what}: more than {MOST_LINKS} layers")
 
-    def links(self, since: Chain | None = None) -> list[Link] | None:
+    def links(self, since: "Chain | None" = None) -> list[Link] | None:
         """The links, or those since an earlier chain; None if that is no part of this one."""
         found, chain = [], self
         while chain.before and chain.link and chain is not since:
@@ -145,13 +143,13 @@ def _matrix(value: Any) -> np.ndarray:
 
 
 def _matmul(
-    reader: Reader, what: str, inputs: Inputs, attributes: Attributes, b: np.ndarray | None = None
+    reader: "Reader", what: str, inputs: Inputs, attributes: Attributes, b: np.ndarray | None = None
 ) -> Value:
     W = _matrix(inputs[1])
     return _then(inputs[0], Affine(what, W, b), *W.shape)
 
 
-def _gemm(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Value:
+def _gemm(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
     x, W, b = (*inputs, None)[:3]
     W = _matrix(W).T if attributes.get("transB", 0) else _matrix(W)
     alpha, beta = (W.dtype.type(attributes.get(name, 1)) for name in ("alpha", "beta"))
@@ -161,7 +159,7 @@ def _gemm(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> 
 
 
 def _norm(kind: type[Layer], n: int) -> Callable[..., Value]:
-    def read(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Value:
+    def read(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
         x, *values = inputs
         if not all(isinstance(v, np.ndarray) and v.ndim == 1 for v in values):
             raise ValueError("needs constant vectors")
@@ -176,7 +174,7 @@ def _norm(kind: type[Layer], n: int) -> Callable[..., Value]:
     return read
 
 
-def _prelu(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Value:
+def _prelu(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
     link = prelu(what, per_column(inputs[1], None))
     return _then(inputs[0], link, link.n_in)
 
@@ -185,20 +183,20 @@ def _softmax(name: str) -> Callable[..., Value]:
     return lambda reader, what, inputs, attributes: _then(inputs[0], curve(what, name))
 
 
-def _mean(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Value:
+def _mean(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
     axes = attributes["axes"] if "axes" in attributes else inputs[1].tolist()
     if axes not in ([-1], [1]):
         raise ValueError("axes must be -1")
     return Value(inputs[0].chain, Expression("RowMean", [inputs[0].expression], {}, what))
 
 
-def _dropout(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Any:
+def _dropout(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     if inputs[2:] and np.any(inputs[2]):
         raise ValueError("is in training mode")
     return inputs[0]
 
 
-def _constant(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> np.ndarray:
+def _constant(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> np.ndarray:
     for name, value in attributes.items():
         if name == "value":
             return array(value, what)
@@ -207,27 +205,27 @@ def _constant(reader: Reader, what: str, inputs: Inputs, attributes: Attributes)
     raise ValueError("only tensors of numbers are read")
 
 
-def _transpose(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> np.ndarray:
+def _transpose(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> np.ndarray:
     return _matrix(inputs[0]).T
 
 
 # ---- columns of the input, and tokens in them ----
 
 
-def _part(reader: Reader, value: Any) -> Any:
+def _part(reader: "Reader", value: Any) -> Any:
     """The input itself as a part of it; other values as they are."""
     whole = isinstance(value, Value) and value.expression is reader.start.start
     return Part(None) if whole else value
 
 
-def _flat(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Any:
+def _flat(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     part = inputs[0]
     return (
         Part(part.columns, part.table, True) if getattr(part, "table", None) is not None else part
     )
 
 
-def _reshape(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Any:
+def _reshape(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     value, shape = inputs[0], np.ravel(inputs[1]).tolist()
     n = value.chain.width if isinstance(value, Value) else _width(reader, value)
     if len(shape) != 2 or shape[0] not in (-1, 0) or shape[1] not in (n, -1 if n else n):
@@ -235,12 +233,12 @@ def _reshape(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) 
     return _flat(reader, what, inputs, attributes)
 
 
-def _width(reader: Reader, part: Part) -> int | None:
+def _width(reader: "Reader", part: Part) -> int | None:
     n = reader.n_in if part.columns is None else len(part.columns)
     return n if part.table is None or n is None else n * part.table.shape[1]
 
 
-def _cast(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Any:
+def _cast(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     value, to = inputs[0], attributes.get("to")
     if to in FLOATS and isinstance(value, (Value, np.ndarray)):
         return value
@@ -255,7 +253,7 @@ def _cast(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> 
     raise ValueError(f"to type {to} of this is not read")
 
 
-def _gather(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Part:
+def _gather(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Part:
     """Columns of the input, or rows of a table by tokens."""
     axis, (data, indices) = attributes.get("axis", 0), inputs
     whole, part = _part(reader, data), _part(reader, indices)
@@ -267,13 +265,13 @@ def _gather(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -
     raise ValueError("neither takes columns of the input nor rows of a table by it")
 
 
-def _concat(reader: Reader, what: str, inputs: Inputs, attributes: Attributes) -> Part:
+def _concat(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Part:
     if not all(isinstance(each, Part) and each.flat and each.columns for each in inputs):
         raise ValueError("joins other things than columns of the input")
     return Part([column for each in inputs for column in each.columns], None, True)
 
 
-def embedded(reader: Reader, what: str, part: Part) -> Value:
+def embedded(reader: "Reader", what: str, part: Part) -> Value:
     """The value of columns of the input, some of them or all tokens of an Embedding."""
     if not part.flat:
         raise ValueError("takes tokens or rows of vectors, neither looked up nor flattened")

@@ -1,7 +1,5 @@
 """Networks from ONNX models, without the onnx package."""
 
-from __future__ import annotations
-
 import os
 import stat
 import warnings

@@ -1,7 +1,5 @@
 """A network as an ONNX model, without the onnx package."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os
@@ -40,7 +38,7 @@ def write(
     return None
 
 
-def _model(network: Network, graph: Graph) -> Message:
+def _model(network: Network, graph: "Graph") -> Message:
     x = Term(graph, "X")
     for i, layer in enumerate(network.layers):
         x = graph.layer(layer, x, f"layers.{i}")
@@ -87,7 +85,7 @@ class Graph:
         self.taken: dict[str, int] = {}
         self.prefix = ""
 
-    def layer(self, layer: layers.Layer, x: Term, prefix: str) -> Term:
+    def layer(self, layer: layers.Layer, x: "Term", prefix: str) -> "Term":
         """Return what a layer makes of x."""
         self.prefix = prefix
         for kind in type(layer).__mro__:
@@ -95,7 +93,7 @@ class Graph:
                 return WRITERS[kind.__name__](layer, x)
         raise ValueError(f"{prefix} is {layer!r}, for which to_onnx has no operators")
 
-    def constant(self, name: str, values: np.ndarray) -> Term:
+    def constant(self, name: str, values: np.ndarray) -> "Term":
         """Return parameters, in the type of the model unless they are whole numbers."""
         if values.dtype.kind == "f":
             with np.errstate(over="ignore"):
@@ -107,13 +105,13 @@ class Graph:
         self.constants[name] = values
         return Term(self, name)
 
-    def number(self, value: float) -> Term:
+    def number(self, value: float) -> "Term":
         """Return a constant that many nodes may share."""
         name = f"constant {value!r}"
         self.constants[name] = np.asarray(value, self.dtype)
         return Term(self, name)
 
-    def node(self, op: str, inputs: list[Term], attributes: dict[str, Any]) -> Term:
+    def node(self, op: str, inputs: "list[Term]", attributes: dict[str, Any]) -> "Term":
         """Return the output of a node."""
         key = (op, *(each.name for each in inputs), repr(attributes))
         if key not in self.done:
@@ -126,7 +124,7 @@ class Graph:
             self.done[key] = Term(self, name)
         return self.done[key]
 
-    def call_it(self, name: str, x: Term) -> None:
+    def call_it(self, name: str, x: "Term") -> None:
         """Give x, which a node makes, another name."""
         for node in self.nodes:
             for key in ("input", "output"):
@@ -141,8 +139,8 @@ def _attribute(name: str, value: float | list[int]) -> Message:
     return {"name": name, "ints": value, "type": 7}
 
 
-def _operator(op: str, swapped: bool = False) -> Callable[[Term, Any], Term]:
-    def apply(self: Term, other: Any) -> Term:
+def _operator(op: str, swapped: bool = False) -> "Callable[[Term, Any], Term]":
+    def apply(self: "Term", other: Any) -> "Term":
         if swapped:
             return self.graph.number(other).to(op, self)
         return self if op in ("Mul", "Div") and other == 1 else self.to(op, other)
@@ -156,15 +154,15 @@ class Term:
     def __init__(self, graph: Graph, name: str):
         self.graph, self.name = graph, name
 
-    def to(self, op: str, *others: Any, **attributes: Any) -> Term:
+    def to(self, op: str, *others: Any, **attributes: Any) -> "Term":
         """Return the output of a node that takes this first."""
         others = tuple(self.graph.number(o) if isinstance(o, float) else o for o in others)
         return self.graph.node(op, [self, *others], attributes)
 
-    def param(self, name: str, values: np.ndarray) -> Term:
+    def param(self, name: str, values: np.ndarray) -> "Term":
         return self.graph.constant(name, values)
 
-    def __neg__(self) -> Term:
+    def __neg__(self) -> "Term":
         return self.to("Neg")
 
     __add__ = __radd__ = _operator("Add")

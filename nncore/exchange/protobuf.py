@@ -6,8 +6,6 @@ protobuf.dev/programming-guides/encoding. What is read is not trusted: lengths a
 depth is that of the schema, and there are at most `MOST` parts.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple

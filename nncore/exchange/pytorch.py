@@ -1,7 +1,5 @@
 """Networks from PyTorch's Sequential modules and from dicts of weights."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

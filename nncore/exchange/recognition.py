@@ -5,8 +5,6 @@ computed at many points and compared with each activation of nncore; parameters 
 among the numbers in it. What is not the same within `TOLERANCE` at all points is not recognised.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable
@@ -91,7 +89,7 @@ class Expression:
     def __init__(self, op: str, arguments: list[Any], attributes: dict[str, Any], what: str):
         self.op, self.arguments, self.attributes, self.what = op, arguments, attributes, what
 
-    def inner(self) -> list[Expression]:
+    def inner(self) -> "list[Expression]":
         return [each for each in self.arguments if isinstance(each, Expression)]
 
 

@@ -1,7 +1,5 @@
 """Networks from scikit-learn's multilayer perceptrons, and the scalers before them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..activation import as_activation
