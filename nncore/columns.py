@@ -233,9 +233,7 @@ class Columns:
         X, y = (np.concatenate(part) for part in zip(*parts, strict=True))
         return X, y
 
-    def of_arrays(
-        self, X: np.ndarray, y: np.ndarray | None, name: str
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def of_arrays(self, X: np.ndarray, y: np.ndarray | None, name: str) -> tuple[np.ndarray, Any]:
         """Return arrays of the columns' numbers, such as an NPZ file has, as `read` returns them.
 
         Parameters

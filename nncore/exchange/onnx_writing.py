@@ -244,7 +244,7 @@ def _dense(layer: layers.Dense, x: Term) -> Term:
     if f.own:
         what = f"{x.graph.prefix} is {layer!r}"
         raise ValueError(f"{what}: to_onnx has no operators for an activation of your own")
-    weights = [x.param("W", layer.W)] + ([x.param("b", layer.b)] if layer.bias else [])
+    weights = [x.param("W", layer.W)] + ([] if layer.b is None else [x.param("b", layer.b)])
     return ACTIVATIONS[f.name](x.to("Gemm", *weights), **f.parameters)
 
 
@@ -290,7 +290,7 @@ def _scaling(layer: layers.Scaling, x: Term) -> Term:
 
 def _embedding(layer: layers.Embedding, x: Term) -> Term:
     if layer.columns is None:
-        return _vectors(x, x.param("E", layer.E))
+        return _vectors(x, x.param("E", np.asarray(layer.E)))
     parts = []
     for tokens, columns in itertools.groupby(range(layer._n_in), layer.columns.__contains__):
         for some in [[column] for column in columns] if tokens else [list(columns)]:
