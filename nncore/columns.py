@@ -1,10 +1,9 @@
 """What the columns of a table are, as a model remembers them, and rows of a file as its numbers."""
 
-from __future__ import annotations
-
 import json
 import math
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from reprlib import repr as short
 from typing import Any, NamedTuple
 
@@ -12,6 +11,12 @@ import numpy as np
 
 from . import tables
 from .files import FileFormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["Columns", "Input", "Target"]
 
 MOST_TEXT = 400_000  # characters of a description, which has to fit into the header of a file
 
@@ -28,6 +33,7 @@ class Input(NamedTuple):
 
     @property
     def width(self) -> int:
+        """How many numbers of a row it is."""
         return 1 if self.categories is None else len(self.categories)
 
 
@@ -54,6 +60,8 @@ class Columns:
     >>> columns = Columns([Input("size"), Input("color", ("blue", "red"))], [Target("price")])
     >>> columns.labels
     ['size', 'color=blue', 'color=red']
+    >>> columns.width, columns.classes is None  # numbers of a row; what is told are numbers, too
+    (3, True)
     >>> Columns.from_json(columns.to_json()).inputs == columns.inputs
     True
     """
@@ -65,7 +73,7 @@ class Columns:
         self.inputs, self.targets = tuple(inputs), tuple(targets)
 
     @classmethod
-    def of(cls, network: Any) -> Columns:
+    def of(cls, network: "Network") -> "Columns":
         """Return those of a network, or if it knows none, numbers in order."""
         if network.columns is not None:
             return network.columns
@@ -77,7 +85,7 @@ class Columns:
         columns.counts = (n, n + n_targets, n + network.n_out)
         return columns._sized(network)
 
-    def _sized(self, network):
+    def _sized(self, network: "Network") -> "Columns":
         self.most = min(tables.MOST_SIZE, float(np.finfo(network.dtype).max))
         return self
 
@@ -87,13 +95,14 @@ class Columns:
         return sum(column.width for column in self.inputs)
 
     @property
-    def classes(self) -> tuple | None:
+    def classes(self) -> tuple[str, ...] | tuple[int, ...] | None:
+        """The classes of the target, in the order of the outputs; None of numbers."""
         return self.targets[0].classes
 
     @property
     def numbered(self) -> bool:
         """Whether the columns have places instead of names."""
-        return all(c.name.isascii() and c.name.isdigit() for c in (*self.inputs, *self.targets))
+        return all(name.isascii() and name.isdigit() for name in self._names())
 
     @property
     def labels(self) -> list[str]:
@@ -104,11 +113,15 @@ class Columns:
             for category in c.categories or (None,)
         ]
 
+    def _names(self, targets: bool = True) -> list[str]:
+        names = [column.name for column in self.inputs]
+        return names + [target.name for target in self.targets] if targets else names
+
     # ---- rows of files ----
 
     def find(self, table: tables.Csv, targets: bool = False) -> list[int]:
         """Return where the columns are in a table: the inputs, then on request the targets."""
-        wanted = [c.name for c in (*self.inputs, *(self.targets if targets else ()))]
+        wanted = self._names(targets)
         if self.numbered:
             if table.columns == len(wanted):
                 return list(range(table.columns))
@@ -170,28 +183,49 @@ class Columns:
                 at += column.width
             yield X, self._targets(block, places[split:]) if targets else None
 
-    def _targets(self, block, places):
+    def _targets(self, block: tables.Block, places: list[int]) -> np.ndarray:
         if self.classes is not None:
-            return self._labels(block, places[0])
+            return _labels(self.classes, block, places[0])
         y = np.stack([block.numbers(j) for j in places], axis=1)
         for i, k in np.argwhere(np.isnan(y))[:1]:
             raise block.error(i, places[k], "the target is missing")
         return y
 
-    def _labels(self, block, j):
-        if isinstance(self.classes[0], int):
-            values = block.numbers(j).tolist()
-            codes = _codes(values, self.classes)
-        else:
-            codes = _codes(block.words(j), self.classes)
-        for i in np.flatnonzero(codes < 0)[:1]:
-            cell = block.cells[j][i].strip()
-            got = f"{short(cell)} is none" if cell else "the target is missing, expected one"
-            raise block.error(i, j, f"{got} of the model's classes: {_listed(self.classes)}")
-        return codes
+    def read(
+        self, path: str | os.PathLike[str], header: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return all inputs and targets of a CSV file, as `nncore.Network.evaluate` takes them.
 
-    def read(self, path: Any, header: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return all inputs and targets of a CSV file, as `nncore.Network.evaluate` takes them."""
+        Parameters
+        ----------
+        path : str or os.PathLike
+            "-" is standard input.
+        header : bool, optional
+            Whether the first line has names; by default it is found out.
+
+        Returns
+        -------
+        X : ndarray of float64, (n_rows, width)
+        y : ndarray
+            Of classes int64, (n_rows,), their places in `classes`; of numbers float64,
+            (n_rows, n_targets).
+
+        Raises
+        ------
+        FileFormatError
+            With the line and the column of what is wrong.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> columns = Columns([Input("color", ("blue", "red"))], [Target("kind", ("a", "b"))])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open(f"{folder}/d.csv", "w") as file:
+        ...         print("kind,color\\nb,red\\na,blue", file=file)
+        ...     columns.read(f"{folder}/d.csv")
+        (array([[0., 1.],
+               [1., 0.]]), array([1, 0]))
+        """
         with tables.open_csv(path, header) as table:
             parts = list(self.blocks(table, targets=True))
             if not parts:
@@ -199,12 +233,28 @@ class Columns:
         X, y = (np.concatenate(part) for part in zip(*parts, strict=True))
         return X, y
 
-    def of_arrays(
-        self, X: np.ndarray, y: np.ndarray | None, name: str
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def of_arrays(self, X: np.ndarray, y: np.ndarray | None, name: str) -> tuple[np.ndarray, Any]:
         """Return arrays of the columns' numbers, such as an NPZ file has, as `read` returns them.
 
-        ValueError, which begins with `name`, if they do not fit.
+        Parameters
+        ----------
+        X : ndarray, (n_rows, n_inputs)
+            NaN is what an empty cell is in a file.
+        y : ndarray, (n_rows,) or (n_rows, n_targets), or None
+        name : str
+            What errors begin with.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit.
+
+        Examples
+        --------
+        >>> columns = Columns([Input("size", fill=7.0)], [Target("kind", (3, 5))])
+        >>> columns.of_arrays(np.array([[1.0], [np.nan]]), np.array([5, 3]), "flats")
+        (array([[1.],
+               [7.]]), array([1, 0]))
         """
         if any(column.categories for column in self.inputs):
             raise ValueError(f"{name}: the model has columns of words, which only CSV has")
@@ -253,21 +303,21 @@ class Columns:
         return text
 
     @classmethod
-    def from_json(cls, text: str) -> Columns:
+    def from_json(cls, text: str) -> "Columns":
         """Return what `to_json` described; ValueError if it is no such description."""
         found = json.loads(text, parse_constant=_refuse)
         if type(found) is not dict or found.keys() != {"inputs", "targets"}:
             raise ValueError("columns are not inputs and targets")
         inputs = [Input(**_checked(c, "categories", "fill")) for c in _list(found["inputs"])]
         targets = [Target(**_checked(c, "classes")) for c in _list(found["targets"])]
-        names = [column.name for column in (*inputs, *targets)]
-        if len(set(names)) < len(names):
+        columns = cls(inputs, targets)
+        if len(set(columns._names())) < len(inputs) + len(targets):
             raise ValueError("two columns have the same name")
         if len(targets) > 1 and any(target.classes for target in targets):
             raise ValueError("classes, and several targets")
-        return cls(inputs, targets)
+        return columns
 
-    def check(self, network: Any) -> Columns:
+    def check(self, network: "Network") -> "Columns":
         """Return self if a network fits to these columns, else raise ValueError."""
         wanted = len(self.targets) * network.loss.per_target
         if self.classes is not None:
@@ -280,7 +330,17 @@ class Columns:
         return self._sized(network)
 
 
-def _numbers(into, column, block, j, unknown):
+def _labels(classes: tuple[str, ...] | tuple[int, ...], block: tables.Block, j: int) -> np.ndarray:
+    values = block.words(j) if isinstance(classes[0], str) else block.numbers(j).tolist()
+    codes = _codes(values, classes)
+    for i in np.flatnonzero(codes < 0).tolist()[:1]:
+        cell = block.cells[j][i].strip()
+        got = f"{short(cell)} is none" if cell else "the target is missing, expected one"
+        raise block.error(i, j, f"{got} of the model's classes: {_listed(classes)}")
+    return codes
+
+
+def _numbers(into: np.ndarray, column: Input, block: tables.Block, j: int, unknown: str) -> None:
     values = block.numbers(j)
     gaps = np.isnan(values)
     if gaps.any():
@@ -290,28 +350,28 @@ def _numbers(into, column, block, j, unknown):
     into[:, 0] = values
 
 
-def _one_hot(into, column, block, j, unknown):
-    words = block.words(j)
-    codes = _codes(words, column.categories)
+def _one_hot(into: np.ndarray, column: Input, block: tables.Block, j: int, unknown: str) -> None:
+    words, categories = block.words(j), column.categories or ()
+    codes = _codes(words, categories)
     rows = np.flatnonzero(codes >= 0)
     into[rows, codes[rows]] = 1
-    for i in np.flatnonzero(codes < 0):
+    for i in np.flatnonzero(codes < 0).tolist():
         if not words[i] and column.fill is None:
             raise block.error(i, j, "expected a category, got an empty cell")
         if words[i] and unknown == "error":
             raise block.error(
                 i, j, f"{short(words[i])} is none of the model's categories: "
-                f"{_listed(column.categories)}",
+                f"{_listed(categories)}",
             )  # fmt: skip
 
 
-def _codes(values, known):
+def _codes(values: Iterable[object], known: Iterable[object]) -> np.ndarray:
     """The place of each value in `known`, -1 where it is not there."""
     places = {value: k for k, value in enumerate(known)}
     return np.array([places.get(value, -1) for value in values], np.int64)
 
 
-def _listed(values, most=10):
+def _listed(values: Sequence[object], most: int = 10) -> str:
     more = f", ... ({len(values)})" if len(values) > most else ""
     return ", ".join(short(value) for value in values[:most]) + more
 
@@ -319,17 +379,17 @@ def _listed(values, most=10):
 # ---- descriptions, in which nothing is trusted ----
 
 
-def _plain(column):
+def _plain(column: Input | Target) -> dict[str, Any]:
     return {key: value for key, value in column._asdict().items() if value is not None}
 
 
-def _list(found):
+def _list(found: Any) -> list[Any]:
     if type(found) is not list or not found:
         raise ValueError("columns are not a list of descriptions")
     return found
 
 
-def _checked(found, words, fill=None):
+def _checked(found: dict[str, Any], words: str, fill: str | None = None) -> dict[str, Any]:
     """The arguments of a column."""
     if type(found) is not dict or not found.keys() <= {"name", words, fill}:
         raise ValueError(f"{short(found)} does not describe a column")
@@ -348,5 +408,5 @@ def _checked(found, words, fill=None):
     return found
 
 
-def _refuse(constant):
+def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of a column")

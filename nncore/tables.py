@@ -1,10 +1,8 @@
 """Data files that a command is given: CSV with the standard library, NPZ with NumPy.
 
-Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes and a file
+Nothing in a file is trusted or executed. A line may have `MOST_LINE` bytes, and a file
 `MOST_NUMBERS` numbers; reading takes some 18 bytes of memory for each of them, and one line.
 """
-
-from __future__ import annotations
 
 import contextlib
 import csv
@@ -15,9 +13,9 @@ import re
 import sys
 import zipfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from reprlib import repr as short
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -31,12 +29,15 @@ DECIMAL_COMMA = re.compile(r'\s*"?[-+]?\d+,\d+(e[-+]?\d+)?"?\s*', re.IGNORECASE)
 _EXACT = 1 << 53  # the largest label that a float64 holds exactly
 
 
-def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, header=None,
-             most=MOST_SIZE):  # fmt: skip
+def read_csv(
+    path: str | os.PathLike[str], *, target: list[str] | None = None, n_inputs: int | None = None,
+    n_targets: tuple[int, ...] = (1,), labels: bool = False, header: bool | None = None,
+    most: float = MOST_SIZE,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Read inputs and targets from a CSV file of numbers in UTF-8.
 
     Cells are separated by commas, semicolons or tabs, whichever the first line has most of; quotes
-    are as usual, but a cell has no line break. Empty lines are left out.
+    are as usual, and a cell in quotes may go on in the next line. Empty lines are left out.
 
     Parameters
     ----------
@@ -89,12 +90,12 @@ def read_csv(path, *, target=None, n_inputs=None, n_targets=(1,), labels=False, 
 
 
 @contextlib.contextmanager
-def open_csv(path, header=None):
+def open_csv(path: str | os.PathLike[str], header: bool | None = None) -> "Iterator[Csv]":
     """Open a CSV file, or standard input for "-", and read its first line: a context of a `Csv`."""
-    name, file = os.fsdecode(path), None
-    if name == "-":
-        name, file = "standard input", contextlib.nullcontext(sys.stdin.buffer)
-    with file or open(path, "rb") as file:
+    name = os.fsdecode(path)
+    source: Any = contextlib.nullcontext(sys.stdin.buffer) if name == "-" else open(path, "rb")
+    name = "standard input" if name == "-" else name
+    with source as file:
         rows = _rows(file, name)
         first = next(rows, None)
         if first is None:
@@ -111,16 +112,18 @@ class Csv(NamedTuple):
     columns: int
     rows: Iterator[tuple[int, list[str]]]
 
-    def blocks(self):
+    def blocks(self) -> "Iterator[Block]":
         """Yield the rows, some at a time, as a `Block` of columns: memory is bounded."""
         row = 0
         while True:
-            lines, cells, size = [], [], 0
+            lines: list[int] = []
+            cells: list[list[str]] = []
+            size = 0
             for number, line in self.rows:
                 if len(line) != self.columns:
                     raise FileFormatError(
-                        f"{self.name}, line {number} (row {row + len(lines)}) has {len(line)} "
-                        f"columns, those before have {self.columns}"
+                        f"{self.name}, line {number} (row {row + len(lines)}) has "
+                        f"{count(len(line), 'column')}, those before have {self.columns}"
                     )
                 lines.append(number)
                 cells.append(line)
@@ -142,46 +145,82 @@ class Block(NamedTuple):
     cells: list[tuple[str, ...]]
     most: float = MOST_SIZE
 
-    def numbers(self, j):
+    def numbers(self, j: int) -> np.ndarray:
         """Return column j as numbers, NaN where a cell is empty or says that there is none."""
         cells = self.cells[j]
-        values = [math.nan if value is None else value for value in map(as_number, cells)]
-        values = np.array(values, np.float64)
-        for i in np.flatnonzero(~(np.abs(values) <= self.most)):
+        found = (math.nan if value is None else value for value in map(as_number, cells))
+        values = np.fromiter(found, np.float64, len(cells))
+        for i in np.flatnonzero(~(np.abs(values) <= self.most)).tolist():
             if not is_missing(cells[i]) and not np.isnan(as_number(cells[i]) or math.inf):
                 raise self.error(i, j, no_number(cells[i], self.most))
         return values
 
-    def words(self, j):
+    def words(self, j: int) -> list[str]:
         """Return column j as text."""
         return [cell.strip() for cell in self.cells[j]]
 
-    def error(self, i, j, what):
+    def error(self, i: int, j: int, what: str) -> FileFormatError:
         """Return the error that says what is wrong with a cell."""
         return FileFormatError(f"{self.place(i, j)}: {what}")
 
-    def place(self, i, j):
+    def place(self, i: int, j: int) -> str:
         """Return where cell i of column j is."""
         names = self.table.names
         called = f" ({short(names[j])})" if names else ""
         return f"{self.table.name}, line {self.lines[i]} (row {self.row + i}), column {j}{called}"
 
 
-def no_number(cell, most=MOST_SIZE):
+def no_number(cell: str, most: float = MOST_SIZE) -> str:
     """Say what is wrong with a cell that is no number, or one too large."""
     value = as_number(cell)
     limit = "" if value is None or math.isinf(value) else f" up to {most:.3g}"
-    return f"expected a number{limit}, got {short(cell)}"
+    return f"expected a number{limit}, got {quoted(cell)}"
 
 
-def is_missing(cell):
+def quoted(cell: str) -> str:
+    """A cell that is no number, as errors show it."""
+    comma = ": write decimal points, not commas" if DECIMAL_COMMA.fullmatch(cell) else ""
+    return short(cell) + comma
+
+
+def is_missing(cell: str) -> bool:
     """Tell whether a cell of numbers has none."""
     return cell.strip().lower() in ("", "na", "n/a", "nan", "null", "?")
 
 
-def _rows(file, name):
-    """Yield the number and the cells of each line that is not empty."""
-    delimiter, lines = None, 0
+def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row that is not empty, and the number of the line it begins in."""
+    delimiter, rows, lines = None, 0, _lines(file, name)
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}, line {number}"
+        rows += 1
+        if rows <= 2:  # the header, if there is one, and the first numbers
+            _refuse_decimal_commas(line, where)
+        delimiter = delimiter or max(",;\t", key=line.count)
+        row = itertools.chain([line], _going_on(lines, where))
+        try:
+            yield number, next(csv.reader(row, delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            what = f"{error}; is a quote not closed, or not doubled?" if '"' in line else error
+            if "\r" in line.rstrip("\r\n"):
+                what = "lines have to end in LF or CR LF, not in CR alone"
+            raise FileFormatError(f"{where} is not CSV: {what}") from None
+
+
+def _going_on(lines: Iterator[tuple[int, str]], where: str) -> Iterator[str]:
+    """Yield the lines that a quoted cell goes on in: csv.reader asks while a quote is open."""
+    left = MOST_LINE
+    for _, line in lines:
+        left -= len(line)
+        if left < 0:
+            raise FileFormatError(f"{where} goes on for too long; is a quote not closed?")
+        yield line
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line."""
     for number in itertools.count(1):
         raw = file.readline(MOST_LINE + 1)
         if not raw:
@@ -194,24 +233,17 @@ def _rows(file, name):
             raise FileFormatError(f"{where} has more than {MOST_LINE:,} bytes; is this a CSV file?")
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            wrong = 0 if "\0" in line else None  # UTF-16 without its mark has no other
         except UnicodeDecodeError as error:
-            byte = error.object[error.start]
+            wrong = error.object[error.start]
+        if wrong is not None:
             raise FileFormatError(
-                f"{where} is not text in UTF-8 (byte 0x{byte:02x}); save the file as CSV in UTF-8"
-            ) from None
-        if not line.strip():
-            continue
-        lines += 1
-        if lines <= 2:  # the header, if there is one, and the first numbers
-            _refuse_decimal_commas(line, where)
-        delimiter = delimiter or max(",;\t", key=line.count)
-        try:
-            yield number, next(csv.reader([line], delimiter=delimiter, strict=True))
-        except csv.Error as error:
-            raise FileFormatError(f"{where} is not CSV: {error}") from None
+                f"{where} is not text in UTF-8 (byte 0x{wrong:02x}); save the file as CSV in UTF-8"
+            )
+        yield number, line
 
 
-def _refuse_decimal_commas(line, where):
+def _refuse_decimal_commas(line: str, where: str) -> None:
     """In "1,5;2,0" a comma is not what separates columns."""
     cells = re.split("[;\t]", line)
     found = next((cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)), None)
@@ -222,12 +254,12 @@ def _refuse_decimal_commas(line, where):
         )
 
 
-def count(n, what):
+def count(n: int, what: str) -> str:
     """A number of things, as people write it."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def as_number(cell):
+def as_number(cell: str) -> float | None:
     """The number in a cell, or None."""
     try:
         return None if "_" in cell else float(cell)
@@ -235,7 +267,7 @@ def as_number(cell):
         return None
 
 
-def _header(first, name, header):
+def _header(first: tuple[int, list[str]], name: str, header: bool | None) -> list[str] | None:
     """The names of the columns, or None."""
     number, cells = first
     if header is None:
@@ -249,7 +281,10 @@ def _header(first, name, header):
     return [cell.strip() for cell in cells] if header else None
 
 
-def _targets(target, names, columns, n_inputs, n_targets, name):
+def _targets(
+    target: list[str] | None, names: list[str] | None, columns: int, n_inputs: int | None,
+    n_targets: tuple[int, ...], name: str,
+) -> list[int]:  # fmt: skip
     """The numbers of the target columns."""
     counts = " or ".join(map(str, n_targets))
     if target is None:
@@ -270,33 +305,40 @@ def _targets(target, names, columns, n_inputs, n_targets, name):
     return chosen
 
 
-def find_column(target, names, columns, name, role="the target"):
+def find_column(
+    target: str, names: list[str] | None, columns: int, name: str, role: str = "the target"
+) -> int:
     """Return the number of a column that is given by its name or its number."""
-    found = names.count(target) if names else 0
-    if found == 1:
-        return names.index(target)
+    found = [j for j, called in enumerate(names or ()) if called == target]
+    if len(found) == 1:
+        return found[0]
     if found:
-        raise ValueError(f"{name} has {found} columns {short(target)}; give its number")
+        raise ValueError(f"{name} has {len(found)} columns {short(target)}; give its number")
     try:
         return range(columns)[int(target)]
     except (ValueError, IndexError):
         have = f": {', '.join(map(short, names[:10]))}{', ...' * (columns > 10)}" if names else ""
-        raise ValueError(
-            f"{name} has no column {short(target)} for {role}; its {columns} columns are "
-            f"numbered 0 to {columns - 1}{have}"
-        ) from None
+        there = f"its {columns} columns are numbered 0 to {columns - 1}{have}"
+        if columns == 1:
+            there = f"there is no comma, semicolon or tab in its first line{have}"
+        raise ValueError(f"{name} has no column {short(target)} for {role}; {there}") from None
 
 
-def _numbers(rows, names, columns, label, name, most):
+def _numbers(
+    rows: Iterable[tuple[int, list[str]]], names: list[str] | None, columns: int,
+    label: int | None, name: str, most: float,
+) -> np.ndarray:  # fmt: skip
     """All cells as (n_rows, columns); those of the column `label` must be integers."""
     values, row = array("d"), -1
     for row, (number, cells) in enumerate(rows):
         where = f"{name}, line {number} (row {row})"
         if len(cells) != columns:
-            raise FileFormatError(f"{where} has {len(cells)} columns, those before have {columns}")
+            raise FileFormatError(
+                f"{where} has {count(len(cells), 'column')}, those before have {columns}"
+            )
         if len(values) + columns > MOST_NUMBERS:
             raise FileFormatError(f"{where}: at most {MOST_NUMBERS:,} numbers are read; split it")
-        numbers = list(map(as_number, cells))
+        numbers: list[Any] = list(map(as_number, cells))
         bad, wanted = None, "a number"
         if None in numbers:
             bad = numbers.index(None)
@@ -308,9 +350,7 @@ def _numbers(rows, names, columns, label, name, most):
             if not (value.is_integer() and abs(value) <= _EXACT):
                 bad, wanted = label, "an integer class label"
         if bad is not None:
-            got = short(cells[bad]) if cells[bad].strip() else "an empty cell"
-            if DECIMAL_COMMA.fullmatch(cells[bad]):
-                got += ": write decimal points, not commas"
+            got = quoted(cells[bad]) if cells[bad].strip() else "an empty cell"
             called = f" ({short(names[bad])})" if names else ""
             raise FileFormatError(f"{where}, column {bad}{called}: expected {wanted}, got {got}")
         values.extend(numbers)
@@ -319,7 +359,9 @@ def _numbers(rows, names, columns, label, name, most):
     return np.frombuffer(values).reshape(-1, columns)
 
 
-def read_npz(path, *, x="X", y="y", labels=False):
+def read_npz(
+    path: str | os.PathLike[str], *, x: str = "X", y: str = "y", labels: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Read two arrays of real numbers from an NPZ file, without pickle.
 
     labels: whether a `y` of one column holds class labels: integers, which may be stored as floats.
@@ -332,12 +374,12 @@ def read_npz(path, *, x="X", y="y", labels=False):
     return X, targets
 
 
-def read_array(path, key):
+def read_array(path: str | os.PathLike[str], key: str) -> np.ndarray:
     """Read one array as `read_npz` does."""
     return _arrays(path, (key,))[0]
 
 
-def _arrays(path, keys):
+def _arrays(path: str | os.PathLike[str], keys: tuple[str, ...]) -> list[np.ndarray]:
     name = os.fsdecode(path)
     with open(path, "rb") as file:
         try:
@@ -350,7 +392,7 @@ def _arrays(path, keys):
             raise FileFormatError(f"{name} is damaged, or no NPZ file of numbers: {what}") from None
 
 
-def _array(archive, key, name):
+def _array(archive: zipfile.ZipFile, key: str, name: str) -> np.ndarray:
     """One array, whose size is checked before memory is taken for it."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     if key not in members:

@@ -390,6 +390,11 @@ def test_csv_dialects(csv, separator, end, start):
         assert inputs.dtype == targets.dtype == np.float64
 
 
+def test_csv_cells_may_go_on_in_the_next_line(csv):
+    X, y = csv('"a\nb",c\r\n"1\r\n",2\r\n\n3,"\n\n4"\n')
+    assert (X.tolist(), y.tolist()) == ([[1], [3]], [2, 4])
+
+
 def test_csv_header(csv):
     for mark in ("", "\ufeff"):  # found to have none, with Windows' byte order mark or without
         assert len(csv(f"{mark}1,2\n3,4\n")[0]) == 2
@@ -438,7 +443,7 @@ def test_csv_takes_as_many_targets_as_there_are_columns_left(csv):
         ("1,5;2,0\n3,5;4,0\n", {}, r"line 1 has '1,5', a number with a decimal comma"),
         ("a;b\n1;2,0\n", {}, r"line 2 has '2,0', a number with a decimal comma: write"),
         ("1.5\t-2,5e3\n", {}, r"line 1 has '-2,5e3', a number with a decimal comma"),
-        ("1,2\n3\n", {}, r"line 2 \(row 1\) has 1 columns"),
+        ("1,2\n3\n", {}, r"line 2 \(row 1\) has 1 column, those before have 2"),
         ("1\n3\n", {}, r"has 1 column; expected at least one column for the inputs and 1 for"),
         ("1,2,3\n", {"n_inputs": 4}, r"has 3 columns; expected 4 for the inputs and 1 for"),
         ("1,2,3\n", {"n_inputs": 1, "n_targets": (1, 3)}, r"expected 1 for .* and 1 or 3 for"),
@@ -452,9 +457,15 @@ def test_csv_takes_as_many_targets_as_there_are_columns_left(csv):
         ("1,1e300\n", {"labels": True}, r"a number up to 1e\+150, got '1e300'"),
         (b"a,b\n1,2\n3,\xe9\n", {}, r"line 3 is not text in UTF-8 \(byte 0xe9\)"),
         ("a,b\n".encode("utf-16"), {}, r"line 1 is not text in UTF-8 \(byte 0xff\)"),
-        ('a,b\n1,"2\n', {}, r"line 2 is not CSV: unexpected end of data"),
-        ("1,2\r3,4\r", {}, r"line 1 is not CSV"),
-        ("1,\x002\n3,4", {"header": False}, r"line 1 "),
+        ('a,b\n1,"2\n', {}, r"line 2 is not CSV: unexpected end of data; is a quote not closed"),
+        ('a,b\n1,"2\n3,4\n5,6\n', {}, r"line 2 is not CSV: unexpected end of data"),
+        ('a,b\n1,"2"\n\n3,"4\n', {}, r"line 4 is not CSV"),
+        ('a,b\n1,"2"3\n', {}, r"line 2 is not CSV: .*; is a quote not closed, or not doubled"),
+        ('"a\nb",c\n1,2\n"3\n4",5\n', {}, r"line 4 \(row 1\), column 0 .*number, got '3\\n4'"),
+        ("1,2\r3,4\r", {}, r"line 1 is not CSV: lines have to end in LF or CR LF, not in CR alone"),
+        ("a|b\n1|2\n", {"target": ["b"]}, r"there is no comma, .* in its first line: 'a\|b'"),
+        ("1,\x002\n3,4", {"header": False}, r"line 1 is not text in UTF-8 \(byte 0x00\)"),
+        ("a,b\n".encode("utf-16-le"), {}, r"line 1 is not text in UTF-8 \(byte 0x00\)"),
     ],
 )  # fmt: skip
 def test_csv_errors_say_where(csv, content, options, message):
@@ -470,6 +481,8 @@ def test_csv_is_bounded(csv, monkeypatch):
     monkeypatch.setattr(tables, "MOST_LINE", 6)
     with pytest.raises(FileFormatError, match=r"line 2 has more than 6 bytes"):
         csv("1,2\n3," + "4" * 5)
+    with pytest.raises(FileFormatError, match=r"line 2 goes on for too long; is a quote not"):
+        csv('1,2\n"\n' + "4\n" * 5)
 
 
 # --- NPZ ------------------------------------------------------------------------------------------

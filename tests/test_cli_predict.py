@@ -2,8 +2,10 @@
 
 import csv
 import io
+import pickle
 import re
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,3 +336,38 @@ def test_interrupted_before_it_starts(monkeypatch, capsys):
     monkeypatch.setattr(nncore.cli, "_main", interrupt)
     assert nncore.cli.main([]) == 2
     assert capsys.readouterr().err == "nncore: error: interrupted\n"
+
+
+# --- files that are no models ---------------------------------------------------------------------
+
+
+def checkpoint(net):
+    net.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=1, verbose=False,
+            callbacks=[nncore.callbacks.Checkpoint("run")])  # fmt: skip
+    return next(Path("run").glob("*.safetensors")).read_bytes()
+
+
+NO_MODELS = {
+    "CSV": (lambda net: b"a,b\r\n1,2\n", "It is text, maybe the data: the model comes first"),
+    "NPZ": (lambda net: b"PK\3\4" + bytes(99), "NPZ are data, which come behind the model"),
+    "pickle": (lambda net: pickle.dumps([1.0]), "It is a pickle"),
+    "HDF5": (lambda net: b"\x89HDF\r\n\x1a\n" + bytes(99), "through nncore.from_keras"),
+    "ONNX": (lambda net: net.to_onnx(), "through nncore.from_onnx and Network.save"),
+    "checkpoint": (checkpoint, "It is a checkpoint, which fit goes on from"),
+    "weights": (
+        lambda net: nncore.files.to_bytes({"0.weight": np.ones((1, 2))}, {}), "nncore.from_torch"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_MODELS)
+def test_what_is_no_model(command, tmp_path, kind):
+    make, advice = NO_MODELS[kind]
+    network = Network(2, Dense(1), seed=0)
+    (tmp_path / "m").write_bytes(make(network))
+    (tmp_path / "d.csv").write_text("1,2\n")
+    for words in (("info", "m"), ("show", "m"), ("predict", "m", "d.csv"), ("trace", "m", "d.csv")):
+        status, out, err = command(*words)
+        assert (status, out) == (2, "") and advice in err and err.count("\n") == 1
+    network.save("any name")
+    assert command("predict", "any name", "d.csv")[0] == 0

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import nncore
-from nncore import callbacks
+from nncore import callbacks, tables
 from nncore.columns import Input, Target
+from nncore.commands import survey
 
 from .flowers import flowers, houses
 
@@ -71,6 +72,23 @@ def test_the_report_is_what_the_library_measures(command, tmp_path):
         for metric, value in network.evaluate(X, y).items():
             assert scores(out)[metric][0] == pytest.approx(value, rel=1e-3)
         assert "held out" not in out and "best" not in out
+
+
+@pytest.mark.parametrize("epochs", [15, 400], ids=["all epochs", "stopped early"])
+def test_the_report_is_of_the_network_that_is_saved(command, tmp_path, epochs):
+    """Not of the last epoch, which a wild rate makes a worse one. Errors add up by rows."""
+    (tmp_path / "h.csv").write_text(houses(), encoding="utf-8")
+    options = "--learning-rate", 0.1, "--epochs", epochs, "--patience", 20, "-o", "m", "-q"
+    _, out, _ = command("train", "h.csv", *options)
+    ran, best = map(int, re.search(r"(\d+) epochs.* is that of epoch (\d+)$", out, re.M).groups())
+    assert best < ran == epochs if epochs == 15 else best + 20 == ran < epochs
+    told = nncore.load("m")
+    X, y = told.columns.read("h.csv")
+    held, training, _ = scores(out)["MAE"]
+    error = np.abs(told.predict(X) - y).mean()
+    assert (held * 16 + training * 64) / 80 == pytest.approx(error, rel=1e-3)  # four digits
+    command("train", "h.csv", *options[:3], best, *options[4:6], "-o", "again", "-q")
+    np.testing.assert_array_equal(nncore.load("again").predict(X), told.predict(X))
 
 
 def test_the_same_seed_gives_the_same_file(command, tmp_path):
@@ -276,6 +294,33 @@ def test_codes_are_words(command, tmp_path):
     assert status == 2 and "60 different words" in err and "--numeric zip" in err
 
 
+def test_codes_among_many_numbers(command, tmp_path, monkeypatch):
+    """Where a column is one of numbers already, it is asked what they are."""
+    monkeypatch.setattr(survey, "MOST_UNDECIDED", 5)
+    monkeypatch.setattr(tables, "MOST_CELLS", 40)
+    text = "".join(f"{k % 10 if k < 50 else '007'},{k % 7}.5\n" for k in range(60))
+    (tmp_path / "d.csv").write_text("zip,n\n" + text)
+    status, _, err = command("train", "d.csv", "-q")
+    assert status == 2 and "line 52 (row 50), column 0 ('zip'): '007' begins with 0" in err
+    assert "--categorical zip" in err and "--numeric zip" in err
+    command("train", "d.csv", "--categorical", "zip", "-o", "words", *QUICK)
+    assert len(nncore.load("words").columns.inputs[0].categories) == 11
+    command("train", "d.csv", "--numeric", "zip", "-o", "numbers", *QUICK)
+    assert nncore.load("numbers").columns.inputs[0] == Input("zip")
+
+
+def test_cells_of_several_lines(command, tmp_path):
+    text = "".join(f'{k},"{"two" if k % 2 else "three"}\nlines",{k % 2}\n' for k in range(40))
+    (tmp_path / "d.csv").write_text(f'n,"kind\nof text",y\n{text}')
+    assert command("train", "d.csv", "-o", "m", *QUICK)[0] == 0
+    columns = nncore.load("m").columns
+    assert columns.inputs[1] == Input("kind\nof text", ("three\nlines", "two\nlines"))
+    assert len(command("predict", "m", "d.csv")[1].split()) == 41
+    (tmp_path / "d.csv").write_text(f'n,"kind\nof text",y\n{text}x,"two\nlines",1\n')
+    status, _, err = command("predict", "m", "d.csv")
+    assert status == 2 and "line 83 (row 40), column 0 ('n'): expected a number, got 'x'" in err
+
+
 def test_useless_networks_are_told(command, tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "d.csv").write_text(
@@ -337,9 +382,11 @@ def test_empty_cells_get_the_mean(command, tmp_path):
         (lambda k: f"id{k}", r"column 'x' has 40 different words .*'id0'.*--ignore x"),
         (lambda k: f"2024-01-{k % 9 + 1:02}", "dates or times, such as '2024-01-01'.*--ignore x"),
         (lambda k: f"{k % 9}.12.2020 10:30", "dates or times"),
-        (lambda k: f'"{k},5"', "numbers with a comma, such as .*write them with a point"),
+        (lambda k: f'"{k},5"', r"line 2 .*expected a number, got '0,5': write decimal points"),
+        (lambda k: f'"{k},5"' if k else 4, r"line 3 .*expected a number, got '1,5': write decimal"),
         (lambda k: "oops" if k == 7 else k % 20, r"line 9 \(row 7\), column 0 \('x'\): expected a "
          "number, as most cells of this column are, got 'oops'"),
+        (lambda k: '"3,5"' if k == 7 else k, r"line 9 \(row 7\), .* '3,5': write decimal points"),
         (lambda k: "1e999" if k == 7 else k, r"line 9 \(row 7\), .*expected a number, got '1e999'"),
         (lambda k: "", r"line 2 \(row 0\), column 0 \('x'\): the cell is empty"),
         (lambda k: "1,2" if k == 5 else 1, r"line 7 \(row 5\) has 4 columns, those before have 3"),
@@ -381,7 +428,9 @@ def test_a_column_that_counts_the_rows_is_noted(command, tmp_path):
         ("", "", "d.csv is empty"),
         ("a,y\n", "", "d.csv has a header and no rows"),
         ("y\n1\n2\n", "", "no columns for the inputs beside the target"),
-        ("a,a,y\n1,2,3\n", "", "has 2 columns 'a'"),
+        ("a,a,y\n1,2,3\n", "", "has 2 columns 'a'; rename them"),
+        ("a,y\n1,2\n" + "".join(f'{k},"3,{k}"\n' for k in range(12)), "",
+         "line 3 (row 1), column 1 ('y'): expected a number, got '3,0': write decimal points"),
         ("a,y\n1,2\n", "--target z", "no column 'z' for the target; its 2 columns"),
         ("a,y\n1,2\n", "--ignore z", "no column 'z' for --ignore"),
         ("a,y\n1,2\n", "--ignore y", "column 'y' is given for two things at once"),

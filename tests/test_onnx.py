@@ -488,6 +488,7 @@ GEMM = node("Gemm", "X W b", "Y")
         ([node("MatMul", "X W", "z"), node("MatMul", "X W", "y"), node("Add", "z y", "Y")], {},
          "neither of its inputs"),
         ([node("BatchNormalization", "X s s s s", "Y", training_mode=1)], {}, "_mode must be 0"),
+        ([node("BatchNormalization", "X s s s s", "Y m v")], {"opset": 9}, "is in training mode"),
         ([node("BatchNormalization", "X s s s b", "Y")], {}, "differ in length"),
         ([node("BatchNormalization", "X s s", "Y")], {}, "needs 5 inputs"),
         ([node("BatchNormalization", "X s s s neg", "Y")], {}, "variance that is negative"),
@@ -511,6 +512,21 @@ def test_refused_models(nodes, options, message):
     constants = [*CONSTANTS, tensor("neg", [1, 1, -1])]
     with pytest.raises(FileFormatError, match=message):
         nncore.from_onnx(model(nodes, constants, **options))
+
+
+def test_opsets(recwarn):
+    """In those that were looked at operators are as they are read; older ones differ."""
+    read = [GEMM, node("Tanh", "Y", "Z")]
+    for opset in (1, 5, 6):
+        with pytest.raises(FileFormatError, match=rf"opset is {opset}; 7 to 28 are read"):
+            nncore.from_onnx(model(read, CONSTANTS, outputs="Z", opset=opset))
+    for opset in (7, 28):
+        check(read, np.tanh(X @ W + B), outputs="Z", opset=opset)
+    assert not recwarn.list
+    for opset in (29, 99):
+        with pytest.warns(UserWarning, match=f"opset is {opset}, and .* in 7 to 28") as told:
+            check(read, np.tanh(X @ W + B), outputs="Z", opset=opset)
+        assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -549,7 +565,8 @@ def test_what_is_no_model(tmp_path):
         (b"\x08" + b"\x80" * 10 + b"\x00\x3a\x00", "longer than 10 bytes"),
         (b"\x0a\x00", "wire type 2"),
         (b"\x3a\x00\x3a\x00", "stands twice"), (b"\x12\x02\xff\xfe", "is no text"),
-        (b"\x3a\x00", "there is no output in its graph"),
+        (b"\x3a\x00", "its opset is missing"),
+        (b"\x3a\x00\x42\x02\x10\x11", "there is no output in its graph"),
     ):  # fmt: skip
         with pytest.raises(FileFormatError, match=message):
             nncore.from_onnx(data)

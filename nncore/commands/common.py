@@ -1,15 +1,25 @@
 """What the commands share: arguments, data files, errors and their exit status."""
 
-from __future__ import annotations
-
 import argparse
+import contextlib
 import math
 import os
 import sys
 import warnings
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from .. import tables
+from .. import files, tables
+from ..files import FileFormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..columns import Columns
+    from ..network import Network
 
 _DATA = """\
 the data file:
@@ -19,13 +29,26 @@ the data file:
   others are inputs; --target names it where it stands elsewhere. Class labels are integers from 0.
   NPZ: arrays X, (rows, inputs), and y, or as --x and --y say. No pickle is read.
   Rows and columns are counted from 0. At most 134,217,728 numbers are read, all of them into
-  memory, at some 18 bytes each. Scale inputs as the network was trained with.
+  memory, at some 18 bytes each. What was scaled outside the network in training is so here, too.
 """
 
 
-def add_parser(commands, name, work, line, description, end):
+# What files that are no models begin with, and what to do with them.
+_OTHERS = {
+    b"PK\3\4": "a ZIP file: arrays in NPZ are data, which come behind the model; what torch.save "
+    "wrote goes through nncore.from_torch and Network.save",
+    b"\x80": "a pickle, which could run code: none is read",
+    b"\x89HDF": "HDF5, as of Keras: it goes through nncore.from_keras and Network.save",
+    b"\x08": "ONNX, maybe: it goes through nncore.from_onnx and Network.save",
+}
+
+
+def add_parser(
+    commands: Any, name: str, work: Callable[[Namespace], int], line: str, description: str,
+    end: str,
+) -> argparse.ArgumentParser:  # fmt: skip
     """Add a command that `run` runs; return its parser."""
-    parser = commands.add_parser(
+    parser: argparse.ArgumentParser = commands.add_parser(
         name, help=line, description=description, epilog=end,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -33,7 +56,10 @@ def add_parser(commands, name, work, line, description, end):
     return parser
 
 
-def add_network_parser(commands, name, work, line, description, end):
+def add_network_parser(
+    commands: Any, name: str, work: Callable[[Namespace], int], line: str, description: str,
+    end: str,
+) -> argparse.ArgumentParser:  # fmt: skip
     """Add a command for a saved network and a data file."""
     parser = add_parser(commands, name, work, line, description, _DATA + end)
     parser.add_argument("model", type=file, help="what nncore train or Network.save has written")
@@ -41,7 +67,7 @@ def add_network_parser(commands, name, work, line, description, end):
     return parser
 
 
-def add_data(add):
+def add_data(add: Callable[..., Any]) -> None:
     """Add the arguments that say what is read."""
     add("data", type=file, help="a CSV file, - for standard input, or an NPZ file (named .npz)")
     add("--target", action="append", metavar="COLUMN",
@@ -53,42 +79,71 @@ def add_data(add):
     add("--y", metavar="NAME", help="array of targets in an NPZ file (default: y)")
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Do what the parsed options say; return the exit status: 2 for an error, which is printed."""
 
-    def warn(message, *_, **__):
+    def warn(message: object, *_: object, **__: object) -> None:
         print(f"{options.prog}: warning: {message}", file=sys.stderr)
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = warn
-            return options.work(options)
+            return int(options.work(options))
     except BrokenPipeError:  # no error: see cli
         raise
     except KeyboardInterrupt as error:
         message = f"interrupted {error}".rstrip()
     except OSError as error:
         named = error.filename is not None and error.strerror
-        message = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error
+        message = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else str(error)
     except MemoryError as error:
         message = f"not enough memory. {error}"
     except (ArithmeticError, ImportError, ValueError) as error:
-        message = error
+        message = str(error)
     print(f"{options.prog}: error: {message}", file=sys.stderr)
     return 2
 
 
-def load(options):
+def load(options: Namespace) -> "tuple[Network, Columns]":
     """The network, and the columns that it knows or has."""
-    from .. import load
     from ..columns import Columns
 
-    network = load(options.model)
+    network = open_model(options.model)
     return network, Columns.of(network)
 
 
-def is_npz(options):
+def open_model(path: Path) -> "Network":
+    """The network in a file; the error of another file says what to do with it."""
+    from .. import load
+
+    try:
+        network: Network = load(path)
+        return network
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}{_hint(path)}") from None
+
+
+def _hint(path: Path) -> str:
+    if not path.is_file() or path.suffix == ".onnx":
+        return ""
+    with path.open("rb") as file:
+        start = file.read(64)
+    for first, what in _OTHERS.items():
+        if start.startswith(first):
+            return f" It is {what}"
+    if start and start.isascii() and "".join(start.decode().split()).isprintable():
+        return " It is text, maybe the data: the model comes first"
+    with contextlib.suppress(FileFormatError):
+        texts = files.read(path)[1]
+        if "run" in texts:
+            return ". It is a checkpoint, which fit goes on from; Network.save then writes a model"
+        if "nncore" not in texts:
+            return ". Weights of other libraries go through nncore.from_torch and Network.save"
+    return ""
+
+
+def is_npz(options: Namespace) -> bool:
     """Whether the data are arrays; arguments for the other kind of file are errors."""
     if options.data.suffix.lower() == ".npz":
         if options.header is not None or getattr(options, "target", None):
@@ -99,7 +154,7 @@ def is_npz(options):
     return False
 
 
-def read(options):
+def read(options: Namespace) -> "tuple[Network, np.ndarray, np.ndarray]":
     """The network, X and y."""
     network, columns = load(options)
     arrays = is_npz(options)
@@ -125,7 +180,7 @@ def read(options):
     return network, X, y
 
 
-def check_outputs(options, *paths, picture=None):
+def check_outputs(options: Namespace, *paths: Path | None, picture: Path | None = None) -> None:
     """What cannot be written, or would overwrite what is read, is told before the work."""
     for path in filter(None, paths):
         for read in filter(None, (getattr(options, "model", None), options.data)):
@@ -142,13 +197,13 @@ def check_outputs(options, *paths, picture=None):
         drawing.axes(None)  # says how to install what is missing
 
 
-def plain(text, most=40):
+def plain(text: object, most: int = 40) -> str:
     """A name from a file as it may be printed: no control characters, not too long."""
-    text = "".join(c if c.isprintable() else "?" for c in str(text))
-    return text if len(text) <= most else text[: most - 3] + "..."
+    line = "".join(c if c.isprintable() else "?" for c in str(text))
+    return line if len(line) <= most else line[: most - 3] + "..."
 
 
-def number(value):
+def number(value: float) -> str:
     """A number with some four digits, as people write it."""
     if math.isnan(value):
         return "undefined"
@@ -157,14 +212,14 @@ def number(value):
     return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
 
 
-def file(text):
+def file(text: str) -> Path:
     """The type of an argument that is a file to read."""
     if not text:
         raise argparse.ArgumentTypeError("expected the name of a file, got ''")
     return Path(text)
 
 
-def count(text):
+def count(text: str) -> int:
     """The type of an argument that counts."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < 1 << 31):
         raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")

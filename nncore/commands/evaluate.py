@@ -1,6 +1,7 @@
 """``nncore evaluate``: how good a saved network is on a table."""
 
-from __future__ import annotations
+from argparse import Namespace
+from typing import Any
 
 from ..tables import count
 from . import common, scores
@@ -20,7 +21,7 @@ exit status: 0, or 2 for an error
 """
 
 
-def add_parsers(commands):
+def add_parsers(commands: Any) -> None:
     """Add the command to the subparsers of ``nncore``."""
     add = common.add_network_parser(
         commands, "evaluate", _evaluate, "loss, accuracy and errors on rows with known targets",
@@ -29,7 +30,7 @@ def add_parsers(commands):
     add("--threads", type=common.count, metavar="N", help="at most (default: as many as serve)")
 
 
-def _evaluate(options):
+def _evaluate(options: Namespace) -> int:
     from ..columns import Columns
 
     network, X, y = common.read(options)

@@ -1,13 +1,14 @@
 """``nncore trace``, ``nncore diagnose``, ``nncore landscape``: a saved network and a data file."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
 import re
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .common import add_network_parser, check_outputs, read
 
 FORMATS = {".txt": "text", ".md": "markdown", ".tex": "latex", ".svg": "svg", ".html": "html"}
 PICTURES = (".png", ".svg", ".pdf")
+T = TypeVar("T")
 
 _TRACE = """
 Take one gradient step apart: every z, a, f'(z), delta and gradient of a few samples, and the new
@@ -56,7 +58,7 @@ exit status: 0, or 2 for an error
 """
 
 
-def add_parsers(commands):
+def add_parsers(commands: Any) -> None:
     """Add the three commands to the subparsers of ``nncore``."""
     add = add_network_parser(
         commands, "trace", _trace, "take one gradient step apart, number by number", _TRACE,
@@ -108,7 +110,7 @@ def add_parsers(commands):
 # ---- the commands ----
 
 
-def _trace(options):
+def _trace(options: Namespace) -> int:
     from ..views.tracing.show import describe
 
     check_outputs(options, options.output)
@@ -142,7 +144,7 @@ def _trace(options):
     return 0
 
 
-def _diagnose(options):
+def _diagnose(options: Namespace) -> int:
     check_outputs(options, options.plot, picture=options.plot)
     network, X, y = read(options)
     diagnosis = network.diagnose(X, y, batch_size=options.batch_size, rows=options.rows)
@@ -154,7 +156,7 @@ def _diagnose(options):
     return int(len(diagnosis) > 0)
 
 
-def _landscape(options):
+def _landscape(options: Namespace) -> int:
     from .. import landscape
 
     check_outputs(options, options.plot, options.npz, picture=options.plot)
@@ -189,19 +191,19 @@ _PAGE = """<!DOCTYPE html>
 # ---- arguments and pictures ----
 
 
-def _write_picture(path, ax):
+def _write_picture(path: Path, ax: Any) -> None:
     from ..views.plotting import drawing
 
     files.write_bytes(path, [drawing.as_bytes(ax, path.suffix[1:].lower())])
 
 
-def _picture(text):
+def _picture(text: str) -> Path:
     if Path(text).suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"expected a name with {', '.join(PICTURES)}, got {text}")
     return Path(text)
 
 
-def _directions(text):
+def _directions(text: str) -> str | list[str]:
     names = [name.strip() for name in re.split(r",(?![^\[]*\])", text)]  # not within brackets
     if names == ["random"]:
         return "random"
@@ -210,15 +212,17 @@ def _directions(text):
     return names
 
 
-def _points(text):
+def _points(text: str) -> tuple[int, ...]:
     return _one_or_two(text, int, lambda n: n >= 2, "integers of at least 2")
 
 
-def _span(text):
+def _span(text: str) -> tuple[float, ...]:
     return _one_or_two(text, float, lambda s: 0 < s < np.inf, "positive numbers")
 
 
-def _one_or_two(text, kind, is_good, wanted):
+def _one_or_two(
+    text: str, kind: Callable[[str], T], is_good: Callable[[T], bool], wanted: str
+) -> tuple[T, ...]:
     with contextlib.suppress(ValueError):
         values = tuple(map(kind, text.split(",")))
         if len(values) <= 2 and all(map(is_good, values)):

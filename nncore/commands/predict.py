@@ -1,18 +1,24 @@
 """``nncore predict``: what a saved network says of new rows."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import csv
 import io
 import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import files, tables
 from . import common, scores
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..columns import Columns
+    from ..network import Network
 
 _PREDICT = """
 Say what a network tells of each row of a table: a line of CSV for each, in the same order, with the
@@ -34,7 +40,7 @@ exit status: 0, or 2 for an error; -o leaves no half-written file
 """
 
 
-def add_parsers(commands):
+def add_parsers(commands: Any) -> None:
     """Add the command to the subparsers of ``nncore``."""
     add = common.add_parser(
         commands, "predict", _predict, "tell classes or numbers of new rows, as CSV", _PREDICT, _END
@@ -56,7 +62,7 @@ def add_parsers(commands):
     add("--threads", type=common.count, metavar="N", help="at most (default: as many as serve)")
 
 
-def _predict(options):
+def _predict(options: Namespace) -> int:
     output = None if options.output in (None, Path("-")) else options.output
     common.check_outputs(options, output)
     network, columns = common.load(options)
@@ -76,7 +82,9 @@ def _predict(options):
     return 0
 
 
-def _blocks(columns, options, stack):
+def _blocks(
+    columns: "Columns", options: Namespace, stack: contextlib.ExitStack
+) -> Iterator[np.ndarray]:
     """Inputs, some rows at a time."""
     if common.is_npz(options):
         X = tables.read_array(options.data, options.x or "X")
@@ -96,7 +104,9 @@ def _blocks(columns, options, stack):
     return (X for X, _ in columns.blocks(table, unknown=options.unknown))
 
 
-def _lines(network, columns, blocks, options):
+def _lines(
+    network: "Network", columns: "Columns", blocks: Iterable[np.ndarray], options: Namespace
+) -> Iterator[bytes]:
     """CSV in UTF-8, a buffer for each block."""
     buffer = io.StringIO(newline="")
     write = csv.writer(buffer, lineterminator="\n").writerow
@@ -106,7 +116,7 @@ def _lines(network, columns, blocks, options):
             ["prediction"] if len(names) == 1 else [f"prediction {k}" for k in range(len(names))]
         )
     if options.probabilities:
-        names += [f"P({name})" for name in columns.classes]
+        names += [f"P({name})" for name in columns.classes or ()]
     write(names)
     for X in blocks:
         out = network.predict(X, n_threads=options.threads)

@@ -1,14 +1,26 @@
 """What ``nncore train`` says at the end."""
 
-from __future__ import annotations
+from argparse import Namespace
 
 from ..tables import count
 from . import common, scores
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import numpy as np
 
-def write(network, data, train, held, run, options):
+    from ..columns import Columns
+    from ..network import Network
+    from .survey import Data
+    from .train import Course
+
+
+def write(
+    network: "Network", data: "Data", train: "np.ndarray", held: "np.ndarray", run: "Course",
+    options: Namespace,
+) -> None:  # fmt: skip
     """Print what was trained on what, how it ended, and how good it is."""
-    columns = network.columns
+    columns = data.columns
     print(f"{common.plain(data.name)}: {count(len(data.X), 'row')}, {_inputs(columns)}")
     print(f"target: {_target(columns)}")
     print(
@@ -36,7 +48,7 @@ def write(network, data, train, held, run, options):
         print(f"{'interrupted; ' * run.interrupted}not saved: -o model.safetensors does that")
 
 
-def _inputs(columns):
+def _inputs(columns: "Columns") -> str:
     words = sum(column.categories is not None for column in columns.inputs)
     text = count(len(columns.inputs), "input")
     if words:
@@ -45,7 +57,7 @@ def _inputs(columns):
     return text
 
 
-def _target(columns):
+def _target(columns: "Columns") -> str:
     if columns.classes is None:
         return ", ".join(common.plain(t.name) for t in columns.targets[:10]) + " (numbers)"
     shown = ", ".join(common.plain(c, 20) for c in columns.classes[:8])
@@ -53,7 +65,7 @@ def _target(columns):
     return f"{common.plain(columns.targets[0].name)}, {len(columns.classes)} classes: {shown}{more}"
 
 
-def _shape(network):
+def _shape(network: "Network") -> str:
     from .. import Dense
 
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
@@ -61,14 +73,15 @@ def _shape(network):
     return f"{sizes} {dense[0].activation}" if len(dense) > 1 else sizes
 
 
-def _end(run):
+def _end(run: "Course") -> str:
     text = count(run.epochs, "epoch")
-    if run.interrupted:
+    best = run.stopping.best_epoch if run.stopping else None
+    if run.history is None:
         text += ", interrupted"
-    elif run.stopping and run.stopping.stopped_epoch:
-        text += f", the last {run.epochs - 1 - run.stopping.best_epoch} no better"
+    elif best is not None and run.stopping and run.stopping.stopped_epoch:
+        text += f", the last {run.epochs - 1 - best} no better"
     elif run.history.stop_reason != "epochs":
         text += f", ended by: {run.history.stop_reason}"
-    if run.stopping and run.stopping.best_epoch is not None:
-        text += f"; the network is that of epoch {run.stopping.best_epoch + 1}"
+    if best is not None:
+        text += f"; the network is that of epoch {best + 1}"
     return text

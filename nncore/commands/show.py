@@ -1,8 +1,9 @@
 """``nncore info`` and ``nncore show``: what is in a saved network."""
 
-from __future__ import annotations
-
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ exit status: 0, or 2 for an error
 """
 
 
-def add_parsers(commands):
+def add_parsers(commands: Any) -> None:
     """Add the two commands to the subparsers of ``nncore``."""
     common.add_parser(
         commands, "info", _info, "versions and instruction sets; or what is in a model", _INFO,
@@ -53,15 +54,15 @@ def add_parsers(commands):
     add("--layer", type=int, metavar="N", help="only this one, counted from 0")
 
 
-def _info(options):
+def _info(options: Namespace) -> int:
     if options.model is None:
         from ..info import show_config
 
         show_config()
         return 0
-    from .. import load, persistence
+    from .. import persistence
 
-    network = load(options.model)
+    network = common.open_model(options.model)
     engine = network._engine
     facts = {
         "file": f"{common.plain(options.model, 200)}, {options.model.stat().st_size:,} bytes",
@@ -90,7 +91,9 @@ def _info(options):
     return 0
 
 
-def _row(role, name, words, fill):
+def _row(
+    role: str, name: str, words: Sequence[object] | None, fill: float | None
+) -> tuple[str, str, str]:
     what = "number"
     if words:
         shown = ", ".join(common.plain(word, 20) for word in words[:6])
@@ -101,11 +104,9 @@ def _row(role, name, words, fill):
     return role, common.plain(name, 24), what
 
 
-def _show(options):
-    from .. import load
-
-    network = load(options.model)
-    layers = range(len(network.layers))
+def _show(options: Namespace) -> int:
+    network = common.open_model(options.model)
+    layers: Sequence[int] = range(len(network.layers))
     if options.layer is not None:
         if options.layer not in layers:
             raise ValueError(f"--layer {options.layer}: there are layers 0 to {layers[-1]}")
@@ -128,22 +129,23 @@ def _show(options):
     return 0
 
 
-def _weights(values, names):
+def _weights(values: dict[str, np.ndarray], names: list[str] | None) -> Iterator[str]:
     """Lines that show the arrays of a layer: a table if all are small, else a line for each."""
     shapes = [array.shape for array in values.values()]
     width = shapes[0][-1]
     small = all(len(s) <= 2 and s[-1] == width and s[0] <= MOST_ROWS for s in shapes)
     if all(len(shape) == 1 for shape in shapes) and small:  # a row for each column that comes in
         heads = names if names and len(names) == width else [str(j) for j in range(width)]
-        rows = zip(heads, zip(*values.values(), strict=True), strict=True)
-        yield from _table(["", *values], rows)
+        yield from _table(
+            ["", *values], zip(heads, zip(*values.values(), strict=True), strict=True)
+        )
     elif small and width <= MOST_COLUMNS:
-        rows = []
+        rows: list[tuple[str, Iterable[float]]] = []
         for name, array in values.items():
             heads = [name]
             if array.ndim == 2:
-                heads = names if names and len(names) == len(array) else range(len(array))
-                heads = [f"{name} {head}" for head in heads]
+                known = names if names and len(names) == len(array) else range(len(array))
+                heads = [f"{name} {head}" for head in known]
             rows += zip(heads, array.reshape(len(heads), -1), strict=True)
         yield from _table(["", *map(str, range(width))], rows)
     else:
@@ -151,13 +153,13 @@ def _weights(values, names):
             yield f"{name} {array.shape}: {_spread(array)}"
 
 
-def _table(top, rows):
+def _table(top: list[str], rows: Iterable[tuple[str, Iterable[float]]]) -> Iterator[str]:
     return cells.as_text(
         [top, *((common.plain(h, 24), *(f"{v:.4g}" for v in values)) for h, values in rows)]
     )
 
 
-def _spread(array):
+def _spread(array: np.ndarray) -> str:
     """Mean, standard deviation, extremes, zeros, and a histogram of ten bins."""
     values = array.astype(np.float64).ravel()
     if not np.isfinite(values).all():

@@ -1,10 +1,10 @@
 """What the columns of a new table are: numbers, categories, or nothing to learn from."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from reprlib import repr as short
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ..files import FileFormatError
 MOST_UNDECIDED = 1000  # different cells, all numbers, that make a column one of numbers
 MOST_WORDS = 10_000  # different ones in a column
 MOST_CLASSES = 20  # whole numbers that are taken as classes
+T = TypeVar("T")
 _CODE = re.compile(r"0\d+")  # 007 is another than 7
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d.*)?")
 
@@ -34,15 +35,20 @@ class Data(NamedTuple):
     notes: list[str]
 
 
-def read_csv(path, *, header, target, categorical, numeric, ignore, missing, task):
+def read_csv(
+    path: Path, *, header: bool | None, target: list[str] | None, categorical: list[str],
+    numeric: list[str], ignore: list[str], missing: str | None, task: str | None,
+) -> Data:  # fmt: skip
     """Return the `Data` of a CSV file."""
     with tables.open_csv(path, header) as table:
         names = table.names or list(map(str, range(table.columns)))
         for name in names:
             if names.count(name) > 1:
-                raise FileFormatError(f"{table.name} has {names.count(name)} columns {short(name)}")
+                raise FileFormatError(
+                    f"{table.name} has {names.count(name)} columns {short(name)}; rename them"
+                )
 
-        def find(columns, role):
+        def find(columns: list[str], role: str) -> list[int]:
             return [
                 tables.find_column(c, table.names, table.columns, table.name, role) for c in columns
             ]
@@ -81,10 +87,10 @@ def read_csv(path, *, header, target, categorical, numeric, ignore, missing, tas
             raise FileFormatError(f"{table.name} has a header and no rows")
     for column in found.values():
         column.decide()
-    kept, notes = _without_gaps(found, inputs, targets, rows, missing)
+    kept, notes = _without_gaps(found, targets, rows, missing)
     classes, y = _targets([found[j] for j in targets], kept, task, table.name)
     described = [found[j].describe(kept) for j in inputs]
-    width = sum(column.width for column in described)
+    width = sum(each.width for each in described)
     if len(y) * width > tables.MOST_NUMBERS:
         raise FileFormatError(
             f"{table.name}: its categories make {width:,} numbers of each row, which is too many; "
@@ -95,15 +101,15 @@ def read_csv(path, *, header, target, categorical, numeric, ignore, missing, tas
     X = np.zeros((len(y), width))
     scaled = np.zeros(width, bool)
     at = 0
-    for j, column in zip(inputs, described, strict=True):
-        found[j].encode(X[:, at : at + column.width], kept, column)
-        scaled[at : at + column.width] = column.categories is None
+    for j, each in zip(inputs, described, strict=True):
+        found[j].encode(X[:, at : at + each.width], kept, each)
+        scaled[at : at + each.width] = each.categories is None
         notes += found[j].notes(kept)
-        at += column.width
+        at += each.width
     return Data(table.name, columns, X, y, scaled, notes)
 
 
-def read_npz(path, *, x, y, missing, task):
+def read_npz(path: Path, *, x: str, y: str, missing: str | None, task: str | None) -> Data:
     """Return the `Data` of two arrays."""
     X, given = tables.read_npz(path, x=x, y=y)
     if X.ndim != 2 or not X.shape[1] or given.ndim > 2 or not len(X) == len(given) > 0:
@@ -117,7 +123,7 @@ def read_npz(path, *, x, y, missing, task):
         column.take(values.astype(np.float64), str(path))
     everything = dict(enumerate(found))
     targets = list(range(n, len(found)))
-    kept, notes = _without_gaps(everything, range(n), targets, len(X), missing)
+    kept, notes = _without_gaps(everything, targets, len(X), missing)
     classes, labels = _targets(found[n:], kept, task, str(path))
     columns = Columns(
         [Input(str(j)) for j in range(n)], [Target(f.name, classes) for f in found[n:]]
@@ -128,12 +134,18 @@ def read_npz(path, *, x, y, missing, task):
 class Found:
     """A column while it is read: numbers, or codes of its different cells."""
 
-    def __init__(self, name, j, kind):
-        self.name, self.j, self.kind = name, j, kind
-        self._codes, self._places, self._parts = {}, [], []
-        self.gap = None  # where the first empty cell is
+    values: np.ndarray
+    words: list[str]
 
-    def add(self, block):
+    def __init__(self, name: str, j: int, kind: str | None):
+        self.name, self.j, self.kind = name, j, kind
+        self.told = kind is not None
+        self._codes: dict[str, int] = {}
+        self._places: list[str] = []
+        self._parts: list[np.ndarray] = []
+        self.gap: str | None = None  # where the first empty cell is
+
+    def add(self, block: tables.Block) -> None:
         if self.kind == "numbers":
             try:
                 values = block.numbers(self.j)
@@ -141,6 +153,8 @@ class Found:
                 raise FileFormatError(
                     f"{error}; if these are categories, say --categorical {self.name}"
                 ) from None
+            if not self.told:
+                self._refuse_a_code(block)
             if self.gap is None and np.isnan(values).any():
                 self.gap = block.place(int(np.isnan(values).argmax()), self.j)
             self._parts.append(values)
@@ -163,7 +177,7 @@ class Found:
                 f"column out by --ignore {self.name}"
             )
 
-    def take(self, values, name):
+    def take(self, values: np.ndarray, name: str) -> None:
         """Take numbers of an array."""
         bad = np.abs(values) > tables.MOST_SIZE
         if bad.any():
@@ -172,18 +186,28 @@ class Found:
             self.gap = f"{name}, row {np.isnan(values).argmax()}, column {self.j}"
         self.values = values
 
-    def _are_numbers(self):
+    def _are_numbers(self) -> bool:
         return all(
             tables.is_missing(w) or (tables.as_number(w) is not None and not _CODE.fullmatch(w))
             for w in self._codes
         )
 
-    def _become_numbers(self):
+    def _refuse_a_code(self, block: tables.Block) -> None:
+        """007 is another than 7, but the cells before are numbers already."""
+        words = block.words(self.j)
+        for i in (i for i, word in enumerate(words) if _CODE.fullmatch(word)):
+            raise FileFormatError(
+                f"{block.place(i, self.j)}: {short(words[i])} begins with 0, and no number before "
+                f"does; say --categorical {self.name} if these are codes, --numeric {self.name} if "
+                "they are numbers"
+            )
+
+    def _become_numbers(self) -> None:
         self.kind = "numbers"
         numbers = np.empty(len(self._codes))
         for k, word in enumerate(self._codes):
             missing = tables.is_missing(word)
-            numbers[k] = np.nan if missing else tables.as_number(word)
+            numbers[k] = np.nan if missing else float(word)
             if missing and self.gap is None:
                 self.gap = self._places[k]
             if abs(numbers[k]) > tables.MOST_SIZE:
@@ -191,7 +215,7 @@ class Found:
         self._parts = [numbers[codes] for codes in self._parts]
         self._codes = {}
 
-    def decide(self):
+    def decide(self) -> None:
         """All cells were seen: set the values, and of words what the codes mean."""
         if self.kind is None and self._are_numbers():
             self._become_numbers()
@@ -206,10 +230,10 @@ class Found:
         self.values = np.array([place.get(word, -1) for word in self._codes])[self.values]
 
     @property
-    def gaps(self):
+    def gaps(self) -> np.ndarray:
         return np.isnan(self.values) if self.kind == "numbers" else self.values < 0
 
-    def describe(self, kept):
+    def describe(self, kept: np.ndarray) -> Input:
         """Return the `Input`; columns that no network learns from are refused."""
         if self.gaps[kept].all():
             raise FileFormatError(
@@ -223,7 +247,7 @@ class Found:
             self._refuse(words, int(np.count_nonzero(kept)))
         return Input(self.name, words)
 
-    def _refuse(self, words, rows):
+    def _refuse(self, words: tuple[str, ...], rows: int) -> None:
         sample, column = words[:200], f"column {short(self.name)}"
         advice = (
             f"leave it out by --ignore {self.name}, or say --categorical {self.name} if each word "
@@ -236,11 +260,6 @@ class Found:
                 f"{column} has dates or times, such as {short(sample[0])}, which are no numbers: "
                 f"make columns of numbers of them, as the year and the month; {advice}"
             )
-        if all(map(tables.DECIMAL_COMMA.fullmatch, sample)):
-            raise FileFormatError(
-                f"{column} has numbers with a comma, such as {short(sample[0])}: write them with a "
-                "point"
-            )
         self.refuse_a_word(f"Mend it, or {advice}")
         if len(words) > max(10, rows / 2):
             raise FileFormatError(
@@ -249,17 +268,21 @@ class Found:
                 f"nothing is learned; {advice}"
             )
 
-    def refuse_a_word(self, advice):
-        """Raise if most of the different cells are numbers: say where the first is that is not."""
+    def refuse_a_word(self, advice: str) -> None:
+        """Raise if most of the different cells are numbers, or were with decimal points: say where
+        the first is that is not.
+        """
         odd = [w for w in self.words if tables.as_number(w) is None and not tables.is_missing(w)]
-        if odd and len(odd) < len(self.words) / 2:
-            word = min(odd, key=self._codes.get)
+        few = len(odd) < len(self.words) / 2
+        if odd and (few or all(map(tables.DECIMAL_COMMA.fullmatch, odd))):
+            word = min(odd, key=self._codes.__getitem__)
+            most = ", as most cells of this column are" * few
             raise FileFormatError(
-                f"{self._places[self._codes[word]]}: expected a number, as most cells of this "
-                f"column are, got {short(word)}. {advice}"
+                f"{self._places[self._codes[word]]}: expected a number{most}, got "
+                f"{tables.quoted(word)}. {advice}"
             )
 
-    def encode(self, into, kept, described):
+    def encode(self, into: np.ndarray, kept: np.ndarray, described: Input) -> None:
         values = self.values[kept]
         if described.categories is None:
             into[:, 0] = values
@@ -267,7 +290,7 @@ class Found:
         used = [self.words.index(word) for word in described.categories]
         into[...] = values[:, None] == np.array(used)
 
-    def notes(self, kept):
+    def notes(self, kept: np.ndarray) -> Iterator[str]:
         values = self.values[kept]
         codes = [] if self.kind else [*filter(_CODE.fullmatch, self.words)]
         if codes:
@@ -284,12 +307,14 @@ class Found:
             yield f"column {short(self.name)} is the same in all rows"
 
 
-def _order(word):
+def _order(word: str) -> tuple[bool, float, str]:
     number = tables.as_number(word)
     return (number is None, 0.0 if number is None else number, word)
 
 
-def _without_gaps(found, inputs, targets, rows, missing):
+def _without_gaps(
+    found: Mapping[int, Found], targets: list[int], rows: int, missing: str | None
+) -> tuple[np.ndarray, list[str]]:
     """Which rows are kept; an empty cell that is not allowed is an error."""
     for j, column in found.items():
         if column.gap is not None and missing is None:
@@ -306,7 +331,9 @@ def _without_gaps(found, inputs, targets, rows, missing):
     return kept, [f"{dropped:,} of {rows:,} rows have empty cells and are left out"] * (dropped > 0)
 
 
-def _targets(found, kept, task, name):
+def _targets(
+    found: list[Found], kept: np.ndarray, task: str | None, name: str
+) -> tuple[tuple[str, ...] | tuple[int, ...] | None, np.ndarray]:
     """The classes or None, and y."""
     words = [f for f in found if f.kind != "numbers"]
     first = found[0]
@@ -344,7 +371,9 @@ def _targets(found, kept, task, name):
     return _classes([int(value) for value in known], codes, column)
 
 
-def _classes(names, codes, column):
+def _classes(
+    names: Sequence[T], codes: np.ndarray, column: str
+) -> tuple[tuple[T, ...], np.ndarray]:
     used, codes = np.unique(codes, return_inverse=True)
     if len(used) < 2:
         raise FileFormatError(f"{column}: one class in all rows, nothing to learn")

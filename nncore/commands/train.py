@@ -1,16 +1,26 @@
 """``nncore train``: a network for a table."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import names
 from . import common, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..callbacks import EarlyStopping
+    from ..columns import Columns
+    from ..history import History
+    from ..layers import Layer
+    from ..network import Network
+    from .survey import Data
 
 _LOSSES = {
     "classification": ("cross_entropy", "binary_cross_entropy", "focal"),
@@ -49,7 +59,7 @@ exit status: 0 done; 1 interrupted, with the best so far saved; 2 for an error
 """
 
 
-def add_parsers(commands):
+def add_parsers(commands: Any) -> None:
     """Add the command to the subparsers of ``nncore``."""
     parser = common.add_parser(
         commands, "train", _train, "make a network for a table: CSV or NPZ", _TRAIN, _END
@@ -107,7 +117,7 @@ def add_parsers(commands):
     add("--threads", type=common.count, metavar="N", help="at most (default: as many as serve)")
 
 
-def _train(options):
+def _train(options: Namespace) -> int:
     common.check_outputs(options, options.output)
     data = _read(options)
     if not options.quiet:
@@ -122,7 +132,7 @@ def _train(options):
     return int(run.interrupted)
 
 
-def _read(options):
+def _read(options: Namespace) -> "Data":
     from . import survey
 
     if options.seed < 0:
@@ -138,7 +148,7 @@ def _read(options):
     )  # fmt: skip
 
 
-def _divide(data, options):
+def _divide(data: "Data", options: Namespace) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the rows to train on, and of those held out."""
     from ..splitting import held_out
 
@@ -154,7 +164,7 @@ def _divide(data, options):
     return np.setdiff1d(np.arange(rows), held), held
 
 
-def _network(data, train, options):
+def _network(data: "Data", train: np.ndarray, options: Namespace) -> "Network":
     """The network, scaled as the rows of training are; empty cells of `data` are filled."""
     from .. import Dense, Network, Scaling
     from ..optimizers import as_optimizer
@@ -163,18 +173,19 @@ def _network(data, train, options):
     if options.missing == "mean":
         columns = _fill(data, train)
     of_inputs = Scaling.of(data.X[train])
-    mean = np.where(data.scaled, of_inputs.mean, 0.0)
-    scale = np.where(data.scaled, of_inputs.scale, 1.0)
+    mean = np.where(data.scaled, np.asarray(of_inputs.mean), 0.0)
+    scale = np.where(data.scaled, np.asarray(of_inputs.scale), 1.0)
     hidden = [Dense(n, options.activation) for n in options.layers]
     task = "classification" if columns.classes else "regression"
     loss = options.loss or _LOSSES[task][0]
     names.look_up(f"loss of a {task}", loss, _LOSSES[task])
-    ends, width = [], data.y.shape[-1]
+    ends: list[Layer] = []
+    width = data.y.shape[-1]
     if columns.classes is None:
         of_targets = Scaling.of(data.y[train])
         ends = [Dense(width), of_targets.inverse()]
-        mean, scale = (np.append(a, b) for a, b in (
-            (mean, of_targets.mean), (scale, of_targets.scale)))  # fmt: skip
+        mean = np.append(mean, np.asarray(of_targets.mean))
+        scale = np.append(scale, np.asarray(of_targets.scale))
     elif loss == "cross_entropy":
         ends = [Dense(len(columns.classes), "softmax")]
     elif len(columns.classes) == 2:
@@ -199,7 +210,7 @@ def _network(data, train, options):
     return network
 
 
-def _fill(data, train):
+def _fill(data: "Data", train: np.ndarray) -> "Columns":
     """Fill empty cells of numbers with the means of the training rows; return the new columns."""
     from ..columns import Columns
 
@@ -218,38 +229,41 @@ def _fill(data, train):
 # ---- training ----
 
 
-class _Course:
+class Course:
     """What became of the training."""
 
     interrupted = False
-    stopping = None
-    history = None
+    stopping: "EarlyStopping | None" = None
+    history: "History | None" = None
     epochs = 0
 
 
-def _fit(network, data, train, held, options):
+def _fit(
+    network: "Network", data: "Data", train: np.ndarray, held: np.ndarray, options: Namespace
+) -> Course:
     """Train; Ctrl-C ends it like any other condition."""
     from ..callbacks import Callback, EarlyStopping
 
-    run = _Course()
+    run = Course()
 
     class Count(Callback):
-        def on_epoch_end(self, epoch, logs=None):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             run.epochs = epoch + 1
 
     class Stopping(EarlyStopping):
-        def restore(self):
+        def restore(self) -> None:
             self._best.restore(network)
 
     targets = data.y if network.n_out > 1 else data.y.reshape(len(data.y), 1)
     rows, full = len(train), network.optimizer.full_batch
     size = options.batch_size or 1 << round(math.log2(min(256, max(8, rows / 100))))
     steps = 1 if full else -(-rows // min(size, rows))
-    callbacks, validation = [Count()], None
+    callbacks: list[Callback] = [Count()]
+    validation = stopping = None
     if len(held):
         patience = options.patience or (20 if full else max(10, math.ceil(500 / steps)))
-        run.stopping = Stopping(patience=patience, restore_best_weights=True)
-        callbacks.append(run.stopping)
+        run.stopping = stopping = Stopping(patience=patience, restore_best_weights=True)
+        callbacks.append(stopping)
         validation = data.X[held], targets[held]
     epochs = max(200, 20_000 // steps) if len(held) else max(50, 5_000 // steps)
     if full:
@@ -262,17 +276,17 @@ def _fit(network, data, train, held, options):
         )  # fmt: skip
     except KeyboardInterrupt:
         run.interrupted = True
-        if not run.epochs or (run.stopping and run.stopping.best_epoch is None):
+        if not run.epochs or (stopping and stopping.best_epoch is None):
             raise KeyboardInterrupt("before the first epoch was over; nothing is saved") from None
-        if run.stopping:
-            run.stopping.restore()
+        if stopping:
+            stopping.restore()
     return run
 
 
 # ---- arguments ----
 
 
-def _layers(text):
+def _layers(text: str) -> tuple[int, ...]:
     if text == "none":
         return ()
     try:
@@ -283,15 +297,15 @@ def _layers(text):
         ) from None
 
 
-def _positive(text):
+def _positive(text: str) -> float:
     return _number(text, lambda value: 0 < value < math.inf, "a positive number")
 
 
-def _share(text):
+def _share(text: str) -> float:
     return _number(text, lambda value: 0 <= value < 1, "a number from 0 to below 1")
 
 
-def _number(text, is_good, wanted):
+def _number(text: str, is_good: Callable[[float], bool], wanted: str) -> float:
     try:
         if is_good(value := float(text)):
             return value

@@ -1,7 +1,5 @@
 """Networks from Keras models that are one chain of layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
@@ -76,7 +74,7 @@ def _chain(model: Any) -> Iterator[Any]:
         raise ValueError("the model's output is not its last layer's, or a layer is used twice")
 
 
-def _links(layer):
+def _links(layer: Any) -> list[Link]:
     """The links of one layer, or of an activation that is one."""
     kind = kind_of(layer, "keras", "from_keras reads the layers of Keras", "call")
     what = f"layer {layer.name!r}, {kind}"
@@ -116,7 +114,8 @@ def _function(s: _Source) -> list[Link]:
 def _dense(s: _Source) -> list[Link]:
     if len(s.values) != 1 + s.config["use_bias"]:
         s.refuse(f"has {len(s.values)} arrays of weights, as quantized layers have")
-    return [Affine(s.what, *[*s.values, None][:2], trainable=s.trainable), *_function(s)]
+    b = s.values[1] if s.config["use_bias"] else None
+    return [Affine(s.what, s.values[0], b, trainable=s.trainable), *_function(s)]
 
 
 def _relu(s: _Source) -> Link:

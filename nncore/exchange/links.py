@@ -1,9 +1,7 @@
 """What importers make of a model, a list of links, and the network of such a list."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -55,7 +53,7 @@ class Block(NamedTuple):
     """``x + links(x)``."""
 
     what: str
-    links: list
+    links: "list[Link]"
 
 
 Link = Affine | Columns | Curve | Made | Block
@@ -96,7 +94,7 @@ def curve(what: str, name: str, **parameters: float) -> Curve:
 
 
 def norm(
-    what: str, kind: type, n: int, values: Sequence, trainable: bool = True, **arguments: float
+    what: str, kind: type, n: int, values: Sequence[Any], trainable: bool = True, **arguments: float
 ) -> Made:
     """Return a BatchNorm or LayerNorm of n columns; values: gamma, beta, mean, variance or None.
 
@@ -120,7 +118,7 @@ def prelu(what: str, slope: np.ndarray | float, trainable: bool = True) -> Made:
     return Made(what, layer, {"slope": slope}, _size(slope))
 
 
-def _size(values):
+def _size(values: Any) -> int | None:
     return None if np.size(values) == 1 else np.size(values)
 
 
@@ -154,7 +152,7 @@ def build(
     return network
 
 
-def _arrays(links):
+def _arrays(links: Iterable[Link]) -> Iterator[np.ndarray]:
     for link in links:
         if isinstance(link, Block):
             yield from _arrays(link.links)
@@ -164,7 +162,7 @@ def _arrays(links):
             yield from link.values.values()
 
 
-def _fill(place, values, what):
+def _fill(place: np.ndarray, values: np.ndarray, what: str) -> None:
     if values.shape != place.shape:
         raise ValueError(f"{what} has shape {values.shape}; expected {place.shape}")
     with np.errstate(over="ignore"):
@@ -182,13 +180,13 @@ def tidy(links: Iterable[Link], whole: bool = True) -> list[Link]:
     At the start and the end of the whole, and beside no weights, they become a `Scaling`.
     """
     done: list[Link] = []
-    links = _joined(links)
-    for i, link in enumerate(links):
+    joined = _joined(links)
+    for i, link in enumerate(joined):
         last = done[-1] if done else None
         if isinstance(link, Curve) and _is_plain(last):
             done[-1] = last._replace(function=link.function)
         elif isinstance(link, Columns):
-            end = whole and i == len(links) - 1
+            end = whole and i == len(joined) - 1
             scaled = end and np.all(link.scale > 0) and np.any(link.scale != 1)
             if _is_plain(last) and not scaled:
                 done[-1] = _in_weights(last, link)
@@ -203,9 +201,9 @@ def tidy(links: Iterable[Link], whole: bool = True) -> list[Link]:
     return done
 
 
-def _joined(links):
+def _joined(links: Iterable[Link]) -> list[Link]:
     """The links, without those that do nothing, and maps of columns one behind the other as one."""
-    done = []
+    done: list[Link] = []
     for link in links:
         last = done[-1] if done else None
         if isinstance(link, Columns):
@@ -221,23 +219,23 @@ def _joined(links):
     return done
 
 
-def _wide(values):
-    values = np.asarray(values, np.float64)
-    return values.reshape(()) if values.size == 1 else values
+def _wide(values: Any) -> np.ndarray:
+    wide = np.asarray(values, np.float64)
+    return wide.reshape(()) if wide.size == 1 else wide
 
 
-def _is_plain(link):
+def _is_plain(link: Link | None) -> TypeGuard[Affine]:
     return isinstance(link, Affine) and link.function == IDENTITY
 
 
-def _line(link):
+def _line(link: Columns) -> tuple[np.ndarray, np.ndarray]:
     """a and b of a map of columns ``a x + b``."""
     if link.inverted:
         return link.scale, link.mean
     return 1 / link.scale, -link.mean / link.scale
 
 
-def _then(first, second):
+def _then(first: Columns, second: Columns) -> Columns:
     """Two maps of columns as one; as they were, where they are the parts of a `Scaling`."""
     if first.inverted == second.inverted:
         shift, scale = (second, first) if first.inverted else (first, second)
@@ -248,11 +246,11 @@ def _then(first, second):
     return Columns(second.what, b * c + d, a * c, True)
 
 
-def _line_of(link, n):
+def _line_of(link: Columns, n: int) -> list[np.ndarray]:
     return [checked(link.what, np.broadcast_to, values, (n,)) for values in _line(link)]
 
 
-def _in_weights(last, link):
+def _in_weights(last: Affine, link: Columns) -> Affine:
     a, b = _line_of(link, last.W.shape[1])
     W = last.W if (a == 1).all() else last.W * a
     if last.b is not None:
@@ -260,13 +258,13 @@ def _in_weights(last, link):
     return last._replace(W=W, b=b if last.b is not None or b.any() else None)
 
 
-def _in_norm(last, link):
+def _in_norm(last: Made, link: Columns) -> Made:
     gamma, beta = last.values["gamma"], last.values["beta"]
     a, b = _line_of(link, gamma.size)
     return last._replace(values=last.values | {"gamma": gamma * a, "beta": beta * a + b})
 
 
-def _scaling(link, end):
+def _scaling(link: Columns, end: bool) -> Made:
     what, mean, scale, inverted = link
     if end and not inverted:
         (scale, mean), inverted = _line(link), True
@@ -277,29 +275,34 @@ def _scaling(link, end):
 # ---- layers ----
 
 
-def _takes(links):
+def _takes(links: Iterable[Link]) -> int | None:
     """The number of inputs that the links ask for, or None."""
     for link in links:
         if isinstance(link, Affine):
             return len(link.W)
-        n_in = _takes(link.links) if isinstance(link, Block) else getattr(link, "n_in", None)
+        n_in: int | None = getattr(link, "n_in", None)
+        if isinstance(link, Block):
+            n_in = _takes(link.links)
         if n_in is not None:
             return n_in
     return None
 
 
-def _inputs_of(links):
+def _inputs_of(links: list[Link]) -> int:
     first = links[0].layer if isinstance(links[0], Made) else None
-    tokens = isinstance(first, Embedding)
-    width = _takes(links[tokens:])
+    size = first.dim if isinstance(first, Embedding) else None  # of the rows of each token
+    width = _takes(links[size is not None :])
     if width is None:
         raise ValueError("the number of inputs is unknown: nothing in the model has weights of it")
-    return width // first.dim if tokens else width
+    return width // (size or 1)
 
 
-def _layers(links, width):
+def _layers(
+    links: list[Link], width: int
+) -> tuple[list[tuple[Layer, dict[str, tuple[np.ndarray, str]]]], int]:
     """Return [(layer, {name: (values, what)})] of links, and the number of outputs."""
     found = []
+    layer: Layer
     for link in links:
         if _takes([link]) not in (None, width):
             raise ValueError(
@@ -312,14 +315,14 @@ def _layers(links, width):
                 raise ValueError(f"{link.what}: {end} outputs are added to {width} inputs")
             values = {f"{i}.{k}": v for i, (_, each) in enumerate(inner) for k, v in each.items()}
         else:
-            layer, values = _layer(link, width, link is links[-1])
-            values = {name: (value, link.what) for name, value in values.items()}
+            layer, plain = _layer(link, width, link is links[-1])
+            values = {name: (value, link.what) for name, value in plain.items()}
         width = checked(link.what, layer.n_outputs, width)
         found.append((layer, values))
     return found, width
 
 
-def _layer(link, width, is_last):
+def _layer(link: Link, width: int, is_last: bool) -> tuple[Layer, dict[str, np.ndarray]]:
     """The layer of a link, and its values; an activation alone becomes one that stays as it is."""
     if isinstance(link, Curve):
         name = link.function.name
@@ -336,6 +339,7 @@ def _layer(link, width, is_last):
             link = Affine(link.what, np.eye(width), None, link.function, False)
     if isinstance(link, Made):
         return link.layer, link.values
+    assert isinstance(link, Affine)  # tidy leaves no Columns
     what, W, b, f, trainable = link
     values = {"W": W} if b is None else {"W": W, "b": b}
     return Dense(W.shape[1], f, bias=b is not None, init="zeros", trainable=trainable), values

@@ -4,8 +4,6 @@ It takes the reader, a description of the node, its inputs and its attributes, a
 value of its output. Operators of one number are in `recognition.OPERATORS`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +11,15 @@ from typing import Any
 import numpy as np
 
 from ..files import FileFormatError
-from ..layers import BatchNorm, Embedding, LayerNorm
+from ..layers import BatchNorm, Embedding, Layer, LayerNorm
 from .links import Affine, Link, Made, curve, norm, prelu
 from .onnx_writing import FLOAT, FLOAT64, INT
 from .protobuf import Message
 from .recognition import Expression, steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .onnx_reading import Reader
 
 HALF, INT32, BOOL = 10, 6, 9  # TensorProto.DataType
 FLOATS = (FLOAT, FLOAT64, HALF)
@@ -30,17 +32,17 @@ _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints"}  # Attrib
 class Chain:
     """What is computed from the input so far: links, each with the chain before it."""
 
-    def __init__(self, before: Chain | None, link: Link | None, width: int | None):
+    def __init__(self, before: "Chain | None", link: Link | None, width: int | None):
         self.before, self.link, self.width = before, link, width
         self.start = Expression("", [], {}, "")  # its output, in expressions
         self.length: int = before.length + 1 if before else 0
-        if self.length > MOST_LINKS:
-            raise FileFormatError(f"{link.what if link else ''}: more than {MOST_LINKS} layers")
+        if link and self.length > MOST_LINKS:
+            raise FileFormatError(f"{link.what}: more than {MOST_LINKS} layers")
 
-    def links(self, since: Chain | None = None) -> list[Link] | None:
+    def links(self, since: "Chain | None" = None) -> list[Link] | None:
         """The links, or those since an earlier chain; None if that is no part of this one."""
         found, chain = [], self
-        while chain.before is not None and chain is not since:
+        while chain.before and chain.link and chain is not since:
             found.append(chain.link)
             chain = chain.before
         return found[::-1] if since is None or chain is since else None
@@ -67,7 +69,10 @@ class Part:
     columns None: all, with one table. Not flat: tokens, or rows of vectors.
     """
 
-    def __init__(self, columns: list | None, table: np.ndarray | None = None, flat: bool = False):
+    def __init__(
+        self, columns: list[tuple[int, np.ndarray | None]] | None, table: np.ndarray | None = None,
+        flat: bool = False,
+    ):  # fmt: skip
         self.columns, self.table, self.flat = columns, table, flat
 
 
@@ -117,8 +122,11 @@ def per_column(values: Any, width: int | None) -> np.ndarray:
 
 # ---- operators ----
 
+Inputs = list[Any]  # Values, Parts, arrays; None where one is left out
+Attributes = dict[str, Any]
 
-def _then(value, link, n_in=None, n_out=None):
+
+def _then(value: Any, link: Link, n_in: int | None = None, n_out: int | None = None) -> Value:
     """The value of a link behind another; of as many columns, unless these are given."""
     if not isinstance(value, Value):
         raise ValueError("its first input must depend on the input of the model")
@@ -128,18 +136,20 @@ def _then(value, link, n_in=None, n_out=None):
     return Value(Chain(chain, link, n_out or n_in or chain.width))
 
 
-def _matrix(value):
+def _matrix(value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind != "f":
         raise ValueError("its weights must be a constant matrix of numbers")
     return value
 
 
-def _matmul(reader, what, inputs, attributes, b=None):
+def _matmul(
+    reader: "Reader", what: str, inputs: Inputs, attributes: Attributes, b: np.ndarray | None = None
+) -> Value:
     W = _matrix(inputs[1])
     return _then(inputs[0], Affine(what, W, b), *W.shape)
 
 
-def _gemm(reader, what, inputs, attributes):
+def _gemm(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
     x, W, b = (*inputs, None)[:3]
     W = _matrix(W).T if attributes.get("transB", 0) else _matrix(W)
     alpha, beta = (W.dtype.type(attributes.get(name, 1)) for name in ("alpha", "beta"))
@@ -148,8 +158,8 @@ def _gemm(reader, what, inputs, attributes):
     return _matmul(reader, what, [x, W * alpha], attributes, b)
 
 
-def _norm(kind, n):
-    def read(reader, what, inputs, attributes):
+def _norm(kind: type[Layer], n: int) -> Callable[..., Value]:
+    def read(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
         x, *values = inputs
         if not all(isinstance(v, np.ndarray) and v.ndim == 1 for v in values):
             raise ValueError("needs constant vectors")
@@ -164,29 +174,29 @@ def _norm(kind, n):
     return read
 
 
-def _prelu(reader, what, inputs, attributes):
+def _prelu(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
     link = prelu(what, per_column(inputs[1], None))
     return _then(inputs[0], link, link.n_in)
 
 
-def _softmax(name):
+def _softmax(name: str) -> Callable[..., Value]:
     return lambda reader, what, inputs, attributes: _then(inputs[0], curve(what, name))
 
 
-def _mean(reader, what, inputs, attributes):
+def _mean(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Value:
     axes = attributes["axes"] if "axes" in attributes else inputs[1].tolist()
     if axes not in ([-1], [1]):
         raise ValueError("axes must be -1")
     return Value(inputs[0].chain, Expression("RowMean", [inputs[0].expression], {}, what))
 
 
-def _dropout(reader, what, inputs, attributes):
+def _dropout(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     if inputs[2:] and np.any(inputs[2]):
         raise ValueError("is in training mode")
     return inputs[0]
 
 
-def _constant(reader, what, inputs, attributes):
+def _constant(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> np.ndarray:
     for name, value in attributes.items():
         if name == "value":
             return array(value, what)
@@ -195,27 +205,27 @@ def _constant(reader, what, inputs, attributes):
     raise ValueError("only tensors of numbers are read")
 
 
-def _transpose(reader, what, inputs, attributes):
+def _transpose(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> np.ndarray:
     return _matrix(inputs[0]).T
 
 
 # ---- columns of the input, and tokens in them ----
 
 
-def _part(reader, value):
+def _part(reader: "Reader", value: Any) -> Any:
     """The input itself as a part of it; other values as they are."""
-    whole = isinstance(value, Value) and value.expression is getattr(reader.start, "start", None)
+    whole = isinstance(value, Value) and value.expression is reader.start.start
     return Part(None) if whole else value
 
 
-def _flat(reader, what, inputs, attributes):
+def _flat(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     part = inputs[0]
     return (
         Part(part.columns, part.table, True) if getattr(part, "table", None) is not None else part
     )
 
 
-def _reshape(reader, what, inputs, attributes):
+def _reshape(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     value, shape = inputs[0], np.ravel(inputs[1]).tolist()
     n = value.chain.width if isinstance(value, Value) else _width(reader, value)
     if len(shape) != 2 or shape[0] not in (-1, 0) or shape[1] not in (n, -1 if n else n):
@@ -223,12 +233,12 @@ def _reshape(reader, what, inputs, attributes):
     return _flat(reader, what, inputs, attributes)
 
 
-def _width(reader, part):
+def _width(reader: "Reader", part: Part) -> int | None:
     n = reader.n_in if part.columns is None else len(part.columns)
     return n if part.table is None or n is None else n * part.table.shape[1]
 
 
-def _cast(reader, what, inputs, attributes):
+def _cast(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Any:
     value, to = inputs[0], attributes.get("to")
     if to in FLOATS and isinstance(value, (Value, np.ndarray)):
         return value
@@ -243,7 +253,7 @@ def _cast(reader, what, inputs, attributes):
     raise ValueError(f"to type {to} of this is not read")
 
 
-def _gather(reader, what, inputs, attributes):
+def _gather(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Part:
     """Columns of the input, or rows of a table by tokens."""
     axis, (data, indices) = attributes.get("axis", 0), inputs
     whole, part = _part(reader, data), _part(reader, indices)
@@ -255,33 +265,35 @@ def _gather(reader, what, inputs, attributes):
     raise ValueError("neither takes columns of the input nor rows of a table by it")
 
 
-def _concat(reader, what, inputs, attributes):
+def _concat(reader: "Reader", what: str, inputs: Inputs, attributes: Attributes) -> Part:
     if not all(isinstance(each, Part) and each.flat and each.columns for each in inputs):
         raise ValueError("joins other things than columns of the input")
     return Part([column for each in inputs for column in each.columns], None, True)
 
 
-def embedded(reader, what, part):
+def embedded(reader: "Reader", what: str, part: Part) -> Value:
     """The value of columns of the input, some of them or all tokens of an Embedding."""
     if not part.flat:
         raise ValueError("takes tokens or rows of vectors, neither looked up nor flattened")
-    if part.columns is None:
+    x = Value(reader.start)
+    if part.columns is None and part.table is not None:
         layer, values = Embedding(*part.table.shape), {"E": part.table}
-        return _then(Value(reader.start), Made(what, layer, values), None, _width(reader, part))
-    tables = {column: table for column, table in part.columns if table is not None}
-    n = len(part.columns)
-    if [column for column, _ in part.columns] != list(range(n)) or reader.n_in not in (None, n):
+        return _then(x, Made(what, layer, values), None, _width(reader, part))
+    columns = part.columns or []
+    tables = {column: table for column, table in columns if table is not None}
+    n = len(columns)
+    if [column for column, _ in columns] != list(range(n)) or reader.n_in not in (None, n):
         raise ValueError("the columns of the input are not all there, in their order")
     if not tables:
-        return Value(reader.start)
+        return x
     layer = Embedding(columns={column: table.shape for column, table in tables.items()})
     link = Made(what, layer, {f"E{column}": table for column, table in tables.items()}, n)
-    return _then(Value(reader.start), link, n, layer.n_outputs(n))
+    return _then(x, link, n, layer.n_outputs(n))
 
 
 # Each operator: its function, how many inputs it needs, and which attributes it may have where
 # not all are read, the default first.
-NODES: dict[str, tuple[Callable, int, dict]] = {
+NODES: dict[str, tuple[Callable[..., Any], int, dict[str, tuple[Any, ...]]]] = {
     "BatchNormalization": (_norm(BatchNorm, 4), 5, {"training_mode": (0,)}),
     "Cast": (_cast, 1, {}),
     "Concat": (_concat, 1, {"axis": (1, -1)}),

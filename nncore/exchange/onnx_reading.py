@@ -1,9 +1,8 @@
 """Networks from ONNX models, without the onnx package."""
 
-from __future__ import annotations
-
 import os
 import stat
+import warnings
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,13 @@ from .protobuf import Message, decode
 from .recognition import OPERATORS, Expression
 
 MOST_BYTES = 1 << 31
+OPSETS = range(7, 29)  # in which the operators that are read mean the same
+OWN = ("", "ai.onnx")  # ONNX's own domain
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def from_onnx(
-    model: str | os.PathLike | bytes, output: str | None = None, **options: Any
+    model: str | os.PathLike[str] | bytes, output: str | None = None, **options: Any
 ) -> Network:
     """Return the network of an ONNX model that is a multilayer perceptron.
 
@@ -55,7 +56,8 @@ def from_onnx(
     Raises
     ------
     nncore.files.FileFormatError
-        A ValueError: the file is damaged, or a node has no counterpart here; it is named.
+        A ValueError: the file is damaged, of an opset before 7, or a node has no counterpart
+        here; it is named. After opset 28, the newest that was looked at, there is a warning.
 
     Examples
     --------
@@ -75,7 +77,9 @@ def from_onnx(
         )
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused in the end
-            reader = _Reader(decode(data))
+            content = decode(data)
+            reader = Reader(content)
+            _check_opset(content)
             links = reader.links(output)
     except _DAMAGE as error:
         fix = " (nncore.load reads what nncore saved)" * where.endswith(".safetensors")
@@ -83,7 +87,24 @@ def from_onnx(
     return build(links, reader.n_in, **options)
 
 
-def _contents(path):
+def _check_opset(model: Message) -> None:
+    """Operators of the same name may compute something else in other opsets."""
+    found = [o.get("version", 0) for o in model.get("opset_import", [])
+             if o.get("domain", "") in OWN]  # fmt: skip
+    if not found or found[0] < OPSETS[0]:
+        raise FileFormatError(
+            f"its opset is {found[0] if found else 'missing'}; {OPSETS[0]} to {OPSETS[-1]} are "
+            "read, since older operators differ: export it again, or see onnx.version_converter"
+        )
+    if found[0] > OPSETS[-1]:
+        warnings.warn(
+            f"the model's opset is {found[0]}, and operators are read as they are in "
+            f"{OPSETS[0]} to {OPSETS[-1]}: compare what it predicts, or export it in one of them",
+            stacklevel=3,
+        )
+
+
+def _contents(path: str | os.PathLike[str]) -> bytes:
     """What is in a file; a device or pipe would not end."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
@@ -92,13 +113,13 @@ def _contents(path):
         return file.read()
 
 
-class _Reader:
+class Reader:
     """Follows the nodes from the output back to the input."""
 
     def __init__(self, model: Message):
-        self.graph = model.get("graph")
-        if self.graph is None:
+        if "graph" not in model:
             raise FileFormatError("there is no graph in it; is it an ONNX file?")
+        self.graph: Message = model["graph"]
         self.constants = {t.get("name", ""): t for t in self.graph.get("initializer", [])}
         self.makers: dict[str, Message] = {}
         for node in self.graph.get("node", []):
@@ -107,7 +128,8 @@ class _Reader:
                     raise FileFormatError(f"two nodes make {name!r}")
                 self.makers[name] = node
         self.values: dict[str, Any] = {}
-        self.start: Chain | None = None
+        self.input: str | None = None  # its name, once it is met
+        self.start = Chain(None, None, None)
         self.n_in: int | None = None
 
     def links(self, output: str | None) -> list[Link]:
@@ -126,7 +148,8 @@ class _Reader:
 
     def value(self, name: str) -> Any:
         """The value of a tensor; the nodes before it are read first."""
-        waiting, open_now = [name], set()
+        waiting = [name]
+        open_now: set[str] = set()
         while waiting:
             name = waiting[-1]
             node = self.makers.get(name)
@@ -142,14 +165,14 @@ class _Reader:
                 waiting += filter(None, missing)
         return self.values[name]
 
-    def _given(self, name):
+    def _given(self, name: str) -> np.ndarray | Value:
         """An initializer or the input."""
         if name in self.constants:
             return array(self.constants[name], f"initializer {name!r}")
         value = next((v for v in self.graph.get("input", []) if v.get("name") == name), None)
         if value is None:
             raise FileFormatError(f"{name!r} is neither made by a node nor given")
-        if self.start is not None:
+        if self.input is not None:
             raise FileFormatError(f"more than one input is used, the second {name!r}")
         shape = value.get("type", {}).get("tensor_type", {}).get("shape")
         if shape is not None:
@@ -157,15 +180,15 @@ class _Reader:
             if len(dims) != 2 or not (dims[1] is None or 0 < dims[1] < 1 << 31):
                 raise FileFormatError(f"the input {name!r} has the shape {dims}, not (rows, n)")
             self.n_in = dims[1]
-        self.start = Chain(None, None, self.n_in)
+        self.input, self.start = name, Chain(None, None, self.n_in)
         return Value(self.start)
 
-    def _made(self, node, name):
+    def _made(self, node: Message, name: str) -> Any:
         """What a node makes."""
         op, domain = node.get("op_type", ""), node.get("domain", "")
         what = f"node {node.get('name') or name!r}, {op}{f' of {domain}' if domain else ''}"
         try:
-            if domain not in ("", "ai.onnx") or op not in (*NODES, *OPERATORS):
+            if domain not in OWN or op not in (*NODES, *OPERATORS):
                 raise ValueError("this operator has no counterpart; docs/exchange.md lists all")
             if name != node["output"][0]:
                 raise ValueError(f"{name!r} is not its first output")
@@ -176,7 +199,7 @@ class _Reader:
             told = str(error).startswith(what)
             raise FileFormatError(f"{error}" if told else f"{what}: {error}") from error
 
-    def _output(self, op, what, node):
+    def _output(self, op: str, what: str, node: Message) -> Any:
         attributes = attributes_of(node)
         inputs = [self.values[name] if name else None for name in node.get("input", [])]
         if op not in TAKE_PARTS:
@@ -186,12 +209,16 @@ class _Reader:
         read, needed, allowed = NODES[op]
         if len(inputs) < needed:
             raise ValueError(f"needs {needed} inputs")
+        if op == "BatchNormalization" and any(node["output"][1:]):
+            raise ValueError("is in training mode: it has more than one output")
         for name, values in allowed.items():
             if attributes.get(name, values[0]) not in values:
                 raise ValueError(f"{name} must be {values[0]}, not {attributes[name]}")
         return read(self, what, inputs, attributes)
 
-    def _elementwise(self, op, what, inputs, attributes):
+    def _elementwise(
+        self, op: str, what: str, inputs: list[Any], attributes: dict[str, Any]
+    ) -> Value:
         values = [each for each in inputs if isinstance(each, Value)]
         f = OPERATORS[op]
         if not values or (isinstance(f, np.ufunc) and (attributes or len(inputs) != f.nin)):
@@ -210,7 +237,7 @@ class _Reader:
         ]
         return Value(chain, Expression(op, arguments, attributes, what))
 
-    def _residual(self, what, *values):
+    def _residual(self, what: str, *values: Value) -> Value:
         """The sum of a tensor and of what is computed from it."""
         chains = [each.complete() for each in values]
         for skipped, end in (chains, chains[::-1]):
@@ -222,5 +249,5 @@ class _Reader:
         raise ValueError("neither of its inputs is computed from the other")
 
 
-def _depth(links):
+def _depth(links: list[Link]) -> int:
     return max((1 + _depth(each.links) for each in links if isinstance(each, Block)), default=0)

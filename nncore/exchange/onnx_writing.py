@@ -1,7 +1,5 @@
 """A network as an ONNX model, without the onnx package."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os
@@ -22,7 +20,7 @@ _TYPES = {"float32": FLOAT, "float64": FLOAT64, "int64": INT}
 
 
 def write(
-    network: Network, path: str | os.PathLike | None, opset: int, dtype: object
+    network: Network, path: str | os.PathLike[str] | None, opset: int, dtype: Any
 ) -> bytes | None:
     """What `Network.to_onnx` does."""
     if isinstance(opset, bool) or opset not in OPSETS:
@@ -34,16 +32,19 @@ def write(
     parts = encode(_model(network, Graph(int(opset), kind)))
     if sum(map(len, parts)) > MOST_BYTES:
         raise ValueError(f"the model takes more than {MOST_BYTES} bytes, which no ONNX file may")
-    return b"".join(parts) if path is None else files.write_bytes(path, parts)
+    if path is None:
+        return b"".join(parts)
+    files.write_bytes(path, parts)
+    return None
 
 
-def _model(network, graph):
+def _model(network: Network, graph: "Graph") -> Message:
     x = Term(graph, "X")
     for i, layer in enumerate(network.layers):
         x = graph.layer(layer, x, f"layers.{i}")
     graph.call_it("Y", x)
 
-    def described(name, columns):
+    def described(name: str, columns: int) -> Message:
         dims = [{"dim_param": "batch"}, {"dim_value": columns}]
         kind = {"elem_type": _TYPES[graph.dtype.name], "shape": {"dim": dims}}
         return {"name": name, "type": {"tensor_type": kind}}
@@ -62,29 +63,29 @@ def _model(network, graph):
     }
 
 
-def _tensor(name, values):
+def _tensor(name: str, values: np.ndarray) -> Message:
     data = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     return {
         "name": name,
         "dims": list(values.shape),
         "data_type": _TYPES[values.dtype.name],
-        "raw_data": memoryview(data.reshape(-1).view(np.uint8)),
+        "raw_data": data.reshape(-1).view(np.uint8).data,
     }
 
 
 class Graph:
     """Nodes and constants in the making."""
 
-    def __init__(self, opset: int, dtype: np.dtype):
+    def __init__(self, opset: int, dtype: np.dtype[Any]):
         self.opset, self.dtype = opset, dtype
         self.short = dtype == np.float32  # the type that attributes have
         self.nodes: list[Message] = []
         self.constants: dict[str, np.ndarray] = {}
-        self.done: dict[tuple, Term] = {}  # equal nodes are written once
+        self.done: dict[tuple[str, ...], Term] = {}  # equal nodes are written once
         self.taken: dict[str, int] = {}
         self.prefix = ""
 
-    def layer(self, layer: layers.Layer, x: Term, prefix: str) -> Term:
+    def layer(self, layer: layers.Layer, x: "Term", prefix: str) -> "Term":
         """Return what a layer makes of x."""
         self.prefix = prefix
         for kind in type(layer).__mro__:
@@ -92,7 +93,7 @@ class Graph:
                 return WRITERS[kind.__name__](layer, x)
         raise ValueError(f"{prefix} is {layer!r}, for which to_onnx has no operators")
 
-    def constant(self, name: str, values: np.ndarray) -> Term:
+    def constant(self, name: str, values: np.ndarray) -> "Term":
         """Return parameters, in the type of the model unless they are whole numbers."""
         if values.dtype.kind == "f":
             with np.errstate(over="ignore"):
@@ -104,13 +105,13 @@ class Graph:
         self.constants[name] = values
         return Term(self, name)
 
-    def number(self, value: float) -> Term:
+    def number(self, value: float) -> "Term":
         """Return a constant that many nodes may share."""
         name = f"constant {value!r}"
         self.constants[name] = np.asarray(value, self.dtype)
         return Term(self, name)
 
-    def node(self, op: str, inputs: list[Term], attributes: dict[str, Any]) -> Term:
+    def node(self, op: str, inputs: "list[Term]", attributes: dict[str, Any]) -> "Term":
         """Return the output of a node."""
         key = (op, *(each.name for each in inputs), repr(attributes))
         if key not in self.done:
@@ -123,14 +124,14 @@ class Graph:
             self.done[key] = Term(self, name)
         return self.done[key]
 
-    def call_it(self, name: str, x: Term) -> None:
+    def call_it(self, name: str, x: "Term") -> None:
         """Give x, which a node makes, another name."""
         for node in self.nodes:
             for key in ("input", "output"):
                 node[key] = [name if each == x.name else each for each in node[key]]
 
 
-def _attribute(name, value):
+def _attribute(name: str, value: float | list[int]) -> Message:
     if isinstance(value, float):
         return {"name": name, "f": value, "type": 1}
     if isinstance(value, int):
@@ -138,8 +139,8 @@ def _attribute(name, value):
     return {"name": name, "ints": value, "type": 7}
 
 
-def _operator(op, swapped=False):
-    def apply(self, other):
+def _operator(op: str, swapped: bool = False) -> "Callable[[Term, Any], Term]":
+    def apply(self: "Term", other: Any) -> "Term":
         if swapped:
             return self.graph.number(other).to(op, self)
         return self if op in ("Mul", "Div") and other == 1 else self.to(op, other)
@@ -153,15 +154,15 @@ class Term:
     def __init__(self, graph: Graph, name: str):
         self.graph, self.name = graph, name
 
-    def to(self, op: str, *others: Any, **attributes: Any) -> Term:
+    def to(self, op: str, *others: Any, **attributes: Any) -> "Term":
         """Return the output of a node that takes this first."""
         others = tuple(self.graph.number(o) if isinstance(o, float) else o for o in others)
         return self.graph.node(op, [self, *others], attributes)
 
-    def param(self, name: str, values: np.ndarray) -> Term:
+    def param(self, name: str, values: np.ndarray) -> "Term":
         return self.graph.constant(name, values)
 
-    def __neg__(self):
+    def __neg__(self) -> "Term":
         return self.to("Neg")
 
     __add__ = __radd__ = _operator("Add")
@@ -180,11 +181,11 @@ _SELU = 1.0507009873554804934193349852946
 _SELU_LEFT = 1.7580993408473768599402175208123
 
 
-def _below(x):  # min(x, 0)
+def _below(x: Term) -> Term:  # min(x, 0)
     return -(-x).to("Relu")
 
 
-def _native(op, wide):
+def _native(op: str, wide: Callable[..., Term]) -> Callable[..., Term]:
     """The operator in float32, else what it is made of."""
     return lambda x, **p: x.to(op, **p) if x.graph.short else wide(x, **p)
 
@@ -195,7 +196,7 @@ _leaky = _native("LeakyRelu", lambda x, alpha: x.to("Relu") - alpha * (-x).to("R
 _elu = _native("Elu", lambda x, alpha: x.to("Relu") + alpha * (_below(x).to("Exp") - 1.0))
 
 
-def _gelu_tanh(x):
+def _gelu_tanh(x: Term) -> Term:
     return 0.5 * (x * (1.0 + (math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))).to("Tanh")))
 
 
@@ -238,16 +239,16 @@ ACTIVATIONS: dict[str, Callable[..., Term]] = {
 # ---- layers ----
 
 
-def _dense(layer, x):
+def _dense(layer: layers.Dense, x: Term) -> Term:
     f = layer.function
     if f.own:
         what = f"{x.graph.prefix} is {layer!r}"
         raise ValueError(f"{what}: to_onnx has no operators for an activation of your own")
-    weights = [x.param("W", layer.W)] + ([x.param("b", layer.b)] if layer.bias else [])
+    weights = [x.param("W", layer.W)] + ([] if layer.b is None else [x.param("b", layer.b)])
     return ACTIVATIONS[f.name](x.to("Gemm", *weights), **f.parameters)
 
 
-def _batch_norm(layer, x):
+def _batch_norm(layer: layers.BatchNorm, x: Term) -> Term:
     eps, var = layer.eps, layer.running_var
     if not x.graph.short:  # what the attribute loses of eps
         var = var + (eps - float(np.float32(eps)))
@@ -255,7 +256,7 @@ def _batch_norm(layer, x):
     return x.to("BatchNormalization", *itertools.starmap(x.param, values.items()), epsilon=eps)
 
 
-def _layer_norm(layer, x):
+def _layer_norm(layer: layers.LayerNorm, x: Term) -> Term:
     gamma, beta = x.param("gamma", layer.gamma), x.param("beta", layer.beta)
     if x.graph.short and x.graph.opset >= 17:
         return x.to("LayerNormalization", gamma, beta, axis=-1, epsilon=layer.eps)
@@ -263,18 +264,18 @@ def _layer_norm(layer, x):
     return d / (_mean(d * d) + layer.eps).to("Sqrt") * gamma + beta
 
 
-def _mean(x):
+def _mean(x: Term) -> Term:
     if x.graph.opset < 18:
         return x.to("ReduceMean", axes=[-1], keepdims=1)
     return x.to("ReduceMean", x.param("last axis", np.asarray([-1], np.int64)), keepdims=1)
 
 
-def _prelu(layer, x):
+def _prelu(layer: layers.PReLU, x: Term) -> Term:
     slope = x.param("slope", layer.slope)
     return x.to("PRelu", slope) if x.graph.short else x.to("Relu") - slope * (-x).to("Relu")
 
 
-def _residual(layer, x):
+def _residual(layer: layers.Residual, x: Term) -> Term:
     y, prefix = x, x.graph.prefix
     for i, each in enumerate(layer.layers):
         y = x.graph.layer(each, y, f"{prefix}.{i}")
@@ -282,29 +283,30 @@ def _residual(layer, x):
     return x + y
 
 
-def _scaling(layer, x):
-    mean, scale = x.param("mean", layer.mean), x.param("scale", layer.scale)
+def _scaling(layer: layers.Scaling, x: Term) -> Term:
+    mean, scale = (x.param(k, np.asarray(getattr(layer, k))) for k in ("mean", "scale"))
     return x * scale + mean if layer.inverted else (x - mean) / scale
 
 
-def _embedding(layer, x):
+def _embedding(layer: layers.Embedding, x: Term) -> Term:
     if layer.columns is None:
-        return _vectors(x, x.param("E", layer.E))
+        return _vectors(x, x.param("E", np.asarray(layer.E)))
     parts = []
     for tokens, columns in itertools.groupby(range(layer._n_in), layer.columns.__contains__):
         for some in [[column] for column in columns] if tokens else [list(columns)]:
             indices = x.param(f"columns from {some[0]}", np.asarray(some, np.int64))
             part = x.to("Gather", indices, axis=1)
-            table = x.param(f"E{some[0]}", layer.E[some[0]]) if tokens else None
-            parts.append(_vectors(part, table) if tokens else part)
+            if tokens:
+                part = _vectors(part, x.param(f"E{some[0]}", layer.E[some[0]]))
+            parts.append(part)
     return parts[0] if len(parts) == 1 else parts[0].to("Concat", *parts[1:], axis=1)
 
 
-def _vectors(x, table):
+def _vectors(x: Term, table: Term) -> Term:
     return table.to("Gather", x.to("Cast", to=INT), axis=0).to("Flatten", axis=1)
 
 
-def _dropout(layer, x):
+def _dropout(layer: layers.Dropout, x: Term) -> Term:
     if layer.always and layer.rate:
         raise ValueError(
             f"{x.graph.prefix} is {layer!r}, which drops in predict too; ONNX cannot draw the "

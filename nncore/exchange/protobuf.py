@@ -6,9 +6,8 @@ protobuf.dev/programming-guides/encoding. What is read is not trusted: lengths a
 depth is that of the schema, and there are at most `MOST` parts.
 """
 
-from __future__ import annotations
-
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..files import FileFormatError
@@ -17,6 +16,7 @@ MOST = 1 << 18  # fields of all messages together
 MOST_DIGITS = 10  # bytes of a varint
 
 Message = dict[str, Any]
+Buffer = bytes | memoryview
 
 
 class Field(NamedTuple):
@@ -58,9 +58,9 @@ _WIRE = {"int": 0, "float": 5}  # all others are 2: a length, and so many bytes
 # ---- writing ----
 
 
-def encode(message: Message, kind: str = "Model") -> list[bytes | memoryview]:
+def encode(message: Message, kind: str = "Model") -> list[Buffer]:
     """Return a message as buffers to be written one behind the other, in the order of numbers."""
-    parts: list[bytes | memoryview] = []
+    parts: list[Buffer] = []
     for field in MESSAGES[kind].values():
         values = message.get(field.name)
         if values is None:
@@ -79,15 +79,15 @@ def encode(message: Message, kind: str = "Model") -> list[bytes | memoryview]:
     return parts
 
 
-def _delimited(field, parts):
+def _delimited(field: Field, parts: list[Buffer]) -> list[Buffer]:
     return [_varint(field.number << 3 | 2) + _varint(sum(map(len, parts))), *parts]
 
 
-def _bytes_of(kind, value):
+def _bytes_of(kind: str, value: Any) -> bytes:
     return _varint(value) if kind == "int" else struct.pack("<f", value)
 
 
-def _varint(value):
+def _varint(value: int) -> bytes:
     value &= (1 << 64) - 1  # negative numbers in two's complement
     digits = bytearray()
     while value > 127:
@@ -107,15 +107,15 @@ def decode(data: bytes, kind: str = "Model") -> Message:
 class _Reader:
     """Reads messages, and counts what it has read."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.left = MOST
 
-    def count(self, path):
+    def count(self, path: str) -> None:
         self.left -= 1
         if self.left < 0:
             raise FileFormatError(f"{path}: more than {MOST} parts; no multilayer perceptron")
 
-    def message(self, data, kind, path):
+    def message(self, data: memoryview, kind: str, path: str) -> Message:
         found: Message = {}
         at = 0
         while at < len(data):
@@ -135,11 +135,12 @@ class _Reader:
                 found[field.name] = values[0]
         return found
 
-    def values(self, field, value, wire, path):
+    def values(self, field: Field, value: Any, wire: int, path: str) -> Sequence[Any]:
         """What a field holds: numbers may be packed, others stand alone."""
         kind = field.kind
         if kind in _WIRE and wire == 2 and field.many:
-            found, at = [], 0
+            found: list[Any] = []
+            at = 0
             while at < len(value):
                 self.count(path)
                 number, at = _value_at(value, at, _WIRE[kind], path)
@@ -157,7 +158,7 @@ class _Reader:
             raise FileFormatError(f"{path} is no text") from None
 
 
-def _varint_at(data, at, path):
+def _varint_at(data: memoryview, at: int, path: str) -> tuple[int, int]:
     """A signed number, and where the next one begins."""
     value = 0
     for i, digit in enumerate(data[at : at + MOST_DIGITS]):
@@ -168,7 +169,7 @@ def _varint_at(data, at, path):
     raise FileFormatError(f"{path}: a number is cut off, or longer than {MOST_DIGITS} bytes")
 
 
-def _value_at(data, at, wire, path):
+def _value_at(data: memoryview, at: int, wire: int, path: str) -> tuple[int | memoryview, int]:
     """A number, or the bytes of a field, and where the next one begins."""
     if wire == 0:
         return _varint_at(data, at, path)

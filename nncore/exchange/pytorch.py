@@ -1,10 +1,8 @@
 """Networks from PyTorch's Sequential modules and from dicts of weights."""
 
-from __future__ import annotations
-
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy as np
 from .. import files, names
 from ..layers import BatchNorm, Dense, Dropout, Embedding, Layer, LayerNorm, PReLU, Residual
 from ..network import Network
-from .links import Affine, Link, Made, build, checked, curve, kind_of, norm, prelu
+from .links import Affine, Curve, Link, Made, build, checked, curve, kind_of, norm, prelu
 
 _WANTED = "from_torch takes a torch.nn.Sequential, a state_dict or the path of a .safetensors file"
 # Activations whose names there are not an alias here, and parameters by their attributes there.
@@ -28,7 +26,7 @@ _WITHOUT = ("Dropout", "GaussianNoise", "Scaling")
 
 
 def from_torch(
-    module_or_state_dict: object,
+    module_or_state_dict: Any,
     layers: Sequence[Layer | str] | Mapping[str, Layer | str] | None = None,
     **options: Any,
 ) -> Network:
@@ -82,7 +80,7 @@ def from_torch(
     return build(_links(_modules(source)), **options)
 
 
-def _array(tensor, what):
+def _array(tensor: Any, what: str) -> np.ndarray:
     """A tensor as an array of float32 or float64."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
@@ -107,7 +105,7 @@ def _modules(module: Any, name: str = "") -> Iterator[tuple[str, str, Any]]:
         yield f"module {name or 'itself'}, {kind}", kind, module
 
 
-def _links(modules):
+def _links(modules: Iterable[tuple[str, str, Any]]) -> list[Link]:
     links: list[Link] = []
     seen: dict[int, str] = {}  # by the id of a trained tensor
     flat = True  # an Embedding gives rows of vectors, until Flatten
@@ -139,13 +137,13 @@ def _links(modules):
     return links
 
 
-def _activation(what, kind, module):
+def _activation(what: str, kind: str, module: Any) -> Curve:
     name = _NAMES.get(kind, kind.lower())
     name = names.ACTIVATION_ALIASES.get(name, name)
     if kind == "GELU" and module.approximate == "tanh":
         name = "gelu_tanh"
     elif kind == "Hardtanh":
-        name = _HARDTANH.get((module.min_val, module.max_val))
+        name = _HARDTANH.get((module.min_val, module.max_val), "")
         what = f"{what} to [{module.min_val}, {module.max_val}]"
     if name not in names.ACTIVATIONS:
         raise ValueError(f"{what} has no counterpart in nncore; docs/exchange.md lists what has")
@@ -153,7 +151,9 @@ def _activation(what, kind, module):
     return curve(what, name, **{p: getattr(module, _ATTRIBUTES.get(p, p)) for p in parameters})
 
 
-def _batch_norm(what, module, gamma, beta, trained):
+def _batch_norm(
+    what: str, module: Any, gamma: np.ndarray | None, beta: np.ndarray | None, trained: bool
+) -> Made:
     values = [gamma, beta, *(_array(v, what) for v in (module.running_mean, module.running_var))]
     arguments = {"eps": module.eps, "momentum": module.momentum}
     return norm(what, BatchNorm, module.num_features, values, trained, **arguments)
@@ -167,7 +167,7 @@ _LAYERS: dict[str, Callable[..., Link]] = {
         what, checked(what, Embedding, *E.shape, trainable=trained), {"E": E}
     ),
     "LayerNorm": lambda what, module, gamma, beta, trained: norm(
-        what, LayerNorm, *module.normalized_shape, (gamma, beta), trained, eps=module.eps
+        what, LayerNorm, module.normalized_shape[0], (gamma, beta), trained, eps=module.eps
     ),
     "Linear": lambda what, module, W, b, trained: Affine(what, W.T, b, trainable=trained),
     "PReLU": lambda what, module, slope, _, trained: prelu(what, slope, trained),
@@ -186,7 +186,11 @@ _READ: dict[str, dict[str, Callable[[Any], bool]]] = {
 # ---- weights alone ----
 
 
-def _of_weights(weights, layers, in_order):
+def _of_weights(
+    weights: Mapping[Any, Any],
+    layers: Sequence[Layer | str] | Mapping[str, Layer | str] | None,
+    in_order: bool,
+) -> list[Made]:
     """The links of a state_dict and of the layers that its tensors are of."""
     groups: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor in weights.items():
@@ -202,7 +206,7 @@ def _of_weights(weights, layers, in_order):
         order = [k for k, layer in layers.items() if type(layer).__name__ not in _WITHOUT]
         if set(order) != set(groups):
             raise ValueError(f"layers name {list(layers)}, the weights {list(groups)}")
-        layers = layers.values()
+        layers = list(layers.values())
     else:
         order = list(groups) if in_order else _numbered(groups)
     left = iter(order)
@@ -213,7 +217,7 @@ def _of_weights(weights, layers, in_order):
     return links
 
 
-def _numbered(groups):
+def _numbered(groups: Iterable[str]) -> list[str]:
     """The prefixes by their numbers, as files have no order."""
     if len({re.sub(r"\d+", "#", prefix) for prefix in groups}) > 1:
         raise ValueError(
@@ -223,7 +227,9 @@ def _numbered(groups):
     return sorted(groups, key=lambda prefix: [int(n) for n in re.findall(r"\d+", prefix)])
 
 
-def _with_values(layer, order, groups):
+def _with_values(
+    layer: Layer | str, order: Iterator[str], groups: Mapping[str, dict[str, np.ndarray]]
+) -> Made:
     """The link of a layer with the next weights; a Residual takes those of all of its layers."""
     if isinstance(layer, Residual):
         inner = [_with_values(each, order, groups) for each in layer.layers]
@@ -232,19 +238,20 @@ def _with_values(layer, order, groups):
     if not isinstance(layer, (str, Layer)):
         raise TypeError(f"layers are layers or names of activations, got {layer!r}")
     kind = "Dense" if isinstance(layer, str) else type(layer).__name__
-    if kind in _WITHOUT:
+    if isinstance(layer, Layer) and kind in _WITHOUT:
         return Made(kind, layer)
     prefix = next(order, None)
     if prefix is None:
         raise ValueError(f"there are fewer weights than layers: none are left for {layer!r}")
     ours = dict(zip(("weight", "bias"), _TENSORS.get(kind, ()), strict=False))
     found = {ours.get(name, name): values for name, values in groups[prefix].items()}
-    if kind == "Dense" and np.ndim(found.get("W")) == 2:
-        found["W"] = found["W"].T
+    W = found.get("W")
+    if kind == "Dense" and W is not None and W.ndim == 2:
+        found["W"] = W.T
         if isinstance(layer, str):
-            layer = Dense(found["W"].shape[1], layer, bias="b" in found)
+            layer = Dense(len(W), layer, bias="b" in found)
     shapes = {} if isinstance(layer, str) else layer.shapes(1 << 16) | layer.running_shapes(1 << 16)
-    if set(found) != set(shapes) or not ours:
+    if isinstance(layer, str) or set(found) != set(shapes) or not ours:
         shown = {name: values.shape for name, values in groups[prefix].items()}
         raise ValueError(f"{layer!r} cannot have the weights of {prefix!r}: {shown}")
     free = kind == "Embedding" or (isinstance(layer, PReLU) and layer.shared)

@@ -5,8 +5,6 @@ computed at many points and compared with each activation of nncore; parameters 
 among the numbers in it. What is not the same within `TOLERANCE` at all points is not recognised.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable
@@ -18,25 +16,25 @@ from .. import names
 from ..activation import Activation
 from ..files import FileFormatError
 from ..layers import LayerNorm
-from .links import Block, Columns, Curve, Link, checked, norm, prelu
+from .links import Block, Columns, Curve, Link, Made, checked, norm, prelu
 
 TOLERANCE = 1e-6
 MOST_NODES = 64  # of one expression
 MOST_NUMBERS = 12
 MOST_COLUMNS = 1 << 16  # where all columns are looked at
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erf: Any = np.frompyfunc(math.erf, 1, 1)
 
 
-def _sigmoid(x):
+def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def _elu(x, *, alpha=1.0):
+def _elu(x: Any, *, alpha: float = 1.0) -> Any:
     return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
 
 
-def _gelu(x, *, approximate="none"):
+def _gelu(x: Any, *, approximate: str = "none") -> Any:
     if approximate == "tanh":
         return x * _sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3))
     return x / 2 * (1 + OPERATORS["Erf"](x / math.sqrt(2)))
@@ -44,7 +42,7 @@ def _gelu(x, *, approximate="none"):
 
 # Operators of one number, with the defaults of their attributes. Bool and RowMean are Cast and
 # ReduceMean.
-OPERATORS: dict[str, Callable] = {
+OPERATORS: dict[str, Callable[..., Any]] = {
     "Abs": np.absolute,
     "Add": np.add,
     "Bool": lambda x: x != 0,
@@ -88,10 +86,10 @@ OPERATORS: dict[str, Callable] = {
 class Expression:
     """An operator with its arguments: expressions, and arrays of no or one dimension."""
 
-    def __init__(self, op: str, arguments: list, attributes: dict, what: str):
+    def __init__(self, op: str, arguments: list[Any], attributes: dict[str, Any], what: str):
         self.op, self.arguments, self.attributes, self.what = op, arguments, attributes, what
 
-    def inner(self) -> list[Expression]:
+    def inner(self) -> "list[Expression]":
         return [each for each in self.arguments if isinstance(each, Expression)]
 
 
@@ -129,29 +127,30 @@ def _between(e: Expression, start: Expression) -> list[Expression]:
     return list(found.values())
 
 
-def _is_of(e, first, start):
+def _is_of(e: Expression, first: Expression, start: Expression) -> bool:
     """Whether `e` is a function of `first` alone."""
     return first is start or all(each is not start for each in _between(e, first))
 
 
-def _recognise(e, first, width) -> Link | None:
+def _recognise(e: Expression, first: Expression, width: int | None) -> Link | None:
     """The link that computes `e` from `first`, or None."""
     inner = _between(e, first)
     given = [a for each in inner for a in (*each.arguments, *each.attributes.values())]
     given = [a for a in given if not isinstance(a, (Expression, str))]
     vectors = any(np.ndim(a) for a in given)
     rows = any(each.op == "RowMean" for each in inner)
-    if (rows or vectors) and (width is None or width > MOST_COLUMNS or len(inner) > 16):
+    n = width or 0
+    if (rows or vectors) and not (0 < n <= MOST_COLUMNS and len(inner) <= 16):
         return None
     # Numbers in it, and what they may be parameters as.
     decimals = [_decimal(a) for a in given if np.ndim(a) == 0 and np.isfinite(a)]
-    parts = dict.fromkeys(n for a in decimals for n in (a, abs(a), 2 * a))
+    parts = dict.fromkeys(b for a in decimals for b in (a, abs(a), 2 * a))
     numbers = list(parts)[:MOST_NUMBERS]
     x = _points(numbers)
     if rows:
-        x = np.random.default_rng(0).normal(0.5, 2, (6, width))
+        x = np.random.default_rng(0).normal(0.5, 2, (6, n))
     elif vectors:
-        x = np.repeat(np.linspace(-7, 7, 15)[:, None], width, axis=1)
+        x = np.repeat(np.linspace(-7, 7, 15)[:, None], n, axis=1)
     with np.errstate(all="ignore"):
         y: dict[int, Any] = {id(first): x}
         for each in inner:
@@ -165,27 +164,27 @@ def _recognise(e, first, width) -> Link | None:
         )
 
 
-def _decimal(number):
+def _decimal(number: Any) -> float:
     """A float64; of a float32 number that with the fewest digits."""
     number = np.asarray(number)[()]
     return float(str(number) if isinstance(number, np.float32) else number)
 
 
-def _points(numbers):
+def _points(numbers: list[float]) -> np.ndarray:
     """Points of all sizes, also beside each number, as a column."""
     sizes = np.concatenate([np.linspace(0, 12, 61), [1e-4, 1e-2, 15, 20, 50, 1e3, 1e6]])
     beside = np.outer(numbers, [-1.001, -0.999, 0.999, 1.001]).reshape(-1)
     return np.concatenate([sizes, -sizes, beside])[:, None]
 
 
-def _same(y, right):
+def _same(y: np.ndarray, right: np.ndarray) -> bool:
     """Whether y is that, where it is finite: what overflows on the way is no other function."""
     judged = np.isfinite(y)
     close = np.abs(y - right) <= TOLERANCE * (1 + np.abs(right))
     return bool(judged.mean() > 0.6 and close[judged].all())
 
 
-def _curve(what, x, y, numbers):
+def _curve(what: str, x: np.ndarray, y: np.ndarray, numbers: list[float]) -> Curve | None:
     """The activation, with parameters among the numbers; a gain is in the weights before it."""
     for name, row in names.ACTIVATIONS.items():
         asked = [p for p in row["parameters"] if p != "gain"]
@@ -200,7 +199,7 @@ def _curve(what, x, y, numbers):
     return None
 
 
-def _slopes(what, x, y, vectors):
+def _slopes(what: str, x: np.ndarray, y: np.ndarray, vectors: bool) -> Made | None:
     """The PReLU of a function with two slopes, of each column or of all, or None."""
     slope = -y[np.flatnonzero(x[:, 0] == -1)[0]]
     if (
@@ -212,7 +211,7 @@ def _slopes(what, x, y, vectors):
     return prelu(what, slope, trainable=vectors)
 
 
-def _layer_norm(what, x, y, numbers):
+def _layer_norm(what: str, x: np.ndarray, y: np.ndarray, numbers: list[float]) -> Made | None:
     d, n = x - x.mean(axis=1, keepdims=True), x.shape[1]
     for eps in numbers:
         if eps > 0 and _same(y, d / np.sqrt((d * d).mean(axis=1, keepdims=True) + eps)):
@@ -220,7 +219,7 @@ def _layer_norm(what, x, y, numbers):
     return None
 
 
-def _columns(e):
+def _columns(e: Expression) -> Columns | None:
     """The link of what scales or shifts by constants, or None."""
     if len(e.inner()) != 1 or e.op not in ("Add", "Sub", "Mul", "Div", "Neg"):
         return None

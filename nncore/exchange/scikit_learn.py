@@ -1,12 +1,10 @@
 """Networks from scikit-learn's multilayer perceptrons, and the scalers before them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..activation import as_activation
 from ..network import Network
-from .links import Affine, Columns, Made, build, kind_of
+from .links import Affine, Columns, Link, Made, build, kind_of
 
 # What scalers compute, of their attributes.
 _SCALERS = {
@@ -18,7 +16,7 @@ _SCALERS = {
 }
 
 
-def from_sklearn(estimator: object, **options: Any) -> Network:
+def from_sklearn(estimator: Any, **options: Any) -> Network:
     """Return the network of a fitted estimator of scikit-learn, which is not imported.
 
     Parameters
@@ -52,10 +50,11 @@ def from_sklearn(estimator: object, **options: Any) -> Network:
     while hasattr(last, "steps"):
         last = last.steps[-1][1]
     loss = getattr(getattr(last, "network_", None), "loss", None)
-    return build(links, **{"loss": loss} | options)
+    options.setdefault("loss", loss)
+    return build(links, **options)
 
 
-def _links(estimator):
+def _links(estimator: Any) -> list[Link]:
     wanted = "from_sklearn takes a fitted MLPClassifier, MLPRegressor or Pipeline of scikit-learn"
     kind = kind_of(estimator, "sklearn nncore", wanted)
     if kind == "Pipeline":
@@ -79,7 +78,7 @@ def _links(estimator):
     ]
 
 
-def _scaler(step):
+def _scaler(step: Any) -> Columns:
     kind = kind_of(step, "sklearn", "a step of the pipeline is no scaler of scikit-learn")
     if kind not in _SCALERS or getattr(step, "clip", False):
         raise ValueError(
