@@ -8,6 +8,9 @@ then one iteration with all rows.
 ScaledConjugateGradient(sigma=5e-05, lambda_=5e-07, curvature='exact')
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from .. import names
 from .base import Stuck, Trainer
 from .conjugate_gradient import ConjugateGradient, ScaledConjugateGradient
@@ -27,11 +30,11 @@ TRAINERS = {
 """By the names that files use."""
 
 
-def _cg(beta, restart=None):
+def _cg(beta: str, restart: str | None = None) -> Callable[[], ConjugateGradient]:
     return lambda: ConjugateGradient(beta=beta, restart=restart)
 
 
-BY_NAME = {
+BY_NAME: dict[str, Callable[[], Trainer]] = {
     "cg": ConjugateGradient,
     "cg_fletcher_reeves": _cg("fletcher_reeves", "powell"),
     "cg_polak_ribiere": _cg("polak_ribiere"),
@@ -81,7 +84,7 @@ BY_NAME |= {
 }
 
 
-def as_trainer(trainer, others=()):
+def as_trainer(trainer: Any, others: Any = ()) -> Any:
     """Return a `Trainer` from one or from a name; or what is made by a name in `others`."""
     if isinstance(trainer, tuple(TRAINERS.values())):  # others could not be saved
         return trainer

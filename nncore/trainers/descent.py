@@ -1,12 +1,12 @@
 """Gradient descent with all rows: along a line, or with a rate of its own that may adapt."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 
-from .base import Trainer, no_lower
+from .base import Memory, Trainer, no_lower
 from .line_search import Line, as_line_search
-from .problem import dot, norm
+from .problem import Point, Problem, dot, norm
 
 
 class SteepestDescent(Trainer):
@@ -18,14 +18,14 @@ class SteepestDescent(Trainer):
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
     """
 
-    line_search: object = "strong_wolfe"
+    line_search: Any = "strong_wolfe"
 
     _remembers = {"change": "number"}
 
-    def check(self):
+    def check(self) -> None:
         vars(self)["line_search"] = as_line_search(self.line_search)
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         g = point.gradient
         square = dot(g, g)
         if not square > 0:
@@ -64,7 +64,7 @@ class GradientDescent(Trainer):
 
     _remembers = {"change": "vector", "lr": "positive number"}
 
-    def check(self):
+    def check(self) -> None:
         self._to_floats("lr", "momentum", "increase", "decrease", "max_increase")
         self._check_positive("lr")
         self._check_fractions("momentum")
@@ -75,13 +75,13 @@ class GradientDescent(Trainer):
         if not 0 < self.decrease < 1:
             raise self._refusal("decrease", "in (0, 1)")
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         return {"change": np.zeros_like(point.theta), "lr": self.lr}
 
-    def report(self, memory):
+    def report(self, memory: Memory) -> dict[str, float]:
         return {"lr": memory["lr"]}
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         real = problem.dtype.type
         lr = memory["lr"] if self.adaptive else self.lr
         change = real(self.momentum) * memory["change"]

@@ -1,12 +1,12 @@
 """Any smooth function, minimised by the trainers of networks."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .base import Stuck
+from .base import Stuck, Trainer
 from .problem import Function, norm
 
 
@@ -26,7 +26,16 @@ class Result(NamedTuple):
     stop_reason: str
 
 
-def minimize(function, x, optimizer="lbfgs", *, iterations=1000, gradient=1e-8, value=None, seed=0):
+def minimize(
+    function: Callable[[np.ndarray], tuple[float, ArrayLike]],
+    x: ArrayLike,
+    optimizer: str | Trainer = "lbfgs",
+    *,
+    iterations: int = 1000,
+    gradient: float = 1e-8,
+    value: float | None = None,
+    seed: int = 0,
+) -> Result:
     """Minimise a function with one of the trainers.
 
     Parameters

@@ -1,11 +1,15 @@
 """What may be wrong with data: findings of rows, columns, targets and classes."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ...validation import targets_beyond
 from .findings import Finding, some
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
 
 # Limits, each far from what digits and the like show where all is well.
 LARGE_SIZE, SMALL_SIZE = 10.0, 0.01  # root mean square of a column of X or y; 1 is meant
@@ -20,7 +24,9 @@ _REGRESSIONS = ("mse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh", "qua
 # ---- rows ----
 
 
-def of_lost(name, array, lost, labels=False):
+def of_lost(
+    name: str, array: np.ndarray, lost: np.ndarray, labels: bool = False
+) -> Iterator[Finding]:
     """A finding of the rows of an array that have NaN or infinity."""
     if len(lost) == 0:
         return
@@ -38,7 +44,9 @@ def of_lost(name, array, lost, labels=False):
     )  # fmt: skip
 
 
-def of_beyond(name, array, beyond, dtype):
+def of_beyond(
+    name: str, array: np.ndarray, beyond: np.ndarray, dtype: np.dtype
+) -> Iterator[Finding]:
     """A finding of the rows of an array with finite numbers that `dtype` does not have."""
     if len(beyond) == 0:
         return
@@ -63,7 +71,7 @@ def of_beyond(name, array, beyond, dtype):
 _CODES = {"X": "nan_inputs", "y": "nan_targets"}
 
 
-def _scaling(name, largest, layer=None):
+def _scaling(name: str, largest: float, layer: str | None = None) -> str:
     """The advice to scale X or y; largest: about the size of its numbers; layer: what scales it."""
     if layer:
         return (
@@ -87,7 +95,7 @@ def _scaling(name, largest, layer=None):
 # ---- inputs ----
 
 
-def of_inputs(network, X):
+def of_inputs(network: "Network", X: np.ndarray) -> Iterator[Finding]:
     """Findings of X: of all rows, and of the columns that are numbers."""
     if len(X) > 1 and (X == X[0]).all():
         one = f": {X[0, 0] + 0.0:.4g} everywhere" if (X == X[0, 0]).all() else ""
@@ -113,7 +121,7 @@ def of_inputs(network, X):
         yield from _of_duplicates(columns[~constant], spreads[~constant], X)
 
 
-def _sizes(values):
+def _sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square and standard deviation of each column, also where squares overflow."""
     largest = np.abs(values).max(axis=0)
     largest[largest == 0] = 1
@@ -121,7 +129,13 @@ def _sizes(values):
     return largest * np.sqrt(np.mean(scaled**2, axis=0)), largest * np.std(scaled, axis=0)
 
 
-def _of_sizes(columns, sizes, spreads, constant, layer):
+def _of_sizes(
+    columns: np.ndarray,
+    sizes: np.ndarray,
+    spreads: np.ndarray,
+    constant: np.ndarray,
+    layer: str | None,
+) -> Iterator[Finding]:
     name = _scaled("X", layer)
     largest, where = float(sizes.max()), int(columns[sizes.argmax()])
     evidence = {"largest": largest, "column": where, "columns": [where]}
@@ -144,11 +158,11 @@ def _of_sizes(columns, sizes, spreads, constant, layer):
     yield Finding("unscaled_inputs", message, _scaling("X", largest, layer), evidence)
 
 
-def _scaled(name, layer):
+def _scaled(name: str, layer: str | None) -> str:
     return f"{name} scaled by {layer}" if layer else name
 
 
-def _large(name, columns, sizes):
+def _large(name: str, columns: np.ndarray, sizes: np.ndarray) -> tuple[str, list[int]]:
     """What is said of columns that are too large, and which these are."""
     large = columns[sizes > LARGE_SIZE].tolist()
     if len(large) == 1:
@@ -159,16 +173,16 @@ def _large(name, columns, sizes):
     ), large
 
 
-def _named(columns):
+def _named(columns: Sequence[int] | np.ndarray) -> str:
     return f"Column{'s' if len(columns) > 1 else ''} {_listed(columns)}"
 
 
-def _listed(numbers):
+def _listed(numbers: Sequence[int] | np.ndarray) -> str:
     names = ", ".join(str(int(n)) for n in numbers[:5])
     return names + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
 
 
-def _of_constants(columns, X):
+def _of_constants(columns: np.ndarray, X: np.ndarray) -> Iterator[Finding]:
     if len(columns):
         largest = float(np.abs(X[0, columns]).max())
         one = len(columns) == 1
@@ -184,15 +198,16 @@ def _of_constants(columns, X):
         )  # fmt: skip
 
 
-def _of_duplicates(columns, spreads, X):
-    first, copies = {}, {}
-    for column in columns:
+def _of_duplicates(columns: np.ndarray, spreads: np.ndarray, X: np.ndarray) -> Iterator[Finding]:
+    first: dict[bytes, int] = {}
+    copies: dict[int, list[int]] = {}
+    for column in columns.tolist():
         original = first.setdefault(X[:, column].tobytes(), column)
         if original != column:
-            copies.setdefault(original, []).append(int(column))
+            copies.setdefault(original, []).append(column)
     if copies:
         every = sorted(c for found in copies.values() for c in found)
-        variances = dict(zip(columns, (spreads / spreads.max()) ** 2, strict=True))
+        variances = dict(zip(columns.tolist(), (spreads / spreads.max()) ** 2, strict=True))
         most = max((1 + len(found)) * variances[column] for column, found in copies.items())
         share = float(most / sum(variances.values()))
         copied = some(len(every), X.shape[1], "column", "is", " of X")
@@ -211,7 +226,7 @@ def _of_duplicates(columns, spreads, X):
 # ---- targets ----
 
 
-def of_targets(network, y, w):
+def of_targets(network: "Network", y: np.ndarray, w: np.ndarray | None) -> Iterator[Finding]:
     """Findings of targets, numbers or classes; w: the weights of the rows, or None."""
     if len(y) == 0:
         return
@@ -229,11 +244,11 @@ def of_targets(network, y, w):
     yield from _of_classes(network, y, w)
 
 
-def _number(target):
+def _number(target: np.ndarray) -> str:
     return f" {target[0] + 0.0:.4g}" if len(target) == 1 else " of the first one"
 
 
-def _of_numbers(network, y):
+def _of_numbers(network: "Network", y: np.ndarray) -> Iterator[Finding]:
     beyond = targets_beyond(y, network)
     if beyond is not None:
         low, high, (bottom, top) = beyond
@@ -259,12 +274,12 @@ def _of_numbers(network, y):
             yield Finding("unscaled_targets", message, advice, {"largest": largest})
 
 
-def _of_classes(network, y, w):
+def _of_classes(network: "Network", y: np.ndarray, w: np.ndarray | None) -> Iterator[Finding]:
     """Findings of how often classes occur, by weight."""
     counts = _counts(network, y, w)
-    seen = None if counts is None else np.flatnonzero(counts)
-    if seen is None or len(seen) < 2:
+    if counts is None or np.count_nonzero(counts) < 2:
         return
+    seen = np.flatnonzero(counts)
     missing = np.flatnonzero(counts == 0).tolist()
     if missing:
         yield Finding(
@@ -287,13 +302,14 @@ def _of_classes(network, y, w):
         )  # fmt: skip
 
 
-def _counts(network, y, w):
+def _counts(network: "Network", y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
     """The weight of each class, or None where rows have none."""
     loss, n = network.loss.name, network.n_out
     if y.ndim == 1:
         return np.bincount(y, w, n).astype(np.float64)
     if loss == "cross_entropy":
-        return y.sum(axis=0, dtype=np.float64) if w is None else w @ y
+        counts: np.ndarray = y.sum(axis=0, dtype=np.float64) if w is None else w @ y
+        return counts
     if n == 1 and loss in ("binary_cross_entropy", "focal", "hinge", "squared_hinge"):
         upper = y[:, 0] > (0 if "hinge" in loss else 0.5)
         return np.bincount(upper, w, 2).astype(np.float64)
