@@ -70,7 +70,15 @@ def minimize(
     """
     from . import as_trainer
 
-    trainer = as_trainer(optimizer)
+    try:
+        trainer = as_trainer(optimizer)
+    except ValueError as error:
+        if isinstance(optimizer, type):
+            raise
+        raise ValueError(
+            f"{error} Only such full-batch trainers minimise a function, by name or as objects "
+            'such as nncore.LBFGS(); "adam" and its like need the batches of a Network.'
+        ) from None
     x = np.array(x, np.float64)
     if x.ndim != 1:
         raise ValueError(f"x must be a vector, got shape {x.shape}")

@@ -88,7 +88,10 @@ class Problem(abc.ABC):
 
     def squares(self, block_rows: int | None = None, max_bytes: float = math.inf) -> "Squares":
         """Return the loss as `Squares`, or raise ValueError."""
-        raise ValueError("the loss is no sum of squares, which this trainer needs")
+        raise ValueError(
+            "this trainer needs a sum of squares with its residuals, which only the loss of a "
+            'network has; for a function use "bfgs" or "lbfgs"'
+        )
 
 
 class Squares(NamedTuple):

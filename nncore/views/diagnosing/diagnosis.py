@@ -174,7 +174,7 @@ def _without_gaps(
         if labels and (given == np.floor(given)).all() and np.abs(given).max() < 2**53:
             given = given.astype(np.int64)  # only NaN made them floats
     found = [*of_data.of_lost(name, array, lost, labels)]
-    return given, bad, [*found, *of_data.of_beyond(name, array, beyond, dtype)]
+    return given, bad, [*found, *of_data.of_beyond(name, array, beyond, dtype, network)]
 
 
 def _as_floats(given: Any) -> np.ndarray | None:
@@ -216,7 +216,7 @@ def _of_network(
         network, X[batch], y[batch], None if w is None else w[batch], leaves
     )
     numbers = measures.numbers(network, leaves, slopes, gradient, updates)
-    found += findings.of_loss(loss)
+    found += findings.of_loss(loss, X)
     if math.isfinite(loss):
         found += findings.of_layers(network, numbers, leaves, loss, norm(gradient), X)
     return numbers, loss

@@ -94,13 +94,13 @@ def of_parameters(network: "Network") -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def of_loss(loss: float) -> Iterator[Finding]:
+def of_loss(loss: float, X: np.ndarray) -> Iterator[Finding]:
     """A finding of a loss that says nothing."""
     if not math.isfinite(loss):
         yield Finding(
             "loss_not_finite", f"The loss is {loss:g}, and fit stops where it is.",
             "Scale the inputs and targets to about 1, and start again from weights of the usual "
-            "size: a new network, or net.lsuv(X).",
+            f"size: a new network{', or net.lsuv(X)' if X.any() else ''}.",
             {"loss": loss}, severity="error",
         )  # fmt: skip
 
@@ -150,7 +150,7 @@ def of_layers(
     blocked = False  # by a layer that lets no gradient through, or acts as one unit
     for number, leaf in zip(numbers, leaves, strict=True):
         hidden = leaf.layer is not last
-        found = [*of_copies(number)] if hidden else []
+        found = [*of_copies(number, X)] if hidden else []
         if varied and not found:
             found = [*of_units(network, number, leaf.layer)]
         blocked = blocked or any(finding.severity == "error" for finding in found)
@@ -171,15 +171,16 @@ def of_layers(
     yield from of_updates([number for number, _ in trained], rate, slope_left, updates)
 
 
-def of_copies(number: LayerNumbers) -> Iterator[Finding]:
+def of_copies(number: LayerNumbers, X: np.ndarray) -> Iterator[Finding]:
     """A finding of units of a hidden layer that training cannot tell apart."""
     if number.copies and number.copies >= ALL_UNITS * (number.units - 1):  # some may be pruned
         copies = some(number.copies + 1, number.units, "unit", "is", f" of {number.name}")
+        start = f"{_START_AGAIN}, or " if X.any() else ""  # of rows of zeros lsuv learns nothing
         yield Finding(
             "symmetric_units",
             f"{copies} like another one: the same weights and the same gradient. Training changes "
             "them alike, so they stay so.",
-            f"Break the symmetry: {_START_AGAIN}, or make a new network, whose weights are drawn "
+            f"Break the symmetry: {start}make a new network, whose weights are drawn "
             "at random unless init says otherwise.",
             {"copies": number.copies, "units": number.units}, number.name, "error",
         )  # fmt: skip

@@ -73,6 +73,8 @@ class LayerNumbers(NamedTuple):
         That, by the last `Dense` layer's.
     update_ratio : float
         2-norm of the change that one update makes to them, by `weight_norm`.
+    trainable : bool
+        Whether training changes them.
     """
 
     name: str
@@ -88,6 +90,7 @@ class LayerNumbers(NamedTuple):
     gradient_norm: float
     gradient_ratio: float
     update_ratio: float
+    trainable: bool
 
 
 class Leaf(NamedTuple):
@@ -247,7 +250,7 @@ def numbers(
             str(leaf.layer.function) if isinstance(leaf.layer, Dense) else "",
             int(leaf.layer.n_outputs(leaf.layer._n_in)), *slopes.get(id(leaf.layer), NO_SLOPES),
             _copies(network, leaf, gradient[leaf.place]), norm(network.theta[leaf.place]), size,
-            size / last if last else math.nan, update,
+            size / last if last else math.nan, update, leaf.layer.trainable,
         )
         for leaf, size, update in zip(found, norms, updates, strict=True)
     ]  # fmt: skip

@@ -17,8 +17,19 @@ UNEVEN = 100.0  # standard deviation of a column by the median's
 IMBALANCE = 10.0  # most frequent class by the rarest
 LARGE_CONSTANT = 5.0  # a column that is this in all rows takes over
 HUGE = 1e15  # squares may overflow in float32
+FEW_STEPS = 100  # of float32 within the standard deviation of a column: two digits
 
 _REGRESSIONS = ("mse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile")
+
+
+def _names(network: "Network", name: str, n: int) -> list[str]:
+    """What the n columns of X or y, or the n classes, are called: by name if the network knows."""
+    columns, known = network.columns, ()
+    if columns is not None and name == "classes":
+        known = columns.classes or ()
+    elif columns is not None and not columns.numbered:
+        known = columns.labels if name == "X" else [target.name for target in columns.targets]
+    return list(map(repr, known) if len(known) == n else map(str, range(n)))
 
 
 # ---- rows ----
@@ -45,7 +56,11 @@ def of_lost(
 
 
 def of_beyond(
-    name: str, array: np.ndarray, beyond: np.ndarray, dtype: np.dtype
+    name: str,
+    array: np.ndarray,
+    beyond: np.ndarray,
+    dtype: np.dtype,
+    network: "Network",
 ) -> Iterator[Finding]:
     """A finding of the rows of an array with finite numbers that `dtype` does not have."""
     if len(beyond) == 0:
@@ -57,7 +72,8 @@ def of_beyond(
     yield Finding(
         _CODES[name],
         f"{some(len(beyond), len(array), 'row', 'has', f' of {name}')} numbers beyond the range of "
-        f"{dtype}, {most:.2g}; the first is {value:.4g} in row {row}, column {column}.",
+        f"{dtype}, {most:.2g}; the first is {value:.4g} in row {row}, column "
+        f"{_names(network, name, len(numbers))[column]}.",
         f'If they are slips, leave these rows out. Otherwise use dtype="float64", or scale {name} '
         f"before it is {dtype}. {_scaling(name, largest=HUGE)}",
         {
@@ -111,14 +127,18 @@ def of_inputs(network: "Network", X: np.ndarray) -> Iterator[Finding]:
     columns = np.delete(np.arange(X.shape[1]), first.tokens(X))
     if len(columns) == 0:
         return
+    names = _names(network, "X", network.n_in)
     values = (first.map(X) if first.scales else X)[:, columns].astype(np.float64)
     sizes, spreads = _sizes(values)
     constant = (values == values[0]).all(axis=0)
-    if type(first).__name__ not in ("BatchNorm", "LayerNorm"):
-        yield from _of_sizes(columns, sizes, spreads, constant, first.scales and "layers[0]")
+    found = [*_of_digits(columns, X[:, columns], names)]
+    if not found and type(first).__name__ not in ("BatchNorm", "LayerNorm"):
+        layer = first.scales and "layers[0]"
+        found = [*_of_sizes(columns, sizes, spreads, constant, layer, names)]
+    yield from found
     if len(X) > 1:
-        yield from _of_constants(columns[constant & (sizes > 0)], X)
-        yield from _of_duplicates(columns[~constant], spreads[~constant], X)
+        yield from _of_constants(columns[constant & (sizes > 0)], X, names)
+        yield from _of_duplicates(columns[~constant], spreads[~constant], X, names)
 
 
 def _sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,12 +149,42 @@ def _sizes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return largest * np.sqrt(np.mean(scaled**2, axis=0)), largest * np.std(scaled, axis=0)
 
 
+def _of_digits(columns: np.ndarray, X: np.ndarray, names: list[str]) -> Iterator[Finding]:
+    """A finding of columns so far from 0 that float32 has few numbers where they differ."""
+    if X.dtype != np.float32:
+        return
+    largest = np.abs(X).max(axis=0)
+    _, spreads = _sizes(X.astype(np.float64))
+    steps = spreads / np.spacing(largest)
+    exact = (X == np.rint(X)).all(axis=0) & (largest <= 2**24)  # integers without rounding
+    coarse = np.flatnonzero((spreads > 0) & (steps < FEW_STEPS) & ~exact)
+    if len(coarse) == 0:
+        return
+    worst = coarse[steps[coarse].argmin()]
+    digits = max(0.0, float(np.log10(steps[worst])))
+    many = len(coarse) > 1
+    yield Finding(
+        "unscaled_inputs",
+        f"{_named(columns[coarse], names, 'Column')} of X {'have' if many else 'has'} numbers near "
+        f"{largest[worst]:.3g} that differ by {spreads[worst]:.3g} (standard deviation): float32 "
+        f"keeps {digits:.1f} digits of that{' at worst' if many else ''}.",
+        "Scale X in float64, before it becomes float32: (X - X.mean(axis=0)) / X.std(axis=0), "
+        "everywhere with these numbers of the training data; nncore.Scaling in the network comes "
+        'too late. Or make the network with dtype="float64", begun with nncore.Scaling.of(X).',
+        {
+            "largest": float(largest[worst]), "column": int(columns[worst]),
+            "columns": columns[coarse].tolist(), "digits": digits,
+        },
+    )  # fmt: skip
+
+
 def _of_sizes(
     columns: np.ndarray,
     sizes: np.ndarray,
     spreads: np.ndarray,
     constant: np.ndarray,
     layer: str | None,
+    names: list[str],
 ) -> Iterator[Finding]:
     name = _scaled("X", layer)
     largest, where = float(sizes.max()), int(columns[sizes.argmax()])
@@ -143,15 +193,16 @@ def _of_sizes(
     with np.errstate(all="ignore"):  # quotients may overflow
         ratios = spreads[~constant] / (np.median(spreads[~constant]) if len(moving) else 1.0)
     if largest > LARGE_SIZE:
-        message, evidence["columns"] = _large(name, columns, sizes)
+        message, evidence["columns"] = _large(name, columns, sizes, names)
     elif 0 < largest < SMALL_SIZE:
         message = f"No column of {name} has a root mean square above {largest:.3g}."
     elif len(moving) > 1 and ratios.max() > UNEVEN:
         evidence["uneven"] = float(ratios.max())
         evidence["columns"] = uneven = moving[ratios > UNEVEN].tolist()
         message = (
-            f"{_named(uneven)} of {name} {'has' if len(uneven) == 1 else 'have up to'} "
-            f"{ratios.max():.3g} times the median standard deviation of all columns."
+            f"{_named(uneven, names, 'Column')} of {name} "
+            f"{'has' if len(uneven) == 1 else 'have up to'} {ratios.max():.3g} times the median "
+            "standard deviation of all columns."
         )
     else:
         return
@@ -162,34 +213,37 @@ def _scaled(name: str, layer: str | None) -> str:
     return f"{name} scaled by {layer}" if layer else name
 
 
-def _large(name: str, columns: np.ndarray, sizes: np.ndarray) -> tuple[str, list[int]]:
+def _large(
+    name: str, columns: np.ndarray, sizes: np.ndarray, names: list[str]
+) -> tuple[str, list[int]]:
     """What is said of columns that are too large, and which these are."""
     large = columns[sizes > LARGE_SIZE].tolist()
+    which = f"{_named(large, names, 'Column')} of {name}"
     if len(large) == 1:
-        return f"Column {large[0]} of {name} has a root mean square of {sizes.max():.3g}.", large
+        return f"{which} has a root mean square of {sizes.max():.3g}.", large
     return (
-        f"{_named(large)} of {name} have root mean squares above {LARGE_SIZE:g}, the largest "
-        f"{sizes.max():.3g} in column {columns[sizes.argmax()]}."
+        f"{which} have root mean squares above {LARGE_SIZE:g}, the largest {sizes.max():.3g} in "
+        f"column {names[columns[sizes.argmax()]]}."
     ), large
 
 
-def _named(columns: Sequence[int] | np.ndarray) -> str:
-    return f"Column{'s' if len(columns) > 1 else ''} {_listed(columns)}"
+def _named(columns: Sequence[int] | np.ndarray, names: list[str], noun: str = "column") -> str:
+    return f"{noun}{'s' if len(columns) > 1 else ''} {_listed(columns, names)}"
 
 
-def _listed(numbers: Sequence[int] | np.ndarray) -> str:
-    names = ", ".join(str(int(n)) for n in numbers[:5])
-    return names + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+def _listed(numbers: Sequence[int] | np.ndarray, names: list[str]) -> str:
+    first = ", ".join(names[n] for n in numbers[:5])
+    return first + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
 
 
-def _of_constants(columns: np.ndarray, X: np.ndarray) -> Iterator[Finding]:
+def _of_constants(columns: np.ndarray, X: np.ndarray, names: list[str]) -> Iterator[Finding]:
     if len(columns):
         largest = float(np.abs(X[0, columns]).max())
         one = len(columns) == 1
         yield Finding(
             "constant_columns",
             f"{some(len(columns), X.shape[1], 'column', 'has', ' of X')} the same number in all "
-            f"rows looked at: {_named(columns).lower()}. "
+            f"rows looked at: {_named(columns, names)}. "
             f"{'It acts as one more bias,' if one else 'They act as more biases, up to'} "
             f"{largest:.3g} times as large.",
             "Leave them out: X[:, np.ptp(X, axis=0) > 0].",
@@ -198,7 +252,9 @@ def _of_constants(columns: np.ndarray, X: np.ndarray) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _of_duplicates(columns: np.ndarray, spreads: np.ndarray, X: np.ndarray) -> Iterator[Finding]:
+def _of_duplicates(
+    columns: np.ndarray, spreads: np.ndarray, X: np.ndarray, names: list[str]
+) -> Iterator[Finding]:
     first: dict[bytes, int] = {}
     copies: dict[int, list[int]] = {}
     for column in columns.tolist():
@@ -214,7 +270,7 @@ def _of_duplicates(columns: np.ndarray, spreads: np.ndarray, X: np.ndarray) -> I
         others = "another" if len(every) == 1 else "others"
         yield Finding(
             "duplicate_columns",
-            f"{copied} equal to {others}: {_named(every).lower()}. A column and its copies have up "
+            f"{copied} equal to {others}: {_named(every, names)}. A column and its copies have up "
             f"to {share:.0%} of the variance of X. What is there k times is learned k times as "
             "fast, and limits the learning rate of all.",
             "Leave the copies out: X[:, np.sort(np.unique(X, axis=1, return_index=True)[1])].",
@@ -231,7 +287,8 @@ def of_targets(network: "Network", y: np.ndarray, w: np.ndarray | None) -> Itera
     if len(y) == 0:
         return
     if len(y) > 1 and (y == y[0]).all():
-        what = f"class {y[0]}" if y.ndim == 1 else f"the target{_number(y[0])}"
+        classes = _names(network, "classes", network.n_out)
+        what = f"class {classes[y[0]]}" if y.ndim == 1 else f"the target{_number(y[0])}"
         yield Finding(
             "constant_targets",
             f"All {len(y):,} rows have {what}: there is nothing to learn from X.",
@@ -269,7 +326,12 @@ def _of_numbers(network: "Network", y: np.ndarray) -> Iterator[Finding]:
             layer = network.layers[-1].scales and f"layers[{len(network.layers) - 1}]"
             message = f"{_scaled('Targets', layer)} have a root mean square of {largest:.3g}."
             if len(sizes) > 1 and largest > LARGE_SIZE:
-                message, _ = _large(_scaled("y", layer), np.arange(len(sizes)), sizes)
+                message, _ = _large(
+                    _scaled("y", layer),
+                    np.arange(len(sizes)),
+                    sizes,
+                    _names(network, "y", len(sizes)),
+                )
             advice = _scaling("y", largest, layer)
             yield Finding("unscaled_targets", message, advice, {"largest": largest})
 
@@ -280,12 +342,13 @@ def _of_classes(network: "Network", y: np.ndarray, w: np.ndarray | None) -> Iter
     if counts is None or np.count_nonzero(counts) < 2:
         return
     seen = np.flatnonzero(counts)
+    names = _names(network, "classes", len(counts))
     missing = np.flatnonzero(counts == 0).tolist()
     if missing:
         yield Finding(
             "missing_classes",
-            f"{some(len(missing), len(counts), 'class', 'has')} no row: {_listed(missing)}. The "
-            f"network learns never to give {'it' if len(missing) == 1 else 'them'}.",
+            f"{some(len(missing), len(counts), 'class', 'has')} no row: {_listed(missing, names)}. "
+            f"The network learns never to give {'it' if len(missing) == 1 else 'them'}.",
             "Get rows of them. If there are no such classes, number the others anew, classes, y = "
             "np.unique(y, return_inverse=True), and give the last layer len(classes) outputs.",
             {"classes": missing, "counts": counts.tolist()}, severity="note",
@@ -295,8 +358,8 @@ def _of_classes(network: "Network", y: np.ndarray, w: np.ndarray | None) -> Iter
     if ratio > IMBALANCE:
         yield Finding(
             "imbalanced_labels",
-            f"Class {most} has {ratio:.3g} times the weight of class {least} ({counts[least]:.4g} "
-            f"of {counts.sum():.4g}), so the loss hardly counts the rare class.",
+            f"Class {names[most]} has {ratio:.3g} times the weight of class {names[least]} "
+            f"({counts[least]:.4g} of {counts.sum():.4g}), so the loss hardly counts the rare one.",
             'Pass class_weight="balanced" to fit, evaluate and diagnose; or get more rows of it.',
             {"ratio": ratio, "most": most, "least": least, "counts": counts.tolist()},
         )  # fmt: skip

@@ -26,7 +26,7 @@ def _cells(n: LayerNumbers) -> tuple[str, ...]:
         _number(n.saturated, ".0%"), "-" if math.isnan(n.slope) else f"{n.dead:,}",
         _number(n.weight_norm, ".3g"),
         _number(n.gradient_norm, ".2g"), _number(n.gradient_ratio, ".2g"),
-        _number(n.update_ratio, ".1g"),
+        _number(n.update_ratio, ".1g") if n.trainable else "frozen",
     )  # fmt: skip
 
 
