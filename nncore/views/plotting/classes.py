@@ -1,6 +1,5 @@
 """What a network decides, beside what is true: confusion matrices and decision regions."""
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,10 +91,11 @@ def confusion_matrix(
         found = decided(net, *_checked(net, *data[1:]))
         if found is None:
             raise ValueError(f"y has no classes: targets of {net.loss} are numbers here")
-    elif len(data) == 2:
+    elif len(data) == 2 and not drawing.is_network(data[0]):
         found = numbered(*data)
     else:
-        raise TypeError(f"expected y_true and y_pred, or net, X and y; got {len(data)} arguments")
+        got = ", ".join(type(each).__name__ for each in data) or "nothing"
+        raise TypeError(f"expected y_true and y_pred, or net, X and y; got {got}")
     true, predicted, classes = found
     if not len(true):
         raise ValueError("there are no rows to compare")
@@ -127,7 +127,10 @@ def confusion_matrix(
 def _named(names: Sequence[str] | None, classes: list[str]) -> list[str]:
     if names is None:
         return classes
-    names = [str(name) for name in names]
+    try:
+        names = [str(name) for name in names]
+    except TypeError:
+        raise TypeError(f"names must be a list, a name for each class, got {names!r}") from None
     if len(names) != len(classes):
         raise ValueError(f"there are {len(classes)} classes, got {len(names)} names")
     return names
@@ -210,12 +213,8 @@ def decision_regions(
     """
     if drawing.network(net).n_in != 2:
         raise ValueError(f"decision_regions draws networks with 2 inputs, this one has {net.n_in}")
-    try:
-        resolution = operator.index(resolution)
-    except TypeError:
-        resolution = 0
-    if not 2 <= resolution <= 2000:
-        raise ValueError("resolution must be an integer from 2 to 2000")
+    if not isinstance(resolution, (int, np.integer)) or not 2 <= resolution <= 2000:
+        raise ValueError(f"resolution must be an integer from 2 to 2000, got {resolution!r}")
     X, y = _checked(net, X, y)
     if not len(X):
         raise ValueError("X has no rows; at least one is needed.")

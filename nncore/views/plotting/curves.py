@@ -106,7 +106,7 @@ def _names(history: Mapping[str, Sequence[float]], names: str | Sequence[str] | 
     """The names to draw, which the history has."""
     if not isinstance(history, Mapping):
         raise TypeError(f"history must be what fit returned, or a mapping, got {history!r}")
-    if not any(map(len, history.values())):
+    if not any(map(np.size, history.values())):
         raise ValueError("the history is empty: there is no epoch to draw")
     if names is None:
         names = [
@@ -114,8 +114,10 @@ def _names(history: Mapping[str, Sequence[float]], names: str | Sequence[str] | 
         ]
         if "gradient_norm" in history and not any("accuracy" in name for name in names):
             names.append("gradient_norm")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"names must be a name or a list of names, got {names!r}")
     names = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in names if name not in history]
+    unknown = [name for name in names if name not in list(history)]
     if unknown or not names:
         known = [name for name in history if not name.startswith("layers[")]
         what = f"no {unknown[0]!r}" if unknown else "nothing to draw by default"
@@ -260,6 +262,8 @@ def activation(
         raise ValueError(f"expected low < high, both within 1e300, got {low} and {high}")
     if second is None:
         second = function.own is None or function.own.d2f is not None
+    elif not isinstance(second, bool):
+        raise ValueError(f"second must be True, False or None, got {second!r}")
     kinks = {x: slope for x, slope in sorted(function.kinks.items()) if low < x < high}
     ends = [low, *kinks, high]
     pieces = [  # a jump is not a slope

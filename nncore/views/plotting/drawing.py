@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ...network import Network
 
 # Okabe and Ito 2008, "Color universal design": distinct with any kind of colour blindness.
 BLUE, RED, GREEN, ORANGE, SKY, PINK = COLORS = (
@@ -112,10 +111,15 @@ def percent(value: float, _: Any = None) -> str:
     return f"{100 * value:g} %"
 
 
-def network(net: "Network") -> "Network":
+def is_network(net: Any) -> bool:
+    """Whether this is a `nncore.Network`, which is not imported for it."""
+    return hasattr(net, "loss_and_gradient")
+
+
+def network(net: Any, wanted: str = "net must be a nncore.Network") -> Any:
     """Return `net` if it is a network."""
-    if not hasattr(net, "loss_and_gradient"):
-        raise TypeError(f"expected a nncore.Network, got a {type(net).__name__}")
+    if not is_network(net):
+        raise TypeError(f"{wanted}, got a {type(net).__name__}")
     return net
 
 

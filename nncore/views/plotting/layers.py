@@ -72,9 +72,10 @@ def gradient_flow(
             f"of a network only its gradient_norm is drawn, not {what!r}; that is for a history of "
             "nncore.Monitor"
         )
-    loss, gradient = drawing.network(source).loss_and_gradient(X, y)
+    net = drawing.network(source, "source must be a nncore.Network or a history")
+    loss, gradient = net.loss_and_gradient(X, y)
     labels, norms, at = [], [], 0
-    for number, layer in numbered(source.layers):
+    for number, layer in numbered(net.layers):
         size = sum(values.size for values in layer.parameters().values())
         if size:
             labels.append(f"{number}  {type(layer).__name__} {shape_of(layer)}")
@@ -251,10 +252,13 @@ def _as_shape(shape: Sequence[int], n_in: int) -> tuple[int, int]:
 def _as_units(units: Sequence[int] | None, n_out: int, most: int | None) -> np.ndarray:
     if units is None:
         return np.arange(n_out)[:most]
-    chosen = np.asarray(units)
+    try:
+        chosen = np.asarray(units)
+    except ValueError:  # of lists of different lengths
+        chosen = np.zeros(0)
     whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and chosen.size
     if not whole or chosen.min() < 0 or chosen.max() >= n_out:
-        raise ValueError(f"units must be numbers from 0 to {n_out - 1}, got {units!r}")
+        raise ValueError(f"units must be a list of integers from 0 to {n_out - 1}, got {units!r}")
     return chosen
 
 
