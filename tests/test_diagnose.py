@@ -649,6 +649,17 @@ def test_a_layer_that_is_dead_as_a_whole_is_an_error():
     assert [(f.code, f.severity) for f in network.diagnose(X, Y)] == [("dead_units", "error")]
 
 
+def test_fewer_hidden_layers_are_no_advice_for_one():
+    """But for several."""
+    for depth in (1, 2):
+        network = digits(*[hidden("sigmoid") for _ in range(depth)])
+        for layer in network.layers[1:]:
+            layer.W *= 1e-4
+        said = advice(network, X, Y, "vanishing_gradient")
+        assert ("fewer hidden layers" in said) is (depth > 1)
+        assert said.endswith(('in place of "sigmoid".', ", or use fewer hidden layers."))
+
+
 def test_of_rows_of_zeros_lsuv_is_no_advice():
     def said(code, factor, x, y):
         return advice(changed(curve(), lambda net: net.theta.__imul__(factor)), x, y, code)

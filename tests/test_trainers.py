@@ -230,6 +230,17 @@ def test_minimize_refuses(arguments, error, message):
         minimize(*arguments)
 
 
+class Mine(nncore.trainers.Trainer):
+    def iterate(self, problem, point, memory):
+        return problem.at(point.theta - 0.25 * point.gradient), memory
+
+
+def test_a_trainer_of_ones_own_is_for_functions():
+    assert minimize(lambda x: (float(x @ x), 2 * x), [8.0, -4.0], Mine()).stop_reason == "gradient"
+    with pytest.raises(ValueError, match="Mine is a trainer of your own.* nncore.minimize takes"):
+        nncore.Network(1, nncore.Dense(1), optimizer=Mine())
+
+
 def test_public_names():
     assert nncore.minimize is minimize and nncore.Rprop is Rprop
 

@@ -1,7 +1,8 @@
 """Trainers that use all rows at once: conjugate gradient, quasi-Newton, Rprop, least squares.
 
 Each is given to `Network` as its optimizer, by name or as an object; an epoch of `Network.fit` is
-then one iteration with all rows.
+then one iteration with all rows. For squared errors and up to some thousand parameters begin with
+"lm", otherwise with "lbfgs" or "scg"; "bayesian" finds a penalty too.
 
 >>> import nncore
 >>> nncore.Network(2, nncore.Dense(1), optimizer="trainscg", seed=0).optimizer
@@ -88,6 +89,11 @@ def as_trainer(trainer: Any, others: Any = ()) -> Any:
     """Return a `Trainer` from one or from a name; or what is made by a name in `others`."""
     if isinstance(trainer, tuple(TRAINERS.values())):  # others could not be saved
         return trainer
+    if isinstance(trainer, Trainer):
+        raise ValueError(
+            f"{type(trainer).__name__} is a trainer of your own, which a file of the network could "
+            "not name; nncore.minimize takes it"
+        )
     if isinstance(trainer, type) and issubclass(trainer, Trainer):
         raise ValueError(f"optimizer is a class; write {trainer.__name__}() with brackets")
     known = BY_NAME | dict(others)

@@ -37,6 +37,18 @@ class Trainer(Described, abc.ABC):
     A trainer has no state of its own. `iterate` gets the present `Point` and a memory, a dict of
     numbers and vectors (or of lists of them), and returns the next two. Neither is changed in
     place, so a run that is interrupted has lost nothing.
+
+    Networks take those of `nncore.trainers`, which their files can name; `nncore.minimize` takes a
+    subclass of your own too.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> class Halfway(nncore.trainers.Trainer):
+    ...     def iterate(self, problem, point, memory):
+    ...         return problem.at(point.theta - 0.25 * point.gradient), memory
+    >>> nncore.minimize(lambda x: (float(x @ x), 2 * x), [8.0], Halfway(), iterations=3).x
+    array([1.])
     """
 
     full_batch = True
@@ -56,7 +68,17 @@ class Trainer(Described, abc.ABC):
 
     @abc.abstractmethod
     def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
-        """Return the next point and memory, or raise `Stuck`."""
+        """Return the next point and memory, or raise `Stuck`.
+
+        Parameters
+        ----------
+        problem : Problem
+            ``problem.at(theta)`` is the `Point` at a vector, which is not changed any more.
+        point : Point
+            ``theta``, ``loss`` and ``gradient`` where the last iteration ended.
+        memory : dict
+            What `begin` returned, or the last iteration.
+        """
 
     def report(self, memory: Memory) -> dict[str, float]:
         """Return what the history records of a memory, by name."""

@@ -179,7 +179,17 @@ class ScaledConjugateGradient(Trainer):
     curvature : {"exact", "difference"}, default "exact"
         "exact": a product with the Hessian (Pearlmutter 1994), at twice the time of a gradient;
         "difference": as in the paper. A registered loss has no second derivative; there it is
-        always a difference.
+        always a difference. The history has ``lambda``.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="scg")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     sigma: float = 5e-5

@@ -16,6 +16,17 @@ class SteepestDescent(Trainer):
     ----------
     line_search : str or LineSearch, default "strong_wolfe"
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0,
+    ...     optimizer="steepest_descent")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     line_search: Any = "strong_wolfe"
@@ -44,7 +55,7 @@ class GradientDescent(Trainer):
     ``change = momentum * change - (1 - momentum) * lr * g``, ``theta += change``. With `adaptive`,
     after Vogl and others 1988: a loss of more than `max_increase` times the last one refuses the
     step, lr becomes ``decrease * lr`` and the momentum starts at rest; a lower loss makes lr
-    ``increase * lr``.
+    ``increase * lr``. The history has ``lr``.
 
     Parameters
     ----------
@@ -53,6 +64,17 @@ class GradientDescent(Trainer):
         In [0, 1).
     adaptive : bool, default False
     increase, decrease, max_increase : float, default 1.05, 0.7 and 1.04
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0,
+    ...     optimizer=nncore.GradientDescent(0.1, momentum=0.9, adaptive=True))
+    >>> history = net.fit(X, y, epochs=300, verbose=False)
+    >>> history["lr"][-1] > 0.1
+    True
     """
 
     lr: float = 0.01

@@ -21,7 +21,7 @@ class LevenbergMarquardt(Trainer):
 
     J'J is added up in float64 over blocks of rows, so memory holds a few matrices of
     n_params x n_params and one block. Ctrl-C waits for the solution of one system. The loss is
-    "mse" or "half_mse"; penalties l2 are part of it.
+    "mse" or "half_mse"; penalties l2 are part of it. The history has ``mu``.
 
     Parameters
     ----------
@@ -200,6 +200,19 @@ class BayesianRegularization(LevenbergMarquardt):
     ----------
     mu, increase, decrease, mu_max, block_rows, max_bytes, damping : optional
         As in `LevenbergMarquardt`, but for ``mu = 0.005``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nncore
+    >>> x = np.linspace(-1, 1, 41)[:, None]
+    >>> noise = np.random.default_rng(0).normal(0, 0.2, x.shape)
+    >>> net = nncore.Network(
+    ...     1, nncore.Dense(20, "tanh", init="nguyen_widrow"), nncore.Dense(1), seed=0,
+    ...     dtype="float64", optimizer="bayesian")
+    >>> history = net.fit(x, np.sin(np.pi * x) + noise, epochs=100, verbose=False)
+    >>> net.n_params, history["effective_parameters"][-1] < 20
+    (61, True)
     """
 
     mu: float = 0.005

@@ -24,6 +24,7 @@ class Trial(NamedTuple):
     point: Point
 
     def is_finite(self) -> bool:
+        """Whether the loss and the slope are."""
         return math.isfinite(self.value) and math.isfinite(self.slope)
 
 
@@ -73,7 +74,21 @@ class Line:
 def line(
     function: Callable[[np.ndarray], tuple[float, ArrayLike]], x: ArrayLike, direction: ArrayLike
 ) -> Line:
-    """Return the `Line` of a function ``f(x) -> (value, gradient)`` from x along a direction."""
+    """Return the `Line` of a function from x along a direction.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x) -> (value, gradient)`` for a float64 vector x, as for `nncore.minimize`.
+    x, direction : array_like, shape (n,)
+
+    Examples
+    --------
+    >>> from nncore import line_searches
+    >>> line = line_searches.line(lambda x: (float(x @ x), 2 * x), [3.0], [-1.0])
+    >>> line.start.slope, line.at(3.0).value
+    (-6.0, 0.0)
+    """
     x, direction = np.array(x, float), np.array(direction, float)
     if x.ndim != 1 or direction.shape != x.shape:
         raise ValueError(f"x and direction must be vectors of one length, got {x.shape} and "
@@ -177,6 +192,13 @@ class StrongWolfe(LineSearch):
         In (c1, 1). Small, such as 0.1, for conjugate gradient; 0.9 for methods of Newton's kind,
         whose step 1 is good.
     max_evaluations : int, default 25
+
+    Examples
+    --------
+    >>> from nncore import line_searches
+    >>> line = line_searches.line(lambda x: (float(x @ x), 2 * x), [3.0], [-1.0])
+    >>> line_searches.StrongWolfe(c2=0.1)(line, 1.0).step
+    3.0
     """
 
     c1: float = 1e-4
@@ -293,6 +315,13 @@ class HagerZhang(LineSearch):
     rho : float, default 5.0
         How fast a step grows until the minimum is bracketed, > 1.
     max_evaluations : int, default 50
+
+    Examples
+    --------
+    >>> from nncore import line_searches
+    >>> line = line_searches.line(lambda x: (float(x @ x), 2 * x), [3.0], [-1.0])
+    >>> line_searches.HagerZhang(sigma=0.1)(line, 2.0).step
+    3.0
     """
 
     delta: float = 0.1

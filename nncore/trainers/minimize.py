@@ -45,7 +45,8 @@ def minimize(
     x : array_like, shape (n,)
         Where to start.
     optimizer : str or Trainer, default "lbfgs"
-        Not those for sums of squares, "lm" and "bayesian".
+        A full-batch trainer: a name that `nncore.Network` knows, an object of `nncore.trainers`, or
+        one of your own. Not those for sums of squares, "lm" and "bayesian".
     iterations : int, default 1000
     gradient : float, default 1e-8
         Done when the 2-norm of the gradient is at most this.
@@ -57,6 +58,13 @@ def minimize(
     Returns
     -------
     Result
+
+    Raises
+    ------
+    ValueError
+        For an optimizer that needs batches or a sum of squares, or a gradient of another length.
+    FloatingPointError
+        If the value or the gradient at the start is not finite.
 
     Examples
     --------
@@ -71,7 +79,7 @@ def minimize(
     from . import as_trainer
 
     try:
-        trainer = as_trainer(optimizer)
+        trainer = optimizer if isinstance(optimizer, Trainer) else as_trainer(optimizer)
     except ValueError as error:
         if isinstance(optimizer, type):
             raise

@@ -136,6 +136,16 @@ class OneStepSecant(_QuasiNewton):
     line_search : str or LineSearch, default "strong_wolfe"
         "hager_zhang", "backtracking", or one of `nncore.line_searches`. By name the first two are
         sharp, as in `ConjugateGradient`: step 1 is not as good as that of BFGS.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="oss")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     line_search: Any = "strong_wolfe"
@@ -169,6 +179,16 @@ class BFGS(_QuasiNewton):
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
     max_bytes : float, default 1e9
         The most that two matrices of all parameters may take: one is made from the other.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="bfgs")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     line_search: Any = "strong_wolfe"

@@ -122,6 +122,16 @@ class Quickprop(Trainer):
     decay : float, default 0.0
         Of the parameters. Fahlman's 1e-4 goes with the sum of the errors of all rows; beside their
         mean it keeps networks from their minimum.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="quickprop")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     lr: float = 0.5

@@ -38,6 +38,16 @@ class Diagnosis:
         Rows that were looked at, and that were given.
     title : str
         What the network is, in short.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(1), seed=0)
+    >>> diagnosis = net.diagnose([[99.0, 0.0], [0.0, 1.0]], [0.0, 1.0])
+    >>> diagnosis
+    <Diagnosis of 2-1: unscaled_inputs>
+    >>> "unscaled_inputs" in diagnosis, len(diagnosis), diagnosis.layers[0].units
+    (True, 1, 1)
     """
 
     def __init__(

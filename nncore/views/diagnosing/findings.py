@@ -49,6 +49,14 @@ class Finding:
         What to do.
     epoch : int or None
         When `Monitor` saw it first, counted from 0.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(1), seed=0)
+    >>> [finding] = net.diagnose([[99.0, 0.0], [0.0, 1.0]], [0.0, 1.0])
+    >>> finding.code, finding.evidence["column"]
+    ('unscaled_inputs', 0)
     """
 
     def __init__(
@@ -238,10 +246,11 @@ def of_gradients(trained: list[tuple[LayerNumbers, Dense]]) -> Iterator[Finding]
     started = all(number.weight_norm > 0 for number, _ in trained[1:])  # else the first update does
     if ratio < VANISHED and started:
         gentle = [n.activation for n, layer in trained[:-1] if steepest(layer.function) < GENTLE]
-        use = f'use "tanh" or "relu" in place of "{gentle[0]}", or ' if gentle else "use "
+        use = [f'use "tanh" or "relu" in place of "{gentle[0]}"'] if gentle else []
+        use += ["use fewer hidden layers"] if len(trained) > 2 else []
         yield Finding(
             "vanishing_gradient", said,
-            f"Scale the inputs and {_START_AGAIN}; {use}fewer hidden layers.", evidence, first.name,
+            f"Scale the inputs and {', or '.join([_START_AGAIN, *use])}.", evidence, first.name,
         )  # fmt: skip
     if ratio > EXPLODED:
         yield Finding(
