@@ -57,8 +57,8 @@ class Course:
     def go_on(self, history: "History") -> None:
         """Count on from a history that is resumed."""
         problem = self._problem
-        problem.evaluations = history["evaluations"][-1]
-        problem.gradients = history["gradients"][-1]
+        problem.evaluations = int(history["evaluations"][-1])
+        problem.gradients = int(history["gradients"][-1])
 
     def advance(self, epoch: int) -> dict[str, float]:
         """Do one iteration; return what the history records of it."""

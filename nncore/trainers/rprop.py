@@ -1,6 +1,7 @@
 """Methods with a step of its own for each parameter: Rprop and Quickprop."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,8 @@ class Rprop(Trainer):
 
     def _check_start(self) -> None:
         """A number, or two."""
-        value, pair = self.step_start, "a number, or a tuple of two"
+        value: Any = self.step_start
+        pair = "a number, or a tuple of two"
         if isinstance(value, (tuple, list)):
             value = tuple(self._as_float("step_start", v, pair) for v in value)
             good = len(value) == 2 and 0 < value[0] <= value[1] < math.inf

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ...layers import Scaling
 from ...validation import targets_beyond
 from .findings import Finding, some
 
@@ -24,7 +25,8 @@ _REGRESSIONS = ("mse", "half_mse", "mae", "huber", "smooth_l1", "log_cosh", "qua
 
 def _names(network: "Network", name: str, n: int) -> list[str]:
     """What the n columns of X or y, or the n classes, are called: by name if the network knows."""
-    columns, known = network.columns, ()
+    columns = network.columns
+    known: Sequence[str | int] = ()
     if columns is not None and name == "classes":
         known = columns.classes or ()
     elif columns is not None and not columns.numbered:
@@ -128,12 +130,12 @@ def of_inputs(network: "Network", X: np.ndarray) -> Iterator[Finding]:
     if len(columns) == 0:
         return
     names = _names(network, "X", network.n_in)
-    values = (first.map(X) if first.scales else X)[:, columns].astype(np.float64)
+    values = (first.map(X) if isinstance(first, Scaling) else X)[:, columns].astype(np.float64)
     sizes, spreads = _sizes(values)
     constant = (values == values[0]).all(axis=0)
     found = [*_of_digits(columns, X[:, columns], names)]
     if not found and type(first).__name__ not in ("BatchNorm", "LayerNorm"):
-        layer = first.scales and "layers[0]"
+        layer = "layers[0]" if first.scales else None
         found = [*_of_sizes(columns, sizes, spreads, constant, layer, names)]
     yield from found
     if len(X) > 1:
@@ -323,7 +325,8 @@ def _of_numbers(network: "Network", y: np.ndarray) -> Iterator[Finding]:
         sizes, _ = _sizes(network._at_loss(y)[1].astype(np.float64))
         largest = float(sizes.max())
         if largest > LARGE_SIZE or 0 < largest < SMALL_SIZE:
-            layer = network.layers[-1].scales and f"layers[{len(network.layers) - 1}]"
+            last = len(network.layers) - 1
+            layer = f"layers[{last}]" if network.layers[last].scales else None
             message = f"{_scaled('Targets', layer)} have a root mean square of {largest:.3g}."
             if len(sizes) > 1 and largest > LARGE_SIZE:
                 message, _ = _large(
