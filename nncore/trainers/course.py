@@ -60,7 +60,7 @@ class Course:
         problem.evaluations = int(history["evaluations"][-1])
         problem.gradients = int(history["gradients"][-1])
 
-    def advance(self, epoch: int) -> dict[str, float]:
+    def advance(self, epoch: int | None) -> dict[str, float]:
         """Do one iteration; return what the history records of it."""
         network, trainer, problem = self._network, self._network._optimizer, self._problem
         start = time.perf_counter()
