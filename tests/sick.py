@@ -128,6 +128,16 @@ def unscaled_inputs():
     return Case((digits(hidden()), wild, Y), scaled(digits, wild))
 
 
+def coarse_inputs():
+    """A Scaling gets what float32 has left of a large offset."""
+    far = U + 1e6
+    sick = Network(2, Scaling.of(far), Dense(16, "tanh"), Dense(1), optimizer=Adam(0.01), seed=0)
+    assert "Scale X in float64" in advice(sick, far, V, "unscaled_inputs")
+    return Case(
+        (sick, far, V), (curve(), (far - far.mean(axis=0)) / far.std(axis=0), V), epochs=150
+    )
+
+
 def small_inputs():
     tiny = X * 1e-12
     return Case((digits(hidden()), tiny, Y), scaled(digits, tiny))
@@ -329,7 +339,8 @@ CASES = [
 CODE = {
     nan_labels: "nan_targets", inputs_beyond_the_dtype: "nan_inputs",
     targets_beyond_the_dtype: "nan_targets", huge_inputs: "unscaled_inputs",
-    small_inputs: "unscaled_inputs", uneven_inputs: "unscaled_inputs",
+    small_inputs: "unscaled_inputs", coarse_inputs: "unscaled_inputs",
+    uneven_inputs: "unscaled_inputs",
     imbalanced_two_classes: "imbalanced_labels", equal_units: "symmetric_units",
     vanishing_by_weights: "vanishing_gradient", straight_units: "constant_derivative",
 }  # fmt: skip  # more cases of those

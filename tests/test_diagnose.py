@@ -11,6 +11,7 @@ import pytest
 
 import nncore
 from nncore import SGD, Adam, Dense, Network, Scaling, names, views
+from nncore.columns import Columns, Input, Target
 
 from .sick import (
     CASES,
@@ -21,6 +22,7 @@ from .sick import (
     V,
     X,
     Y,
+    advice,
     changed,
     curve,
     digits,
@@ -334,6 +336,76 @@ def test_tokens_can_be_missing():
     assert "constant_inputs" in network.diagnose(np.ones((400, 2)), V)
 
 
+def named(network, inputs, targets):
+    network.columns = Columns(map(Input, inputs), targets).check(network)
+    return network
+
+
+def test_columns_have_the_names_that_the_network_knows():
+    def messages(X, y):
+        network = Network(3, Dense(4, "tanh"), Dense(2, "softmax"), seed=0)
+        network = named(network, ["Size", "Age", "Copy"], [Target("kind", ("cat", "dog"))])
+        return {f.code: (f.message, f.evidence) for f in network.diagnose(X, y)}
+
+    x = np.column_stack([U[:, 0], 100 * U[:, 1], U[:, 0]])
+    found = messages(x, np.arange(400) > 380)
+    message, evidence = found["unscaled_inputs"]
+    assert message.startswith("Column 'Age' of X has a root mean square of")
+    assert evidence["columns"] == [1]
+    assert "column 'Copy'. A column and" in found["duplicate_columns"][0]
+    assert found["imbalanced_labels"][0].startswith(
+        "Class 'cat' has 20.1 times the weight of class 'dog'"
+    )
+    found = messages(np.where([False, True, True], 7.0, x), np.arange(400) % 2)
+    assert "columns 'Age', 'Copy'. They act" in found["constant_columns"][0]
+    assert "same number in all" in found["constant_columns"][0]
+    found = messages(x, np.zeros(400, int))
+    assert found["constant_targets"][0].startswith("All 400 rows have class 'cat'")
+    x[3, 1] = 1e40
+    assert "in row 3, column 'Age'." in messages(x, np.arange(400) % 2)["nan_inputs"][0]
+
+
+def test_targets_have_the_names_that_the_network_knows():
+    network = named(
+        Network(2, Dense(4, "tanh"), Dense(2), seed=0), "ab", [Target("price"), Target("rent")]
+    )
+    [finding] = network.diagnose(U, np.column_stack([100 * V, V]))
+    assert finding.message.startswith("Column 'price' of y has a root mean square")
+    # places in a table without names are no names
+    network = named(Network(2, Dense(1), seed=0), "12", [Target("0")])
+    [finding] = network.diagnose(U * [1, 100], V)
+    assert finding.message.startswith("Column 1 of X has")
+
+
+@pytest.mark.parametrize("first", [(), (nncore.BatchNorm(),), (Scaling(mean=[1e6], scale=[1]),)])
+def test_how_much_of_a_large_offset_is_left(first):
+    def found(x, dtype="float32"):
+        network = Network(1, *first, Dense(4, "tanh"), Dense(1), seed=0, dtype=dtype)
+        findings = network.diagnose(x[:, None], V)
+        return [f for f in findings if f.code == "unscaled_inputs" and "digits" in f.evidence]
+
+    few = np.random.default_rng(0).choice([-1.0, 1.0], 400) + 0.25 * U[:, 0]
+    [finding] = found(1e6 + few)
+    # float32 has a number each 1/16 there, and 16 times the deviation of about 1
+    assert finding.evidence["digits"] == pytest.approx(math.log10(16 * few.std()), abs=0.01)
+    assert "Column 0 of X has numbers near 1e+06 that differ by 1.0" in finding.message
+    assert "float32 keeps 1.2 digits of that." in finding.message
+    assert finding.evidence["columns"] == [0]
+    assert not found(1e6 + few, "float64")
+    assert not found(1e6 + 10 * few)  # 160 numbers
+    assert not found(1e6 + np.round(8 * few))  # integers, which are exact
+    assert found(1e9 + np.round(100 * few))  # beyond 2^24 they are not
+    assert not found(np.full(400, 1e6))
+
+
+def test_layers_that_are_not_trained_are_marked():
+    diagnosis = digits(hidden(trainable=False), hidden()).diagnose(X, Y)
+    assert [number.trainable for number in diagnosis.layers] == [False, True, True]
+    ends = [line.split()[-1] for line in str(diagnosis).splitlines()[3:6]]
+    assert ends[0] == "frozen" and "frozen" not in ends[1:]
+    assert diagnosis._repr_html_().count("frozen") == 1
+
+
 def test_columns_are_named():
     finding = curve().diagnose(U * [1, 100], V).findings[0]
     assert finding.message == "Column 1 of X has a root mean square of 56.6."
@@ -575,6 +647,28 @@ def test_one_of_something():
 def test_a_layer_that_is_dead_as_a_whole_is_an_error():
     network = digits(hidden("relu", bias_init=-99.0))
     assert [(f.code, f.severity) for f in network.diagnose(X, Y)] == [("dead_units", "error")]
+
+
+def test_fewer_hidden_layers_are_no_advice_for_one():
+    """But for several."""
+    for depth in (1, 2):
+        network = digits(*[hidden("sigmoid") for _ in range(depth)])
+        for layer in network.layers[1:]:
+            layer.W *= 1e-4
+        said = advice(network, X, Y, "vanishing_gradient")
+        assert ("fewer hidden layers" in said) is (depth > 1)
+        assert said.endswith(('in place of "sigmoid".', ", or use fewer hidden layers."))
+
+
+def test_of_rows_of_zeros_lsuv_is_no_advice():
+    def said(code, factor, x, y):
+        return advice(changed(curve(), lambda net: net.theta.__imul__(factor)), x, y, code)
+
+    for x, is_said in ((U, True), (0 * U, False)):
+        assert ("lsuv" in said("symmetric_units", 0, x, V)) is is_said
+        assert ("lsuv" in said("loss_not_finite", 1, x, 1e25 * V)) is is_said
+    with pytest.raises(ValueError, match="the variance 0"):
+        curve().lsuv(0 * U)
 
 
 def test_small_constants_and_single_copies_are_notes():

@@ -212,6 +212,9 @@ def test_the_ring_is_on_the_axis_of_losses():
         ({"loss": [1]}, {"names": "lr"}, ValueError, "no 'lr'; names may be of: loss"),
         ({"mu": [1]}, {}, ValueError, "nothing to draw by default; names may be of: mu"),
         ({"loss": [[1, 2]]}, {}, ValueError, "'loss' of the history is not one number per epoch"),
+        ({"loss": 0.5}, {}, ValueError, "'loss' of the history is not one number per epoch"),
+        ({"loss": [1]}, {"names": 3}, TypeError, "must be a name or a list of names, got 3"),
+        ({"loss": [1]}, {"names": [["loss"]]}, ValueError, "the history has no \\['loss'\\]"),
         ({"loss": ["a"]}, {}, ValueError, "'loss' of the history is not one number per epoch"),
         ({"loss": [1], "lr": [1], "mu": [1]}, {"names": ["loss", "lr", "mu"]}, ValueError,
          "loss, lr, mu need an axis each, and there are two"),
@@ -259,6 +262,8 @@ def test_activation_plots_itself():
             plots.activation("relu", *ends)
     with pytest.raises(ValueError, match="low and high must be numbers, got 'a' and 3"):
         plots.activation("relu", "a", 3)
+    with pytest.raises(ValueError, match="second must be True, False or None, got 'no'"):
+        plots.activation("relu", second="no")
 
 
 @pytest.mark.parametrize("ends", [(-6, 1000), (800, 1000), (-1e300, 1e300)])
@@ -340,7 +345,7 @@ def test_gradient_flow_refuses(digits):
         plots.gradient_flow(history, X, y)
     with pytest.raises(TypeError, match="a history alone, or a network with X and y"):
         plots.gradient_flow(net, X)
-    with pytest.raises(TypeError, match="expected a nncore.Network, got a str"):
+    with pytest.raises(TypeError, match="source must be a nncore.Network or a history, got a str"):
         plots.gradient_flow("net", X, y)
 
 
@@ -419,9 +424,10 @@ def test_a_large_matrix_is_shown_by_means():
         ({"shape": 8}, r"shape must be two integers such as \(8, 8\)"),
         ({"shape": (2, 4)}, r"shape \(2, 4\) does not hold the 6 weights into a unit"),
         ({"shape": (-2, -3)}, "does not hold the 6 weights"),
-        ({"units": [4]}, r"units must be numbers from 0 to 3, got \[4\]"),
-        ({"units": []}, "units must be numbers from 0 to 3"),
-        ({"units": 0.5}, "units must be numbers from 0 to 3"),
+        ({"units": [4]}, r"units must be a list of integers from 0 to 3, got \[4\]"),
+        ({"units": []}, "units must be a list of integers from 0 to 3"),
+        ({"units": [[1], [2, 3]]}, "units must be a list of integers from 0 to 3"),
+        ({"units": 0.5}, "units must be a list of integers from 0 to 3"),
     ],
 )
 def test_weights_refuse(options, message):
@@ -517,7 +523,10 @@ def test_many_classes_have_numbers_where_they_can_be_read():
 @pytest.mark.parametrize(
     ("data", "options", "error", "message"),
     [
-        (([0, 1],), {}, TypeError, "expected y_true and y_pred, or net, X and y; got 1 arguments"),
+        (([0, 1],), {}, TypeError, "expected y_true and y_pred, or net, X and y; got list"),
+        ((), {}, TypeError, "got nothing"),
+        ((Network(1, Dense(2)), [0]), {}, TypeError, "net, X and y; got Network, list"),
+        (([0, 1], [0, 1]), {"names": 2}, TypeError, "a name for each class, got 2"),
         (([0, 1], [0]), {}, ValueError, "y_true has 2 rows but y_pred has 1"),
         (([], []), {}, ValueError, "y_true must be labels or rows"),
         (([0, 1], ["a", "b"]), {}, ValueError, "labels of different kinds"),
@@ -527,7 +536,7 @@ def test_many_classes_have_numbers_where_they_can_be_read():
         ((np.eye(2), np.eye(3)[:2]), {}, ValueError, "y_true has 2 classes but y_pred has 3"),
         (([0, 1], [1j, 2]), {}, ValueError, "y_pred must be labels or rows of numbers"),
         (([0, 1], [0, 1]), {"names": ["a"]}, ValueError, "there are 2 classes, got 1 names"),
-        (("net", [0], [1]), {}, TypeError, "expected a nncore.Network, got a str"),
+        (("net", [0], [1]), {}, TypeError, "net must be a nncore.Network, got a str"),
     ],
 )
 def test_confusion_refuses(data, options, error, message):
@@ -645,7 +654,7 @@ def test_regions_refuse(digits, curve):
         plots.decision_regions(net, X, y)
     net, X, y = curve_data(curve)
     for resolution in (1, 2001, 3.5, "9"):
-        with pytest.raises(ValueError, match="resolution must be an integer from 2 to 2000"):
+        with pytest.raises(ValueError, match=f"integer from 2 to 2000, got {resolution!r}"):
             plots.decision_regions(net, X, y, resolution=resolution)
     with pytest.raises(ValueError, match="Network expects 2 input features"):
         plots.decision_regions(net, X[:, :1], y)

@@ -214,15 +214,31 @@ def test_minimize_with_a_function_that_ends_to_be_finite():
         ((lambda x: (0.0, [1.0, 2.0]), [1.0]), ValueError, r"must have shape \(1,\), got \(2,\)"),
         ((rosenbrock, [[1.0, 2.0]]), ValueError, r"x must be a vector, got shape \(1, 2\)"),
         ((rosenbrock, 3.0), ValueError, "x must be a vector"),
-        ((rosenbrock, [1.0, 2.0], "lm"), ValueError, "no sum of squares"),
-        ((rosenbrock, [1.0, 2.0], "bayesian"), ValueError, "no sum of squares"),
-        ((rosenbrock, [1.0, 2.0], "adam"), ValueError, "Unknown optimizer 'adam'"),
-        ((rosenbrock, [1.0, 2.0], LBFGS), ValueError, r"is a class; write LBFGS\(\) with brackets"),
+        ((rosenbrock, [1.0, 2.0], "lm"), ValueError, 'for a function use "bfgs" or "lbfgs"'),
+        ((rosenbrock, [1.0, 2.0], "bayesian"), ValueError, "needs a sum of squares"),
+        ((rosenbrock, [1.0, 2.0], "adam"), ValueError, "Known: bayesian, .* Only such full-batch"),
+        ((rosenbrock, [1.0, 2.0], nncore.Adam()), ValueError, r"such as nncore\.LBFGS\(\)"),
+        (
+            (rosenbrock, [1.0, 2.0], LBFGS),
+            ValueError,
+            r"is a class; write LBFGS\(\) with brackets$",
+        ),
     ],
 )
 def test_minimize_refuses(arguments, error, message):
     with pytest.raises(error, match=message):
         minimize(*arguments)
+
+
+class Mine(nncore.trainers.Trainer):
+    def iterate(self, problem, point, memory):
+        return problem.at(point.theta - 0.25 * point.gradient), memory
+
+
+def test_a_trainer_of_ones_own_is_for_functions():
+    assert minimize(lambda x: (float(x @ x), 2 * x), [8.0, -4.0], Mine()).stop_reason == "gradient"
+    with pytest.raises(ValueError, match="Mine is a trainer of your own.* nncore.minimize takes"):
+        nncore.Network(1, nncore.Dense(1), optimizer=Mine())
 
 
 def test_public_names():

@@ -5,14 +5,14 @@ turns with the others, each in a process of its own on the same cores. `cases` s
 measured, `systems` and `peers` how each one does it, `runner` who has the turn.
 """
 
-from __future__ import annotations
-
 import argparse
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``nncore bench`` to a parser."""
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer cases and bursts: about a minute")
@@ -35,7 +35,7 @@ def add_arguments(parser):
     add("--chart", type=Path, metavar="FILE.png", help="draw the results; needs matplotlib")
 
 
-def run(options, parser):
+def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Do what the parsed options say; return the exit status: 1 if a system failed."""
     from . import report
     from .worker import WorkerError
@@ -61,14 +61,16 @@ def run(options, parser):
     return int(report.failures(document) > 0)
 
 
-def main(arguments=None, prog="nncore bench", epilog=None):
+def main(
+    arguments: Sequence[str] | None = None, prog: str = "nncore bench", epilog: str | None = None
+) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0], epilog=epilog)
     add_arguments(parser)
     return run(parser.parse_args(arguments), parser)
 
 
-def _check_outputs(options):
+def _check_outputs(options: argparse.Namespace) -> None:
     """What cannot be written is told before minutes of measuring."""
     for path in (options.json, options.chart):
         if path and not path.absolute().parent.is_dir():
@@ -79,7 +81,7 @@ def _check_outputs(options):
         raise ValueError('--chart needs matplotlib: pip install matplotlib, or ".[bench]"')
 
 
-def _measure(options):
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run all cases, printing as they come; return what `report.write` saves."""
     from . import cases, report, runner, worker
 
@@ -100,7 +102,7 @@ def _measure(options):
         return printer.finish()
 
 
-def _names(text):
+def _names(text: str) -> list[str]:
     from .systems import SYSTEMS
 
     names = text.split(",")
@@ -112,7 +114,7 @@ def _names(text):
     return list(dict.fromkeys(names))
 
 
-def _threads(text):
+def _threads(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected an integer from 1 to 1024, got {text!r}")
     return int(text)

@@ -1,9 +1,8 @@
 """What is measured: shapes, their data, and the least time that a step of them can take."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -75,7 +74,7 @@ class Case:
     most_steps: int = 4096
 
     @classmethod
-    def parse(cls, text, mode, dtype="float32"):
+    def parse(cls, text: str, mode: str, dtype: str = "float32") -> "Case":
         """Return the case that ``layers:activation:loss:batch[:dtype]`` describes."""
         parts = text.split(":")
         if len(parts) not in (4, 5):
@@ -99,19 +98,19 @@ class Case:
             raise ValueError(f"cross_entropy needs at least 2 outputs; got {parts[0]!r}")
         return cls(layers, activation, loss, batch, dtype, mode)
 
-    def shorter(self):
+    def shorter(self) -> "Case":
         """Return it with fewer steps per epoch: for a first look."""
         return dataclasses.replace(self, most_steps=400)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """How `parse` reads it."""
         return f"{self.shape}:{self.activation}:{self.loss}:{self.batch}:{self.dtype}"
 
     @property
-    def shape(self):
+    def shape(self) -> str:
         """The layers as text, with equal ones in a row counted: 32-64x10-1."""
-        runs = []
+        runs: list[list[int]] = []
         for n in self.layers:
             if runs and runs[-1][0] == n:
                 runs[-1][1] += 1
@@ -121,32 +120,32 @@ class Case:
         return "-".join(f"{n}x{m}" if m > 2 else "-".join([str(n)] * m) for n, m in runs)
 
     @property
-    def output(self):
+    def output(self) -> str:
         """The activation of the last layer."""
         return LOSSES[self.loss]
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> str:
         """The update rule: online learning is plain SGD."""
         return "sgd" if self.mode == "online" else "adam"
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """Of `optimizer`."""
         return LEARNING_RATE[self.optimizer]
 
     @property
-    def products(self):
+    def products(self) -> list[tuple[int, int]]:
         """(n_in, n_out) of each layer."""
         return list(zip(self.layers, self.layers[1:], strict=False))
 
     @property
-    def n_params(self):
+    def n_params(self) -> int:
         """Weights and biases."""
         return sum((n_in + 1) * n_out for n_in, n_out in self.products)
 
     @property
-    def operations(self):
+    def operations(self) -> int:
         """Multiplications and additions of the matrix products of one unit.
 
         A step has three products per layer (y, dW, dx), but the first layer needs no dx.
@@ -155,7 +154,7 @@ class Case:
         return sum(sizes) if self.mode == "predict" else 3 * sum(sizes) - sizes[0]
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Batches of an epoch: some 5 ms of work, so that what a call costs once does not count.
 
         Fewer if X would grow beyond a few MB or slower systems would take too long, at least 2.
@@ -164,7 +163,7 @@ class Case:
         most = _ROW_BYTES // (self.batch * self.layers[0] * np.dtype(self.dtype).itemsize)
         return int(max(2, min(5e-3 / guess, most, self.most_steps)))
 
-    def floor(self, peak, bandwidth):
+    def floor(self, peak: float, bandwidth: float) -> float:
         """Return the seconds below which one unit cannot fall.
 
         Parameters
@@ -197,12 +196,13 @@ class Data:
     order: np.ndarray
 
     @classmethod
-    def of(cls, case, dtype=None):
+    def of(cls, case: Case, dtype: str | None = None) -> "Data":
         """Return the data of a case: the same numbers in every process, rounded to dtype."""
         rng = np.random.default_rng([case.batch, *case.layers])
         rows = case.batch if case.mode == "predict" else case.batch * case.steps
         n_out = case.layers[-1]
         X = rng.standard_normal((rows, case.layers[0]), np.float32)
+        y: np.ndarray
         if case.loss == "cross_entropy":
             y = rng.integers(0, n_out, rows)
             y[:n_out] = np.arange(n_out)[:rows]  # every class occurs
@@ -226,20 +226,20 @@ class Data:
             order,
         )
 
-    def batches(self, size):
+    def batches(self, size: int) -> np.ndarray:
         """The batches of `order`."""
         return self.order.reshape(-1, size)
 
 
-def built_in(mode, dtype="float32", quick=False):
+def built_in(mode: str, dtype: str = "float32", quick: bool = False) -> list[Case]:
     """Return the built-in cases of a mode."""
-    texts = {"train": TRAIN, "online": ONLINE, "predict": PREDICT}[mode]
+    texts: Sequence[str] = {"train": TRAIN, "online": ONLINE, "predict": PREDICT}[mode]
     if quick:
         texts = [texts[i] for i in QUICK[mode]]
     return [Case.parse(text, mode, dtype) for text in texts]
 
 
-def given(text, modes, dtype="float32"):
+def given(text: str, modes: Iterable[str], dtype: str = "float32") -> list[Case]:
     """Return the cases of a user's shape: its steps, its samples, its predictions."""
     case = Case.parse(text, "train", dtype)
     found = []
@@ -249,7 +249,7 @@ def given(text, modes, dtype="float32"):
     return found
 
 
-def _parse_layers(text):
+def _parse_layers(text: str) -> tuple[int, ...]:
     layers = []
     for part in text.split("-"):
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", part)
@@ -265,7 +265,7 @@ def _parse_layers(text):
     return tuple(layers)
 
 
-def _positive(text, what):
+def _positive(text: str, what: str) -> int:
     if not re.fullmatch(r"\d{1,7}", text) or int(text) < 1:
         raise ValueError(f"{what} of a case must be an integer from 1 to 9999999; got {text!r}")
     return int(text)

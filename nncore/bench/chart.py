@@ -1,6 +1,7 @@
 """A picture of results for a README: a group of marks per case, on a logarithmic scale."""
 
-from __future__ import annotations
+from pathlib import Path
+from typing import Any
 
 from .cases import Case
 from .runner import Result
@@ -16,7 +17,7 @@ TITLES = {
 }
 
 
-def draw(document, path):
+def draw(document: dict[str, Any], path: Path) -> None:
     """Write a chart of a document to a file whose ending says the format; needs matplotlib."""
     import matplotlib
 
@@ -32,7 +33,7 @@ def draw(document, path):
     )  # fmt: skip
     for axis, mode in zip(axes[:, 0], modes, strict=True):
         _panel(axis, mode, [result for result in results if result.mode == mode])
-    marks = {}
+    marks: dict[str, Any] = {}
     for axis in axes[:, 0]:
         marks |= {label: m for m, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     marks["floor"] = marks.pop("floor")  # last
@@ -46,7 +47,7 @@ def draw(document, path):
     pyplot.close(figure)
 
 
-def _panel(axis, mode, results):
+def _panel(axis: Any, mode: str, results: list[Result]) -> None:
     """One mode: a row per case, a mark per system, the floor as a tick."""
     systems = [name for name in COLORS if any(result.shown(name) for result in results)]
     for name in systems:
@@ -76,7 +77,7 @@ def _panel(axis, mode, results):
     axis.set_title(TITLES[mode], fontsize=9, loc="left")
 
 
-def _label(result):
+def _label(result: Result) -> str:
     case = Case.parse(result.case, result.mode)
     what = "rows" if case.mode == "predict" else "batch"
     return f"{case.shape} {case.activation}, {what} {case.batch}"

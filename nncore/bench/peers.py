@@ -1,11 +1,12 @@
 """The other libraries, each used as well as we know how. They are imported inside functions."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from .cases import Case, Data
 from .systems import System, Trainer
 
 
@@ -14,12 +15,12 @@ class ScikitLearn(System):
 
     activations = {"identity": "identity", "relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
 
-    def version(self):
+    def version(self) -> str:
         import sklearn
 
         return f"scikit-learn {sklearn.__version__}"
 
-    def cannot(self, case):
+    def cannot(self, case: Case) -> str | None:
         if case.activation not in self.activations:
             return f"has no {case.activation}"
         if case.mode == "online":
@@ -30,7 +31,7 @@ class ScikitLearn(System):
             return "reads one column of 0 and 1 as labels"
         return super().cannot(case)
 
-    def model(self, case, data):
+    def model(self, case: Case, data: Data) -> tuple[Any, np.ndarray]:
         """Return a model with the weights of `data` and a fresh Adam."""
         from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -53,10 +54,10 @@ class ScikitLearn(System):
             state[...] = 0
         return model, y
 
-    def trainer(self, case, data):
+    def trainer(self, case: Case, data: Data) -> Trainer:
         return _PartialFit(*self.model(case, data), case, data)
 
-    def predictor(self, case, data):
+    def predictor(self, case: Case, data: Data) -> dict[str, Callable[[], Any]]:
         model, _ = self.model(case, data)
         public = model.predict if case.output == "identity" else model.predict_proba
         return {
@@ -66,7 +67,7 @@ class ScikitLearn(System):
 
 
 class _PartialFit(Trainer):
-    def __init__(self, model, y, case, data):
+    def __init__(self, model: Any, y: Any, case: Case, data: Data):
         self.model, self.X, self.y = model, data.X, y
         # For squares it reports half the mean over all elements, but steps along the gradient of
         # half_mse; its binary cross-entropy is a sum over the outputs. Adam does not see a factor
@@ -80,7 +81,7 @@ class _PartialFit(Trainer):
         }[case.loss]
         self.epoch = partial(model.partial_fit, self.X, self.y)
 
-    def losses(self, batches):
+    def losses(self, batches: np.ndarray) -> list[float]:
         adam, losses = self.model._optimizer, []
         for t, i in enumerate(batches, adam.t + 1):
             # It adds eps before v is corrected, the others do after it: here it counts alike.
@@ -92,7 +93,7 @@ class _PartialFit(Trainer):
 class Torch(System):
     """PyTorch, eager: functional layers on its parameters, fused Adam."""
 
-    def __init__(self, threads):
+    def __init__(self, threads: int):
         super().__init__(threads)
         import torch
 
@@ -100,11 +101,11 @@ class Torch(System):
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
 
-    def version(self):
+    def version(self) -> str:
         capability = self.torch.backends.cpu.get_cpu_capability()
         return f"PyTorch {self.torch.__version__} on {capability}"
 
-    def functions(self, case):
+    def functions(self, case: Case) -> tuple[Callable[..., Any], Any, Any]:
         """Return the forward pass to the scores, the loss of scores, and the outputs of scores."""
         F = self.torch.nn.functional
         hidden = {
@@ -112,7 +113,7 @@ class Torch(System):
             "softplus": F.softplus, "softsign": F.softsign, "identity": lambda x: x,
         }[case.activation]  # fmt: skip
 
-        def forward(x, weights, biases):
+        def forward(x: Any, weights: Any, biases: Any) -> Any:
             for W, b in zip(weights[:-1], biases[:-1], strict=True):
                 x = hidden(F.linear(x, W, b))
             return F.linear(x, weights[-1], biases[-1])
@@ -130,7 +131,7 @@ class Torch(System):
         }[case.output]
         return forward, loss, outputs
 
-    def parameters(self, data, trained):
+    def parameters(self, data: Data, trained: bool) -> tuple[Any, Any]:
         """Return its weights, (n_out, n_in) as `linear` wants them, and biases."""
         tensors = [
             (self.torch.tensor(W.T.copy()), self.torch.tensor(b.copy())) for W, b in data.weights
@@ -141,20 +142,20 @@ class Torch(System):
         )
         return weights, biases
 
-    def compiled(self, function):
+    def compiled(self, function: Any) -> Any:
         """Return what is run for `function`."""
         return function
 
-    def trainer(self, case, data):
+    def trainer(self, case: Case, data: Data) -> Trainer:
         return _TorchTrainer(self, case, data)
 
-    def predictor(self, case, data):
+    def predictor(self, case: Case, data: Data) -> dict[str, Callable[[], Any]]:
         torch = self.torch
         weights, biases = self.parameters(data, False)
         forward, _, outputs = self.functions(case)
         run = self.compiled(lambda x: outputs(forward(x, weights, biases)))
 
-        def predict(X=data.X):
+        def predict(X: Any = data.X) -> Any:
             with torch.inference_mode():
                 return run(torch.from_numpy(X)).numpy()
 
@@ -164,16 +165,16 @@ class Torch(System):
 class TorchCompile(Torch):
     """PyTorch with `torch.compile` over forward and loss; needs a C++ compiler."""
 
-    def version(self):
+    def version(self) -> str:
         return super().version() + ", torch.compile"
 
-    def compiled(self, function):
+    def compiled(self, function: Any) -> Any:
         self.torch._dynamo.reset()
         return self.torch.compile(function, dynamic=False)
 
 
 class _TorchTrainer(Trainer):
-    def __init__(self, system, case, data):
+    def __init__(self, system: Torch, case: Case, data: Data):
         torch = self.torch = system.torch
         self.weights, self.biases = system.parameters(data, True)
         forward, loss, _ = system.functions(case)
@@ -184,7 +185,7 @@ class _TorchTrainer(Trainer):
         self.X, self.y = torch.from_numpy(data.X), torch.from_numpy(data.y)
         self.batch, self.rng = case.batch, np.random.default_rng(0)
 
-    def steps(self, batches):
+    def steps(self, batches: Any) -> Any:
         losses = []
         for rows in batches:
             x, t = self.X.index_select(0, rows), self.y.index_select(0, rows)
@@ -195,10 +196,10 @@ class _TorchTrainer(Trainer):
             losses.append(loss.detach())
         return losses
 
-    def losses(self, batches):
+    def losses(self, batches: np.ndarray) -> list[float]:
         return [float(loss) for loss in self.steps(map(self.torch.from_numpy, batches))]
 
-    def epoch(self):
+    def epoch(self) -> None:
         order = self.torch.from_numpy(self.rng.permutation(len(self.X)))
         self.steps(order.split(self.batch))
 
@@ -206,7 +207,7 @@ class _TorchTrainer(Trainer):
 class Jax(System):
     """JAX: an epoch is one jitted `lax.scan` over a matrix of row numbers, its state donated."""
 
-    def __init__(self, threads):
+    def __init__(self, threads: int):
         super().__init__(threads)
         import jax
 
@@ -216,12 +217,12 @@ class Jax(System):
         # A second thread only costs switches where the caller waits for every result.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
-    def version(self):
-        import jaxlib
+    def version(self) -> str:
+        from importlib.metadata import version
 
-        return f"JAX {self.jax.__version__} (jaxlib {jaxlib.__version__})"
+        return f"JAX {self.jax.__version__} (jaxlib {version('jaxlib')})"
 
-    def functions(self, case):
+    def functions(self, case: Case) -> tuple[Callable[..., Any], Any, Any]:
         """Return the forward pass to the scores, the loss of scores, and the outputs of scores."""
         jax, jnp = self.jax, self.jax.numpy
         hidden = {
@@ -229,13 +230,13 @@ class Jax(System):
             "softplus": jax.nn.softplus, "softsign": jax.nn.soft_sign, "identity": lambda x: x,
         }[case.activation]  # fmt: skip
 
-        def forward(parameters, x):
+        def forward(parameters: Any, x: Any) -> Any:
             for W, b in parameters[:-1]:
                 x = hidden(x @ W + b)
             W, b = parameters[-1]
             return x @ W + b
 
-        def cross_entropy(z, t):
+        def cross_entropy(z: Any, t: Any) -> Any:
             score = jnp.take_along_axis(z, t[:, None], 1)[:, 0]
             return jnp.mean(jax.nn.logsumexp(z, axis=1) - score)
 
@@ -254,10 +255,10 @@ class Jax(System):
         }[case.output]
         return forward, loss, outputs
 
-    def trainer(self, case, data):
+    def trainer(self, case: Case, data: Data) -> Trainer:
         return _JaxTrainer(self, case, data)
 
-    def predictor(self, case, data):
+    def predictor(self, case: Case, data: Data) -> dict[str, Callable[[], Any]]:
         jax = self.jax
         parameters = jax.device_put(data.weights)
         forward, _, outputs = self.functions(case)
@@ -266,7 +267,7 @@ class Jax(System):
 
 
 class _JaxTrainer(Trainer):
-    def __init__(self, system, case, data):
+    def __init__(self, system: Jax, case: Case, data: Data):
         jax, jnp = system.jax, system.jax.numpy
         self.put = jax.device_put
         parameters = jax.device_put([(W.copy(), b.copy()) for W, b in data.weights])
@@ -278,8 +279,8 @@ class _JaxTrainer(Trainer):
         value_and_gradient = jax.value_and_grad(lambda p, x, t: loss(forward(p, x), t))
         update = _jax_update(jax, case)
 
-        def epoch(state, X, y, batches):
-            def step(state, rows):
+        def epoch(state: Any, X: Any, y: Any, batches: Any) -> Any:
+            def step(state: Any, rows: Any) -> Any:
                 x, t = X.at[rows].get(mode="clip"), y.at[rows].get(mode="clip")
                 value, gradient = value_and_gradient(state[0], x, t)
                 return update(state, gradient), value
@@ -289,25 +290,26 @@ class _JaxTrainer(Trainer):
         self.run = jax.jit(epoch, donate_argnums=0)
         self.shape, self.rng = (-1, case.batch), np.random.default_rng(0)
 
-    def losses(self, batches):
+    def losses(self, batches: np.ndarray) -> list[float]:
         self.state, losses = self.run(self.state, self.X, self.y, batches.astype(np.int32))
-        return np.asarray(losses).tolist()
+        found: list[float] = np.asarray(losses).tolist()
+        return found
 
-    def epoch(self):
+    def epoch(self) -> None:
         order = self.rng.permutation(len(self.X)).astype(np.int32)
         self.state, losses = self.run(self.state, self.X, self.y, order.reshape(self.shape))
         losses.block_until_ready()
 
 
-def _jax_update(jax, case):
+def _jax_update(jax: Any, case: Case) -> Any:
     """The update of (parameters, m, v, t), written out."""
     jnp, lr, beta1, beta2, eps = jax.numpy, case.learning_rate, 0.9, 0.999, 1e-8
 
-    def sgd(state, gradient):
+    def sgd(state: Any, gradient: Any) -> Any:
         parameters, *rest = state
         return jax.tree.map(lambda p, g: p - lr * g, parameters, gradient), *rest
 
-    def adam(state, gradient):
+    def adam(state: Any, gradient: Any) -> Any:
         parameters, m, v, t = state
         t = t + 1
         m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, gradient)
@@ -325,12 +327,12 @@ def _jax_update(jax, case):
 class OnnxRuntime(System):
     """ONNX Runtime, which only predicts."""
 
-    def version(self):
+    def version(self) -> str:
         import onnxruntime
 
         return f"ONNX Runtime {onnxruntime.__version__}"
 
-    def cannot(self, case):
+    def cannot(self, case: Case) -> str | None:
         try:
             import onnx  # noqa: F401
         except ImportError:
@@ -339,7 +341,7 @@ class OnnxRuntime(System):
             return f"has no {case.activation} of float64"
         return super().cannot(case)
 
-    def predictor(self, case, data):
+    def predictor(self, case: Case, data: Data) -> dict[str, Callable[[], Any]]:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -355,14 +357,14 @@ class OnnxRuntime(System):
         binding.bind_cpu_input("X", X)
         binding.bind_output("Y", "cpu", 0, Y.dtype, Y.shape, Y.ctypes.data)
 
-        def bound():
+        def bound() -> Any:
             session.run_with_iobinding(binding)
             return Y
 
         return {"": lambda: session.run(None, {"X": X})[0], "bound": bound}
 
 
-def _onnx_model(case, data):
+def _onnx_model(case: Case, data: Data) -> bytes:
     """Return the bytes of the network as an ONNX graph."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -384,4 +386,5 @@ def _onnx_model(case, data):
     graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
-    return model.SerializeToString()
+    text: bytes = model.SerializeToString()
+    return text

@@ -1,22 +1,23 @@
 """Tables, saved results, and the comparison of two of them."""
 
-from __future__ import annotations
-
+import argparse
 import dataclasses
 import json
 import math
 import platform
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from .cases import MODES
-from .runner import Result
+from .runner import Race, Result
 
 FORMAT = "nncore bench 1"
 NAME, COLUMN = 48, 10  # widths
 
 
-def header(race, options, cores):
+def header(race: Race, options: argparse.Namespace, cores: list[int]) -> dict[str, Any]:
     """Return what a table needs to be read later."""
     versions = dict(race.versions)
     return {
@@ -42,8 +43,9 @@ class Printer:
         Of `header`.
     """
 
-    def __init__(self, header):
-        self.header, self.results, self.mode = header, [], None
+    def __init__(self, header: dict[str, Any]):
+        self.header, self.mode = header, ""
+        self.results: list[Result] = []
         self.columns = list(header["versions"])
         pinned = f" pinned to {header['cores']}" if header["cores"] else ", not pinned"
         print(
@@ -54,7 +56,7 @@ class Printer:
         for name, why in header["broken"].items():
             print(f"{name} is left out: {why}")
 
-    def add(self, result):
+    def add(self, result: Result) -> None:
         """Print the line of a result."""
         if result.mode != self.mode:
             self._close()
@@ -71,7 +73,7 @@ class Printer:
         for name, why in result.failed.items():
             print(f"  FAILED, not timed: {name} on {result.case}: {why}", flush=True)
 
-    def _close(self):
+    def _close(self) -> None:
         """The end of a mode's table: the mean, and why there are holes."""
         results = [result for result in self.results if result.mode == self.mode]
         if not results:
@@ -84,7 +86,7 @@ class Printer:
             if whys:
                 print(f"  {name}: {'; '.join(sorted(whys))}")
 
-    def finish(self):
+    def finish(self) -> dict[str, Any]:
         """Print what is said at the end; return the document."""
         self._close()
         ratios = [ratio for result in self.results if (ratio := result.ratio())]
@@ -117,7 +119,7 @@ class Printer:
         return document
 
 
-def _line(result, shown):
+def _line(result: Result, shown: list[str]) -> str:
     cells = []
     for name in shown:
         seconds = result.seconds.get(name) if " " in name else result.shown(name)
@@ -131,26 +133,26 @@ def _line(result, shown):
     return f"{_name(result):{NAME}}" + "".join(cells)
 
 
-def _name(result):
+def _name(result: Result) -> str:
     return result.case.removesuffix(":float32")
 
 
-def _width(name):
+def _width(name: str) -> int:
     return max(COLUMN, len(name) + 2)
 
 
-def _microseconds(seconds):
+def _microseconds(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     us = 1e6 * seconds
     return f"{us:.{4 if us < 0.1 else 2 if us < 10 else 1 if us < 1000 else 0}f}"
 
 
-def _mean(ratios):
+def _mean(ratios: list[float]) -> float:
     return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
 
 
-def show(document):
+def show(document: dict[str, Any]) -> None:
     """Print saved results."""
     printer = Printer(document["header"])
     for result in document["results"]:
@@ -158,21 +160,21 @@ def show(document):
     printer.finish()
 
 
-def failures(document):
+def failures(document: dict[str, Any]) -> int:
     """Return how many times a system failed."""
     failed = sum(len(result["failed"]) for result in document["results"])
     return failed + len(document["header"]["broken"])
 
 
-def write(path, document):
+def write(path: Path, document: dict[str, Any]) -> None:
     """Save a document as JSON."""
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def read(path):
+def read(path: Path) -> dict[str, Any]:
     """Return a saved document; ValueError if there is none."""
     try:
-        document = json.loads(path.read_text())
+        document: dict[str, Any] = json.loads(path.read_text())
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}")
         for result in document["results"]:
@@ -186,13 +188,13 @@ def read(path):
         ) from None
 
 
-def compare(document, earlier):
+def compare(document: dict[str, Any], earlier: dict[str, Any]) -> None:
     """Print each time of `earlier` over the one of `document`: above 1 it has become faster."""
     before = {(r["mode"], r["case"]): Result(**r) for r in earlier["results"]}
     names = list(document["header"]["versions"])
     print(f"\nearlier ({earlier['header']['date']}) / now; above 1: faster now")
     print(f"{'':{8 + NAME}}" + "".join(f"{name:>{_width(name)}}" for name in names))
-    ratios = {name: [] for name in names}
+    ratios: dict[str, list[float]] = {name: [] for name in names}
     for result in (Result(**r) for r in document["results"]):
         old = before.get((result.mode, result.case))
         if old is None:

@@ -1,14 +1,14 @@
 """Verify, then time: all systems take turns on each case."""
 
-from __future__ import annotations
-
 import dataclasses
 import statistics
 import sys
 import time
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .cases import Case
 from .worker import Worker, WorkerError
 
 # Relative. A step or two of float32 is some 1e-6 off, ten deep layers a few times that.
@@ -18,7 +18,7 @@ BURST = 0.01  # seconds
 REST = 0.04
 
 
-def verify(result, expected, dtype):
+def verify(result: ArrayLike, expected: ArrayLike, dtype: str) -> str | None:
     """Return what is wrong with losses or outputs, or None.
 
     Parameters
@@ -72,31 +72,32 @@ class Result:
 
     mode: str
     case: str
-    seconds: dict
-    spread: dict
+    seconds: dict[str, float]
+    spread: dict[str, float]
     floor: float
     peak: float
     bandwidth: float
-    missing: dict
-    failed: dict
+    missing: dict[str, str]
+    failed: dict[str, str]
 
-    def best(self, system):
+    def best(self, system: str) -> float | None:
         """Return the seconds of the best form of a system, or None."""
         found = [s for name, s in self.seconds.items() if name.split(" ")[0] == system]
         return min(found, default=None)
 
-    def shown(self, system):
+    def shown(self, system: str) -> float | None:
         """Return the seconds that stand for a system: its best form, but nncore's plain call."""
         return self.seconds.get("nncore") if system == "nncore" else self.best(system)
 
-    def ours(self):
+    def ours(self) -> float | None:
         """Return nncore's seconds, of the plain call without out=."""
         return self.shown("nncore")
 
-    def ratio(self):
+    def ratio(self) -> float | None:
         """Return the best peer's time over nncore's, or None."""
         peers = [s for name, s in self.seconds.items() if name.split(" ")[0] != "nncore"]
-        return min(peers) / self.ours() if peers and self.ours() else None
+        ours = self.ours()
+        return min(peers) / ours if peers and ours else None
 
 
 class Race:
@@ -113,11 +114,19 @@ class Race:
         Fewer bursts.
     """
 
-    def __init__(self, names, threads, cores, isa=None, quick=False):
+    def __init__(
+        self,
+        names: list[str],
+        threads: int,
+        cores: list[int],
+        isa: str | None = None,
+        quick: bool = False,
+    ):
         self.bursts, self.budget = (3, 1.0) if quick else (15, 12.0)
         self.rest = REST if threads > 1 else 0
-        self.versions, self.broken = {}, {}
-        self.workers, self._hello = {}, {}
+        self.versions: dict[str, str] = {}
+        self.broken: dict[str, str] = {}
+        self.workers: dict[str, Worker] = {}
         for name in ("probe", *names):
             self.workers[name] = Worker(name, threads, cores, isa)
         for worker in self.workers.values():
@@ -131,20 +140,20 @@ class Race:
             self.__exit__()
             raise WorkerError(self.broken["probe"])
 
-    def __enter__(self):
+    def __enter__(self) -> "Race":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         for worker in self.workers.values():
             worker.close()
 
-    def _drop(self, name, error):
+    def _drop(self, name: str, error: Exception) -> None:
         """A system whose process has failed is told of and left out from now on."""
         self.broken[name] = str(error)
         self.workers.pop(name).close()
         print(f"nncore bench: {error}", file=sys.stderr, flush=True)
 
-    def run(self, case):
+    def run(self, case: Case) -> Result:
         """Verify all systems on a case, time those that agree; return a `Result`."""
         expected = self.workers["probe"].ask("prepare", case)
         ready, missing, failed = [], {}, {}
@@ -174,9 +183,12 @@ class Race:
             missing, failed,
         )  # fmt: skip
 
-    def _time(self, ready, failed):
+    def _time(
+        self, ready: list[str], failed: dict[str, str]
+    ) -> tuple[dict[str, list[float]], list[tuple[float, float]]]:
         """Return {system and form: seconds of each burst}, and those of the probe."""
-        bursts, probes = {}, []
+        bursts: dict[str, list[float]] = {}
+        probes: list[tuple[float, float]] = []
         for name in list(ready):
             try:
                 self.workers[name].ask("calibrate", BURST)

@@ -1,11 +1,17 @@
 """What a system is to the benchmark; nncore and NumPy, and where to find the others."""
 
-from __future__ import annotations
-
 import importlib
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
+
+from .cases import Case, Data
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .. import Network
 
 # Imported by its own worker process only, by name, so none needs another one to be installed.
 SYSTEMS = {
@@ -27,7 +33,7 @@ PACKAGES = {  # what has to be installed for it
 DEFAULT = ("nncore", "numpy", "sklearn", "torch", "jax", "onnx")  # torch-compile takes minutes
 
 
-def load(place, threads):
+def load(place: str, threads: int) -> Any:
     """Return the system of this place, "module:Class", for that many threads."""
     module, _, cls = place.partition(":")
     return getattr(importlib.import_module(module), cls)(threads)
@@ -45,14 +51,17 @@ class System:
         Threads that it may use.
     """
 
-    def __init__(self, threads):
+    trainer: Callable[[Case, Data], "Trainer"]
+    predictor: Callable[[Case, Data], dict[str, Callable[[], Any]]]
+
+    def __init__(self, threads: int):
         self.threads = threads
 
-    def version(self):
+    def version(self) -> str:
         """Return the name and version for the header."""
         raise NotImplementedError
 
-    def cannot(self, case):
+    def cannot(self, case: Case) -> str | None:
         """Return why it has no place in this case, or None."""
         if case.mode == "predict":
             return None if hasattr(self, "predictor") else "does not predict"
@@ -71,19 +80,28 @@ class Trainer:
         all is done.
     """
 
+    losses: Callable[[np.ndarray], Any]
+    epoch: Callable[[], Any]
+
 
 class NNCore(System):
     """nncore as its users call it: `Network.fit` and `Network.predict`."""
 
     backend = "auto"
 
-    def version(self):
+    def version(self) -> str:
         from .. import __version__, _core
 
         isa = self.network(1, [(np.ones((1, 1)), np.ones(1))], ["identity"]).backend
         return f"nncore {__version__} on {isa} ({_core.build_info()['compiler']})"
 
-    def network(self, n_in, weights, activations, **options):
+    def network(
+        self,
+        n_in: int,
+        weights: list[tuple[np.ndarray, np.ndarray]],
+        activations: list[str],
+        **options: Any,
+    ) -> "Network":
         """Return a network with these weights."""
         from .. import Dense, Network
 
@@ -96,7 +114,7 @@ class NNCore(System):
             layer.W, layer.b = W, b
         return net
 
-    def of(self, case, data):
+    def of(self, case: Case, data: Data) -> "Network":
         """Return the network of a case."""
         from .. import SGD, Adam
 
@@ -107,10 +125,10 @@ class NNCore(System):
             loss=case.loss, optimizer=rule(case.learning_rate), dtype=case.dtype,
         )  # fmt: skip
 
-    def trainer(self, case, data):
+    def trainer(self, case: Case, data: Data) -> Trainer:
         return _Fit(self.of(case, data), case, data)
 
-    def predictor(self, case, data):
+    def predictor(self, case: Case, data: Data) -> dict[str, Callable[[], Any]]:
         net = self.of(case, data)
         out = np.empty((case.batch, case.layers[-1]), case.dtype)
         return {"": partial(net.predict, data.X), "out=": partial(net.predict, data.X, out=out)}
@@ -121,18 +139,21 @@ class NumPy(NNCore):
 
     backend = "reference"
 
-    def version(self):
+    def version(self) -> str:
         from .timing import blas
 
         return f"NumPy {np.__version__} ({blas()})"
 
 
 class _Fit(Trainer):
-    def __init__(self, net, case, data):
+    def __init__(self, net: "Network", case: Case, data: Data):
         self.net, self.data = net, data
         self.epoch = partial(net.fit, data.X, data.y, batch_size=case.batch, verbose=False)
 
-    def losses(self, batches):
+    def losses(self, batches: np.ndarray) -> np.ndarray:
         # `fit` calls this with an order of its own, and tells only the mean of these losses.
         size = batches.shape[1]
-        return self.net._engine.train(self.data.X, self.data.y, batches.reshape(-1), size)
+        losses: np.ndarray = self.net._engine.train(
+            self.data.X, self.data.y, batches.reshape(-1), size
+        )
+        return losses

@@ -3,8 +3,6 @@
 Between its turns it waits in a read, so it takes nothing from the others.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os
@@ -12,13 +10,15 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import systems, timing
-from .cases import Data
+from .cases import Case, Data
 
 # Given to each process: as many threads for all, in all the ways there are to say so.
 THREADS = (
@@ -70,7 +70,7 @@ class Worker:
         A key of `LIMITS`.
     """
 
-    def __init__(self, name, threads, cores, isa=None):
+    def __init__(self, name: str, threads: int, cores: list[int], isa: str | None = None):
         self.name = name
         self._errors = tempfile.TemporaryFile()
         self._pipe, theirs = Pipe()
@@ -83,14 +83,14 @@ class Worker:
         )  # fmt: skip
         theirs.close()
 
-    def send(self, *message):
+    def send(self, *message: Any) -> None:
         """Send a message; the answer is fetched by `receive`."""
         try:
             self._pipe.send(message)
         except OSError:
             pass  # it has died; `receive` will say so
 
-    def receive(self):
+    def receive(self) -> Any:
         """Return the answer to the oldest message that has none."""
         try:
             if not self._pipe.poll(WAIT):
@@ -105,12 +105,12 @@ class Worker:
             raise WorkerError(f"{self.name}: {answer}")
         return answer
 
-    def ask(self, *message):
+    def ask(self, *message: Any) -> Any:
         """Send a message and return the answer."""
         self.send(*message)
         return self.receive()
 
-    def close(self):
+    def close(self) -> None:
         """End the process."""
         self._pipe.close()
         try:
@@ -121,11 +121,11 @@ class Worker:
         self._errors.close()
 
 
-def environment(threads, isa=None):
+def environment(threads: int, isa: str | None = None) -> dict[str, str]:
     """Return the environment variables of a worker."""
     variables = {name: value for name, value in os.environ.items() if name not in REMOVED}
     variables |= dict.fromkeys(THREADS, str(threads))
-    limits = LIMITS.get(isa, {})
+    limits = LIMITS.get(isa or "", {})
     variables |= limits
     flags = [os.environ.get("XLA_FLAGS"), limits.get("XLA_FLAGS")]
     if threads == 1:
@@ -134,13 +134,13 @@ def environment(threads, isa=None):
     return variables
 
 
-def installed(name):
+def installed(name: str) -> bool:
     """Whether a system can be loaded here."""
     package = systems.PACKAGES.get(name)
     return package is None or importlib.util.find_spec(package) is not None
 
 
-def choose(names=None):
+def choose(names: list[str] | None = None) -> list[str]:
     """Return the systems to run: those named, or by default all that are installed.
 
     nncore comes first and is always there, since the others are compared with it.
@@ -156,7 +156,7 @@ def choose(names=None):
     return list(dict.fromkeys(["nncore", *names]))
 
 
-def cores(threads):
+def cores(threads: int) -> list[int]:
     """Return the cores to pin all workers to: the last of those we may use, empty if unknown."""
     if not hasattr(os, "sched_setaffinity"):
         return []
@@ -167,7 +167,7 @@ def cores(threads):
 # --- In the process -------------------------------------------------------------------------------
 
 
-def serve(fd, place, threads):
+def serve(fd: int, place: str | None, threads: int) -> None:
     """Answer messages until the pipe is closed; `place` as in SYSTEMS, or None: the probe."""
     pipe, holder = Connection(fd), None
     while True:
@@ -189,16 +189,17 @@ def serve(fd, place, threads):
 class Holder:
     """The system of this process and what it is measured on."""
 
-    def __init__(self, place, threads):
-        self.system = systems.load(place, threads)
+    def __init__(self, place: str, threads: int):
+        self.system: systems.System = systems.load(place, threads)
         self.threads = threads
 
-    def hello(self):
+    def hello(self) -> str:
         return self.system.version()
 
-    def prepare(self, case):
+    def prepare(self, case: Case) -> dict[str, Any]:
         """Make ready for a case. Return why that is impossible, or what is to be verified."""
-        self.calls = self.trainer = None  # frees the last one's memory
+        self.calls: dict[str, Callable[[], Any]] = {}
+        self.trainer: systems.Trainer | None = None  # with it the last one's memory is freed
         if reason := self.system.cannot(case):
             return {"cannot": reason}
         data = Data.of(case)
@@ -212,12 +213,12 @@ class Holder:
             self.calls, self.units = {"": self.trainer.epoch}, case.steps
         return {"result": result}
 
-    def calibrate(self, seconds):
+    def calibrate(self, seconds: float) -> float:
         """Find how many calls a burst of about `seconds` takes; return the seconds of a round."""
         self.counts = {f: timing.calibrate(call, seconds) for f, call in self.calls.items()}
         return sum(self.burst().values()) * self.units * max(self.counts.values())
 
-    def burst(self):
+    def burst(self) -> dict[str, float]:
         """Return the seconds per unit of each form of the call, now."""
         spent = {}
         for form, call in self.calls.items():
@@ -237,13 +238,13 @@ class Holder:
 class Probe:
     """Measures the processor, and says what the losses and outputs must be."""
 
-    def __init__(self, threads):
+    def __init__(self, threads: int):
         self.threads = threads
 
-    def hello(self):
+    def hello(self) -> str:
         return timing.processor()
 
-    def prepare(self, case):
+    def prepare(self, case: Case) -> np.ndarray:
         """Return losses or outputs in float64 by the reference backend."""
         from .. import _core
 
@@ -256,7 +257,7 @@ class Probe:
         # Each batch is copied out here, so this does not depend on how a system gathers rows.
         return np.array([net.partial_fit(data.X[i], data.y[i]) for i in data.batches(case.batch)])
 
-    def burst(self):
+    def burst(self) -> tuple[float, float]:
         """Return operations and bytes per second, now."""
         peak = timing.in_threads(lambda: timing.fma_peak(self.kernels, 0.01), self.threads)
         share = self.nbytes // self.threads

@@ -1,12 +1,16 @@
 """Trainers that use all rows at once: conjugate gradient, quasi-Newton, Rprop, least squares.
 
 Each is given to `Network` as its optimizer, by name or as an object; an epoch of `Network.fit` is
-then one iteration with all rows.
+then one iteration with all rows. For squared errors and up to some thousand parameters begin with
+"lm", otherwise with "lbfgs" or "scg"; "bayesian" finds a penalty too.
 
 >>> import nncore
 >>> nncore.Network(2, nncore.Dense(1), optimizer="trainscg", seed=0).optimizer
 ScaledConjugateGradient(sigma=5e-05, lambda_=5e-07, curvature='exact')
 """
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from .. import names
 from .base import Stuck, Trainer
@@ -17,7 +21,7 @@ from .minimize import Result, minimize
 from .quasi_newton import BFGS, LBFGS, OneStepSecant
 from .rprop import Quickprop, Rprop
 
-TRAINERS = {
+TRAINERS: dict[str, type[Trainer]] = {
     kind.__name__: kind
     for kind in (
         BFGS, BayesianRegularization, ConjugateGradient, GradientDescent, LBFGS, LevenbergMarquardt,
@@ -27,11 +31,11 @@ TRAINERS = {
 """By the names that files use."""
 
 
-def _cg(beta, restart=None):
+def _cg(beta: str, restart: str | None = None) -> Callable[[], ConjugateGradient]:
     return lambda: ConjugateGradient(beta=beta, restart=restart)
 
 
-BY_NAME = {
+BY_NAME: dict[str, Callable[[], Trainer]] = {
     "cg": ConjugateGradient,
     "cg_fletcher_reeves": _cg("fletcher_reeves", "powell"),
     "cg_polak_ribiere": _cg("polak_ribiere"),
@@ -81,14 +85,28 @@ BY_NAME |= {
 }
 
 
-def as_trainer(trainer, others=()):
+_Other = TypeVar("_Other")
+
+
+def as_trainer(
+    trainer: object, others: Mapping[str, Callable[[], _Other]] | None = None
+) -> Trainer | _Other:
     """Return a `Trainer` from one or from a name; or what is made by a name in `others`."""
-    if isinstance(trainer, tuple(TRAINERS.values())):  # others could not be saved
-        return trainer
+    if isinstance(trainer, Trainer):
+        if isinstance(trainer, tuple(TRAINERS.values())):
+            return trainer
+        raise ValueError(
+            f"{type(trainer).__name__} is a trainer of your own, which a file of the network could "
+            "not name; nncore.minimize takes it"
+        )
     if isinstance(trainer, type) and issubclass(trainer, Trainer):
         raise ValueError(f"optimizer is a class; write {trainer.__name__}() with brackets")
-    known = BY_NAME | dict(others)
+    known: dict[str, Callable[[], Trainer | _Other]] = {**BY_NAME, **(others or {})}
     return known[names.look_up("optimizer", trainer, known, ALIASES)]()
 
 
-__all__ = [*TRAINERS, "Result", "Stuck", "Trainer", "minimize"]
+__all__ = [
+    "BFGS", "BayesianRegularization", "ConjugateGradient", "GradientDescent", "LBFGS",
+    "LevenbergMarquardt", "OneStepSecant", "Quickprop", "Result", "Rprop",
+    "ScaledConjugateGradient", "SteepestDescent", "Stuck", "Trainer", "minimize",
+]  # fmt: skip

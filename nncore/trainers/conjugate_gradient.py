@@ -1,37 +1,36 @@
 """Conjugate gradient, with a line search, and scaled, without one."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 import numpy as np
 
-from .base import Trainer, no_lower
-from .line_search import Line, as_line_search
-from .problem import Point, dot, norm
+from .base import Memory, Trainer, no_lower
+from .line_search import Line, Trial, as_line_search
+from .problem import Point, Problem, dot, norm
 
 
-def _ratio(a, b):
+def _ratio(a: float, b: float) -> float:
     return a / b if b else 0.0
 
 
-def _fletcher_reeves(g, new, y, d):
+def _fletcher_reeves(g: np.ndarray, new: np.ndarray, y: np.ndarray, d: np.ndarray) -> float:
     return _ratio(dot(new, new), dot(g, g))
 
 
-def _polak_ribiere(g, new, y, d):
+def _polak_ribiere(g: np.ndarray, new: np.ndarray, y: np.ndarray, d: np.ndarray) -> float:
     return max(0.0, _ratio(dot(new, y), dot(g, g)))
 
 
-def _hestenes_stiefel(g, new, y, d):
+def _hestenes_stiefel(g: np.ndarray, new: np.ndarray, y: np.ndarray, d: np.ndarray) -> float:
     return _ratio(dot(new, y), dot(d, y))
 
 
-def _dai_yuan(g, new, y, d):
+def _dai_yuan(g: np.ndarray, new: np.ndarray, y: np.ndarray, d: np.ndarray) -> float:
     return _ratio(dot(new, new), dot(d, y))
 
 
-def _hager_zhang(g, new, y, d):
+def _hager_zhang(g: np.ndarray, new: np.ndarray, y: np.ndarray, d: np.ndarray) -> float:
     dy = dot(d, y)
     beta = _ratio(dot(y, new) - 2 * dot(y, y) * _ratio(dot(d, new), dy), dy)  # (1.3)
     least = -1 / (norm(d) * min(0.01, norm(g)))  # (1.6)
@@ -87,7 +86,7 @@ class ConjugateGradient(Trainer):
     """
 
     beta: str = "polak_ribiere"
-    line_search: object = "strong_wolfe"
+    line_search: Any = "strong_wolfe"
     restart: str | None = None
 
     _remembers = {
@@ -96,12 +95,12 @@ class ConjugateGradient(Trainer):
     }  # fmt: skip
     _sometimes = frozenset(("restart_direction", "restart_change"))
 
-    def check(self):
+    def check(self) -> None:
         self._check_choice("beta", tuple(BETAS))
         self._check_choice("restart", (None, "powell", "powell_beale"))
         vars(self)["line_search"] = as_line_search(self.line_search, sharp=True)
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         if not memory or not _goes_down(point.gradient, memory["direction"]):
             memory = _fresh(point)
         trial = self._search(problem, point, memory)
@@ -112,7 +111,7 @@ class ConjugateGradient(Trainer):
             raise no_lower(point)
         return trial.point, self._next(problem, point, trial, memory)
 
-    def _search(self, problem, point, memory):
+    def _search(self, problem: Problem, point: Point, memory: Memory) -> Trial | None:
         line = Line(problem, point, memory["direction"])
         if not line.start.slope < 0:
             return None
@@ -121,9 +120,10 @@ class ConjugateGradient(Trainer):
             first = min(1.01 * 2 * memory["fall"] / line.start.slope, most)
         else:
             first = min(1.0, 1 / norm(point.gradient))
-        return self.line_search(line, first or 1.0)
+        trial: Trial | None = self.line_search(line, first or 1.0)
+        return trial
 
-    def _next(self, problem, point, trial, memory):
+    def _next(self, problem: Problem, point: Point, trial: Trial, memory: Memory) -> Memory:
         g, new, d = point.gradient, trial.point.gradient, memory["direction"]
         y, square = new - g, dot(new, new)
         kept = {"fall": trial.value - point.loss, "step": trial.step, "age": memory["age"] + 1}
@@ -143,7 +143,9 @@ class ConjugateGradient(Trainer):
         return {"direction": direction, **kept}
 
 
-def _with_third_term(direction, new, square, memory):
+def _with_third_term(
+    direction: np.ndarray, new: np.ndarray, square: float, memory: Memory
+) -> np.ndarray | None:
     """Beale's direction, or None where there is none, or it is far from -g'."""
     if "restart_direction" not in memory:
         return None
@@ -152,11 +154,11 @@ def _with_third_term(direction, new, square, memory):
     return longer if -1.2 * square <= dot(longer, new) <= -0.8 * square else None
 
 
-def _fresh(point):
+def _fresh(point: Point) -> Memory:
     return {"direction": -point.gradient, "age": 0}
 
 
-def _goes_down(gradient, direction):
+def _goes_down(gradient: np.ndarray, direction: np.ndarray) -> bool:
     slope = dot(gradient, direction)
     return math.isfinite(slope) and slope < 0
 
@@ -177,7 +179,17 @@ class ScaledConjugateGradient(Trainer):
     curvature : {"exact", "difference"}, default "exact"
         "exact": a product with the Hessian (Pearlmutter 1994), at twice the time of a gradient;
         "difference": as in the paper. A registered loss has no second derivative; there it is
-        always a difference.
+        always a difference. The history has ``lambda``.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="scg")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     sigma: float = 5e-5
@@ -186,18 +198,18 @@ class ScaledConjugateGradient(Trainer):
 
     _remembers = {"direction": "vector", "lambda": "positive number", "age": "count"}
 
-    def check(self):
+    def check(self) -> None:
         self._to_floats("sigma", "lambda_")
         self._check_positive("sigma", "lambda_")
         self._check_choice("curvature", ("exact", "difference"))
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         return {"direction": -point.gradient, "lambda": self.lambda_, "age": 0}
 
-    def report(self, memory):
+    def report(self, memory: Memory) -> dict[str, float]:
         return {"lambda": memory["lambda"]}
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         p, raised, age = memory["direction"], memory["lambda"], memory["age"]
         if not _goes_down(point.gradient, p):  # which the paper leaves open
             p, age = -point.gradient, 0
@@ -227,19 +239,29 @@ class ScaledConjugateGradient(Trainer):
                 return new, self._next(problem, point, new, p, mu, raised, age + 1)
         raise no_lower(point)
 
-    def _next(self, problem, point, new, p, mu, raised, age):
+    def _next(
+        self,
+        problem: Problem,
+        point: Point,
+        new: Point,
+        p: np.ndarray,
+        mu: float,
+        raised: float,
+        age: int,
+    ) -> Memory:
         if age >= problem.n_free:
             return {"direction": -new.gradient, "lambda": raised, "age": 0}
         r = new.gradient
         beta = (dot(r, r) - dot(r, point.gradient)) / mu
         return {"direction": beta * p - r, "lambda": raised, "age": age}
 
-    def _bent(self, problem, point, p):
+    def _bent(self, problem: Problem, point: Point, p: np.ndarray) -> np.ndarray:
         """The Hessian times p."""
         exact = problem.curvature(point.theta, p) if self.curvature == "exact" else None
         if exact is not None:
             return exact
         least = 3.5e-4 if problem.dtype.itemsize == 4 else 0.0
         sigma = problem.dtype.type(max(self.sigma, least) / norm(p))
-        near: Point = problem.at(point.theta + sigma * p)
-        return (near.gradient - point.gradient) / sigma
+        near = problem.at(point.theta + sigma * p)
+        bent: np.ndarray = (near.gradient - point.gradient) / sigma
+        return bent

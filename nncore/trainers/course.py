@@ -1,14 +1,17 @@
 """A full-batch trainer at work on a network."""
 
-from __future__ import annotations
-
 import copy
 import time
 
 import numpy as np
 
-from .base import Stuck
-from .problem import NetworkLoss, leaves, norm
+from .base import Memory, Stuck
+from .problem import NetworkLoss, Point, leaves, norm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..history import History
+    from ..network import Network
 
 
 class Course:
@@ -18,7 +21,15 @@ class Course:
     what the trainer remembers, as after the last one.
     """
 
-    def __init__(self, network, X, y, weights, n_threads, history):
+    def __init__(
+        self,
+        network: "Network",
+        X: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        n_threads: int,
+        history: "History",
+    ):
         _check(network)
         self._network, self._history = network, history
         self._problem = NetworkLoss(network, X, y, weights, n_threads)
@@ -34,7 +45,7 @@ class Course:
             network._memory = network._optimizer.begin(self._problem, self.point, rng), fixed
             network._rng = rng
 
-    def follow(self):
+    def follow(self) -> None:
         """Go on from the network's parameters, if somebody has changed them since `advance`."""
         network = self._network
         if not np.array_equal(network.theta, self.point.theta):
@@ -43,13 +54,13 @@ class Course:
             memory = network._optimizer.begin(self._problem, self.point, rng)
             network._memory, network._rng = (memory, self._problem.fixed), rng
 
-    def go_on(self, history):
+    def go_on(self, history: "History") -> None:
         """Count on from a history that is resumed."""
         problem = self._problem
-        problem.evaluations = history["evaluations"][-1]
-        problem.gradients = history["gradients"][-1]
+        problem.evaluations = int(history["evaluations"][-1])
+        problem.gradients = int(history["gradients"][-1])
 
-    def advance(self, epoch):
+    def advance(self, epoch: int | None) -> dict[str, float]:
         """Do one iteration; return what the history records of it."""
         network, trainer, problem = self._network, self._network._optimizer, self._problem
         start = time.perf_counter()
@@ -81,17 +92,17 @@ class Course:
             **trainer.report(memory),
         }  # fmt: skip
 
-    def _keep(self, point, memory, done):
+    def _keep(self, point: Point, memory: Memory, done: int) -> None:
         engine = self._network._engine
         self.point, self._network._memory = point, (memory, self._problem.fixed)
         engine.theta[...], engine.n_updates = point.theta, done
 
 
-def _same(a, b):
+def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
 
 
-def _check(network):
+def _check(network: "Network") -> None:
     """Raise if the loss is not one function of the parameters, or an attribute would do nothing."""
     name = type(network._optimizer).__name__
     if network._engine.draws or any(layer.of_batches for layer in network.layers):

@@ -1,12 +1,12 @@
 """Gradient descent with all rows: along a line, or with a rate of its own that may adapt."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 
-from .base import Trainer, no_lower
+from .base import Memory, Trainer, no_lower
 from .line_search import Line, as_line_search
-from .problem import dot, norm
+from .problem import Point, Problem, dot, norm
 
 
 class SteepestDescent(Trainer):
@@ -16,16 +16,27 @@ class SteepestDescent(Trainer):
     ----------
     line_search : str or LineSearch, default "strong_wolfe"
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0,
+    ...     optimizer="steepest_descent")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
-    line_search: object = "strong_wolfe"
+    line_search: Any = "strong_wolfe"
 
     _remembers = {"change": "number"}
 
-    def check(self):
+    def check(self) -> None:
         vars(self)["line_search"] = as_line_search(self.line_search)
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         g = point.gradient
         square = dot(g, g)
         if not square > 0:
@@ -44,7 +55,7 @@ class GradientDescent(Trainer):
     ``change = momentum * change - (1 - momentum) * lr * g``, ``theta += change``. With `adaptive`,
     after Vogl and others 1988: a loss of more than `max_increase` times the last one refuses the
     step, lr becomes ``decrease * lr`` and the momentum starts at rest; a lower loss makes lr
-    ``increase * lr``.
+    ``increase * lr``. The history has ``lr``.
 
     Parameters
     ----------
@@ -53,6 +64,17 @@ class GradientDescent(Trainer):
         In [0, 1).
     adaptive : bool, default False
     increase, decrease, max_increase : float, default 1.05, 0.7 and 1.04
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0,
+    ...     optimizer=nncore.GradientDescent(0.1, momentum=0.9, adaptive=True))
+    >>> history = net.fit(X, y, epochs=300, verbose=False)
+    >>> history["lr"][-1] > 0.1
+    True
     """
 
     lr: float = 0.01
@@ -64,7 +86,7 @@ class GradientDescent(Trainer):
 
     _remembers = {"change": "vector", "lr": "positive number"}
 
-    def check(self):
+    def check(self) -> None:
         self._to_floats("lr", "momentum", "increase", "decrease", "max_increase")
         self._check_positive("lr")
         self._check_fractions("momentum")
@@ -75,13 +97,13 @@ class GradientDescent(Trainer):
         if not 0 < self.decrease < 1:
             raise self._refusal("decrease", "in (0, 1)")
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         return {"change": np.zeros_like(point.theta), "lr": self.lr}
 
-    def report(self, memory):
+    def report(self, memory: Memory) -> dict[str, float]:
         return {"lr": memory["lr"]}
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         real = problem.dtype.type
         lr = memory["lr"] if self.adaptive else self.lr
         change = real(self.momentum) * memory["change"]

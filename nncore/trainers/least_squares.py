@@ -1,13 +1,12 @@
 """Levenberg-Marquardt, and Bayesian regularisation on top of it."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from .base import Stuck, Trainer
-from .problem import dot
+from .base import Memory, Stuck, Trainer
+from .problem import Point, Problem, Squares, dot
 
 
 class LevenbergMarquardt(Trainer):
@@ -22,7 +21,7 @@ class LevenbergMarquardt(Trainer):
 
     J'J is added up in float64 over blocks of rows, so memory holds a few matrices of
     n_params x n_params and one block. Ctrl-C waits for the solution of one system. The loss is
-    "mse" or "half_mse"; penalties l2 are part of it.
+    "mse" or "half_mse"; penalties l2 are part of it. The history has ``mu``.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ class LevenbergMarquardt(Trainer):
     _remembers = {"mu": "positive number", "growth": "positive number", "scales": "free"}
     _sometimes = frozenset(("scales",))
 
-    def check(self):
+    def check(self) -> None:
         self._to_floats("mu", "increase", "decrease", "mu_max", "max_bytes")
         self._check_choice("damping", ("matlab", "nielsen", "marquardt"))
         self._check_positive("mu", "mu_max", "max_bytes")
@@ -76,7 +75,7 @@ class LevenbergMarquardt(Trainer):
         if self.block_rows is not None:
             self._check_counts("block_rows")
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         squares = self._squares(problem)  # raises what there is to raise
         memory = self._first(squares, point)
         largest = 1.0
@@ -84,22 +83,22 @@ class LevenbergMarquardt(Trainer):
             largest = float(self._normal(squares, point, memory).diagonal().max(initial=0)) or 1.0
         return memory | {"mu": min(self.mu * largest, self.mu_max), "growth": 2.0}
 
-    def _first(self, squares, point):
+    def _first(self, squares: Squares, point: Point) -> Memory:
         """The memory before the first step, but for that of the damping."""
         return {}
 
-    def report(self, memory):
+    def report(self, memory: Memory) -> dict[str, float]:
         return {"mu": memory["mu"]}
 
-    def _squares(self, problem):
+    def _squares(self, problem: Problem) -> Squares:
         return problem.squares(self.block_rows, self.max_bytes)
 
-    def _normal(self, squares, point, memory):
+    def _normal(self, squares: Squares, point: Point, memory: Memory) -> np.ndarray:
         normal = squares.normal(point.theta)
         _diagonal(normal)[...] += squares.penalty
         return normal
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         squares = self._squares(problem)
         normal = self._normal(squares, point, memory)
         # the loss over `scale` is a sum of squares, and J'e half its gradient
@@ -108,7 +107,16 @@ class LevenbergMarquardt(Trainer):
             problem, point, memory, squares, normal, pull, lambda p: p.loss / squares.scale
         )
 
-    def _descend(self, problem, point, memory, squares, normal, pull, objective):
+    def _descend(
+        self,
+        problem: Problem,
+        point: Point,
+        memory: Memory,
+        squares: Squares,
+        normal: np.ndarray,
+        pull: np.ndarray,
+        objective: Callable[[Point], float],
+    ) -> tuple[Point, Memory]:
         """Return a point where `objective` is lower, and the memory with mu after it.
 
         The objective is about ``objective(point) + 2 d.pull + d.normal d`` after the change d.
@@ -132,14 +140,14 @@ class LevenbergMarquardt(Trainer):
             self._tighten(memory)
         raise Stuck("mu_max")
 
-    def _scales(self, normal, memory):
+    def _scales(self, normal: np.ndarray, memory: Memory) -> np.ndarray:
         """D; `memory` keeps the largest so far."""
         if self.damping != "marquardt":
             return np.ones(len(normal))
         memory["scales"] = np.maximum(normal.diagonal(), memory.get("scales", 0.0))
         return np.where(memory["scales"] > 0, memory["scales"], 1.0)
 
-    def _relax(self, memory, ratio):
+    def _relax(self, memory: Memory, ratio: float) -> None:
         if self.damping == "matlab":
             factor = self.decrease
         else:
@@ -147,7 +155,7 @@ class LevenbergMarquardt(Trainer):
             memory["growth"] = 2.0
         memory["mu"] = max(memory["mu"] * factor, 1e-20)
 
-    def _tighten(self, memory):
+    def _tighten(self, memory: Memory) -> None:
         if self.damping == "matlab":
             memory["mu"] *= self.increase
         else:
@@ -155,12 +163,12 @@ class LevenbergMarquardt(Trainer):
             memory["growth"] *= 2
 
 
-def _diagonal(matrix):
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
     """The diagonal of a contiguous matrix, to write to."""
     return matrix.reshape(-1)[:: len(matrix) + 1]
 
 
-def _solve(matrix, diagonal, right):
+def _solve(matrix: np.ndarray, diagonal: np.ndarray, right: np.ndarray) -> np.ndarray | None:
     """The solution of ``(matrix + diag(diagonal)) d = right``, or None if it does not go down.
 
     By LAPACK's LU: NumPy has no solver for the factor of Cholesky, and two general ones take
@@ -192,6 +200,19 @@ class BayesianRegularization(LevenbergMarquardt):
     ----------
     mu, increase, decrease, mu_max, block_rows, max_bytes, damping : optional
         As in `LevenbergMarquardt`, but for ``mu = 0.005``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nncore
+    >>> x = np.linspace(-1, 1, 41)[:, None]
+    >>> noise = np.random.default_rng(0).normal(0, 0.2, x.shape)
+    >>> net = nncore.Network(
+    ...     1, nncore.Dense(20, "tanh", init="nguyen_widrow"), nncore.Dense(1), seed=0,
+    ...     dtype="float64", optimizer="bayesian")
+    >>> history = net.fit(x, np.sin(np.pi * x) + noise, epochs=100, verbose=False)
+    >>> net.n_params, history["effective_parameters"][-1] < 20
+    (61, True)
     """
 
     mu: float = 0.005
@@ -201,7 +222,7 @@ class BayesianRegularization(LevenbergMarquardt):
         "effective_parameters": "number of at least 0",
     }  # fmt: skip
 
-    def _squares(self, problem):
+    def _squares(self, problem: Problem) -> Squares:
         squares = super()._squares(problem)
         if squares.penalty.any():
             raise ValueError(
@@ -209,15 +230,15 @@ class BayesianRegularization(LevenbergMarquardt):
             )
         return squares
 
-    def _first(self, squares, point):
+    def _first(self, squares: Squares, point: Point) -> Memory:
         return {"alpha": 0.0, "beta": 1.0, "effective_parameters": float(len(squares.free))}
 
-    def report(self, memory):
+    def report(self, memory: Memory) -> dict[str, float]:
         names = ("mu", "alpha", "beta", "effective_parameters")
         return {name: memory[name] for name in names}
 
     @staticmethod
-    def _weights(squares, point, gamma):
+    def _weights(squares: Squares, point: Point, gamma: float) -> dict[str, float]:
         """alpha and beta for gamma effective parameters: Foresee and Hagan, (11) and (12)."""
         theta = point.theta[squares.free].astype(np.float64)
         e_w, e_d = dot(theta, theta), point.loss / squares.scale
@@ -227,21 +248,22 @@ class BayesianRegularization(LevenbergMarquardt):
         beta = min(freedom / (2 * e_d), most) if e_d > 0 and freedom > 0 else 1.0
         return {"alpha": alpha, "beta": beta, "effective_parameters": gamma}
 
-    def _normal(self, squares, point, memory):
-        normal = memory["beta"] * squares.normal(point.theta)
+    def _normal(self, squares: Squares, point: Point, memory: Memory) -> np.ndarray:
+        normal: np.ndarray = memory["beta"] * squares.normal(point.theta)
         _diagonal(normal)[...] += memory["alpha"]
         return normal
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         squares = self._squares(problem)
-        alpha, beta = memory["alpha"], memory["beta"]
+        alpha: float = memory["alpha"]
+        beta: float = memory["beta"]
         normal = self._normal(squares, point, memory)
         theta, gradient = (
             a[squares.free].astype(np.float64) for a in (point.theta, point.gradient)
         )
         pull = (0.5 * beta / squares.scale) * gradient + alpha * theta
 
-        def objective(p):
+        def objective(p: Point) -> float:
             w = p.theta[squares.free].astype(np.float64)
             return beta * p.loss / squares.scale + alpha * dot(w, w)
 

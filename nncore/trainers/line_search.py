@@ -3,13 +3,13 @@
 In the comments f(a) is the loss at ``theta + a d``, f'(a) its slope along d.
 """
 
-from __future__ import annotations
-
 import abc
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..described import Described
 from .problem import Function, Point, Problem, dot, norm
@@ -23,7 +23,8 @@ class Trial(NamedTuple):
     slope: float
     point: Point
 
-    def is_finite(self):
+    def is_finite(self) -> bool:
+        """Whether the loss and the slope are."""
         return math.isfinite(self.value) and math.isfinite(self.slope)
 
 
@@ -46,30 +47,48 @@ class Line:
         self.noise = problem.eps * abs(point.loss)
 
     @property
-    def finest(self):
+    def finest(self) -> float:
         length = norm(self._direction)
         return self._problem.eps * norm(self.start.point.theta) / length if length else math.inf
 
-    def is_above(self, a, b):
+    def is_above(self, a: Trial, b: Trial) -> bool:
         """Whether the loss of trial a is above that of b, by more than rounding."""
         noise = self._problem.eps * max(abs(self.start.value), abs(b.value))
         return a.value >= b.value + noise
 
-    def _theta(self, step):
-        return self.start.point.theta + self._problem.dtype.type(step) * self._direction
+    def _theta(self, step: float) -> np.ndarray:
+        change = self._problem.dtype.type(step) * self._direction
+        theta: np.ndarray = self.start.point.theta + change
+        return theta
 
-    def at(self, step):
+    def at(self, step: float) -> Trial:
         """Return the `Trial` at a step."""
         point = self._problem.at(self._theta(step))
         return Trial(step, point.loss, dot(point.gradient, self._direction), point)
 
-    def value(self, step):
+    def value(self, step: float) -> float:
         """Return the loss alone."""
         return self._problem.value(self._theta(step))
 
 
-def line(function, x, direction):
-    """Return the `Line` of a function ``f(x) -> (value, gradient)`` from x along a direction."""
+def line(
+    function: Callable[[np.ndarray], tuple[float, ArrayLike]], x: ArrayLike, direction: ArrayLike
+) -> Line:
+    """Return the `Line` of a function from x along a direction.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x) -> (value, gradient)`` for a float64 vector x, as for `nncore.minimize`.
+    x, direction : array_like, shape (n,)
+
+    Examples
+    --------
+    >>> from nncore import line_searches
+    >>> line = line_searches.line(lambda x: (float(x @ x), 2 * x), [3.0], [-1.0])
+    >>> line.start.slope, line.at(3.0).value
+    (-6.0, 0.0)
+    """
     x, direction = np.array(x, float), np.array(direction, float)
     if x.ndim != 1 or direction.shape != x.shape:
         raise ValueError(f"x and direction must be vectors of one length, got {x.shape} and "
@@ -87,31 +106,31 @@ class LineSearch(Described, abc.ABC):
         After so many the best step found is taken, if it is one down.
     """
 
-    def check(self):
+    def check(self) -> None:
         own = self._arguments.items()
         self._to_floats(*(name for name, default in own if type(default) is float))
         self._check_counts("max_evaluations")
 
-    def _check_between(self, low, *names):
+    def _check_between(self, low: float, *names: str) -> None:
         """That 0 < the first <= the second < 1, or so."""
         for name in names:
             value = getattr(self, name)
             if not low <= value < 1 or value == 0:
                 raise self._refusal(name, f"in [{low:g}, 1)" if low else "in (0, 1)")
 
-    def __call__(self, line, step):
+    def __call__(self, line: Line, step: float) -> Trial | None:
         """Return the `Trial` that is accepted, or None; `step` is the first one tried."""
         if not 0 < step < math.inf:
             raise ValueError(f"the first step must be positive and finite, got {step!r}")
         return self._search(line, step) if line.start.slope < 0 else None
 
     @abc.abstractmethod
-    def _search(self, line, step):
+    def _search(self, line: Line, step: float) -> Trial | None:
         """The search where the line goes down at its start."""
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """Return what makes this object again, as JSON values."""
-        return {"type": type(self).__name__} | self._shown(type(self))
+        return {"type": type(self).__name__, **self._shown(type(self))}
 
 
 class Backtracking(LineSearch):
@@ -139,13 +158,13 @@ class Backtracking(LineSearch):
     shrink: float = 0.1
     max_evaluations: int = 30
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_between(0, "c1")
         if not 0 < self.shrink <= 0.5:
             raise self._refusal("shrink", "in (0, 0.5]")
 
-    def _search(self, line, step):
+    def _search(self, line: Line, step: float) -> Trial | None:
         start = line.start
         for _ in range(self.max_evaluations):
             value = line.value(step)
@@ -173,19 +192,26 @@ class StrongWolfe(LineSearch):
         In (c1, 1). Small, such as 0.1, for conjugate gradient; 0.9 for methods of Newton's kind,
         whose step 1 is good.
     max_evaluations : int, default 25
+
+    Examples
+    --------
+    >>> from nncore import line_searches
+    >>> line = line_searches.line(lambda x: (float(x @ x), 2 * x), [3.0], [-1.0])
+    >>> line_searches.StrongWolfe(c2=0.1)(line, 1.0).step
+    3.0
     """
 
     c1: float = 1e-4
     c2: float = 0.9
     max_evaluations: int = 25
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_between(0, "c1", "c2")
         if self.c1 >= self.c2:
             raise ValueError(f"c1 of StrongWolfe must be below c2, got {self.c1} and {self.c2}")
 
-    def _is_low(self, line, trial):
+    def _is_low(self, line: Line, trial: Trial) -> bool:
         """Whether a trial is far enough down, which one with the same loss is not."""
         start = line.start
         if start.value > trial.value <= start.value + self.c1 * trial.step * start.slope:
@@ -195,10 +221,10 @@ class StrongWolfe(LineSearch):
             and trial.slope <= (2 * self.c1 - 1) * start.slope
         )
 
-    def _is_flat(self, line, trial):
+    def _is_flat(self, line: Line, trial: Trial) -> bool:
         return abs(trial.slope) <= -self.c2 * line.start.slope
 
-    def _search(self, line, step):  # algorithm 3.5
+    def _search(self, line: Line, step: float) -> Trial | None:  # algorithm 3.5
         before = line.start
         for tried in range(self.max_evaluations):
             trial = line.at(step)
@@ -218,7 +244,9 @@ class StrongWolfe(LineSearch):
             before = trial
         return before
 
-    def _zoom(self, line, low, high, left):  # algorithm 3.6
+    def _zoom(
+        self, line: Line, low: Trial, high: Trial, left: int
+    ) -> Trial | None:  # algorithm 3.6
         """Between `low`, the best so far, and `high`, the other end."""
         width = math.inf
         for _ in range(left):
@@ -247,11 +275,11 @@ class StrongWolfe(LineSearch):
         return low if low is not line.start else None
 
 
-def _between(x, low, high):
+def _between(x: float, low: float, high: float) -> float:
     return low if not x >= low else min(x, high)
 
 
-def _cubic(a, b):
+def _cubic(a: Trial, b: Trial) -> float:
     """The minimum of the cubic through two trials (Nocedal and Wright 3.59); NaN if none."""
     if a.step == b.step:
         return a.step
@@ -287,6 +315,13 @@ class HagerZhang(LineSearch):
     rho : float, default 5.0
         How fast a step grows until the minimum is bracketed, > 1.
     max_evaluations : int, default 50
+
+    Examples
+    --------
+    >>> from nncore import line_searches
+    >>> line = line_searches.line(lambda x: (float(x @ x), 2 * x), [3.0], [-1.0])
+    >>> line_searches.HagerZhang(sigma=0.1)(line, 2.0).step
+    3.0
     """
 
     delta: float = 0.1
@@ -297,7 +332,7 @@ class HagerZhang(LineSearch):
     rho: float = 5.0
     max_evaluations: int = 50
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_between(0, "delta", "sigma", "theta", "gamma")
         self._check_not_negative("eps")
@@ -308,7 +343,7 @@ class HagerZhang(LineSearch):
         if not (self.rho > 1 and math.isfinite(self.rho)):
             raise self._refusal("rho", "above 1")
 
-    def _search(self, line, step):
+    def _search(self, line: Line, step: float) -> Trial | None:
         return _HagerZhang(self, line).search(step)
 
 
@@ -319,13 +354,14 @@ class _Found(Exception):
 class _HagerZhang:
     """One search; a, b, c and theta as in the paper."""
 
-    def __init__(self, rule, line):
+    def __init__(self, rule: HagerZhang, line: Line):
         self.rule, self.line, self.start = rule, line, line.start
         self.most = line.start.value + max(rule.eps * abs(line.start.value), line.noise)
         self.left = rule.max_evaluations
-        self.best = self.accepted = None
+        self.best: Trial | None = None
+        self.accepted: Trial | None = None
 
-    def search(self, step):
+    def search(self, step: float) -> Trial | None:
         try:
             a, b = self._bracket(step)
             while True:
@@ -339,7 +375,7 @@ class _HagerZhang:
             lower = self.best is not None and self.best.value < self.start.value
             return self.accepted or (self.best if lower else None)
 
-    def _at(self, step):
+    def _at(self, step: float) -> Trial:
         if self.left == 0:
             raise _Found
         self.left -= 1
@@ -354,7 +390,7 @@ class _HagerZhang:
                 raise _Found
         return trial
 
-    def _bracket(self, step):
+    def _bracket(self, step: float) -> tuple[Trial, Trial]:
         low = self.start
         while True:
             trial = self._at(step)
@@ -364,7 +400,7 @@ class _HagerZhang:
                 return self._cut(self.start if not trial.is_finite() else low, trial)
             low, step = trial, self.rule.rho * step  # B3
 
-    def _cut(self, a, b):  # U3
+    def _cut(self, a: Trial, b: Trial) -> tuple[Trial, Trial]:  # U3
         """a goes down, b lies too high: an interval between them whose end goes up."""
         while True:
             d = self._at((1 - self.rule.theta) * a.step + self.rule.theta * b.step)
@@ -377,7 +413,7 @@ class _HagerZhang:
             else:
                 b = d
 
-    def _update(self, a, b, step):  # U0 to U3
+    def _update(self, a: Trial, b: Trial, step: float) -> tuple[Trial, Trial]:  # U0 to U3
         if not a.step < step < b.step:
             return a, b
         c = self._at(step)
@@ -387,7 +423,7 @@ class _HagerZhang:
             return a, c
         return (c, b) if c.value <= self.most else self._cut(a, c)
 
-    def _secant2(self, a, b):
+    def _secant2(self, a: Trial, b: Trial) -> tuple[Trial, Trial]:
         c = _secant(a, b)
         low, high = self._update(a, b, c)  # S1
         again = math.nan
@@ -398,7 +434,7 @@ class _HagerZhang:
         return self._update(low, high, again)  # S4: outside, it changes nothing
 
 
-def _secant(a, b):
+def _secant(a: Trial, b: Trial) -> float:
     below = b.slope - a.slope
     return (a.step * b.slope - b.step * a.slope) / below if below else math.nan
 
@@ -407,13 +443,13 @@ SEARCHES = {kind.__name__: kind for kind in (Backtracking, StrongWolfe, HagerZha
 """By the names that files use."""
 
 _KINDS = tuple(SEARCHES.values())
-_BY_NAME = {
+_BY_NAME: dict[str, Callable[..., LineSearch]] = {
     "backtracking": Backtracking, "armijo": Backtracking, "strong_wolfe": StrongWolfe,
     "wolfe": StrongWolfe, "hager_zhang": HagerZhang,
 }  # fmt: skip
 
 
-def as_line_search(search, sharp=False):
+def as_line_search(search: Any, sharp: bool = False) -> LineSearch:
     """Return a `LineSearch` from one, its name, or its config.
 
     sharp: what a name stands for goes near the minimum along the line, as conjugate gradient needs.
@@ -424,10 +460,10 @@ def as_line_search(search, sharp=False):
 
     if isinstance(search, dict):
         search = dict(search)
-        kind = names.look_up("line search", search.pop("type", None), SEARCHES)
-        return SEARCHES[kind](**search)
+        name = names.look_up("line search", search.pop("type", None), SEARCHES)
+        return SEARCHES[name](**search)
     kind = _BY_NAME[names.look_up("line search", search, _BY_NAME)]
     return kind(**_SHARP.get(kind, {})) if sharp else kind()
 
 
-_SHARP = {StrongWolfe: {"c2": 0.1}, HagerZhang: {"sigma": 0.1}}
+_SHARP: dict[Any, dict[str, float]] = {StrongWolfe: {"c2": 0.1}, HagerZhang: {"sigma": 0.1}}

@@ -1,12 +1,12 @@
 """Any smooth function, minimised by the trainers of networks."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .base import Stuck
+from .base import Stuck, Trainer
 from .problem import Function, norm
 
 
@@ -26,7 +26,16 @@ class Result(NamedTuple):
     stop_reason: str
 
 
-def minimize(function, x, optimizer="lbfgs", *, iterations=1000, gradient=1e-8, value=None, seed=0):
+def minimize(
+    function: Callable[[np.ndarray], tuple[float, ArrayLike]],
+    x: ArrayLike,
+    optimizer: str | Trainer = "lbfgs",
+    *,
+    iterations: int = 1000,
+    gradient: float = 1e-8,
+    value: float | None = None,
+    seed: int = 0,
+) -> Result:
     """Minimise a function with one of the trainers.
 
     Parameters
@@ -36,7 +45,8 @@ def minimize(function, x, optimizer="lbfgs", *, iterations=1000, gradient=1e-8, 
     x : array_like, shape (n,)
         Where to start.
     optimizer : str or Trainer, default "lbfgs"
-        Not those for sums of squares, "lm" and "bayesian".
+        A full-batch trainer: a name that `nncore.Network` knows, an object of `nncore.trainers`, or
+        one of your own. Not those for sums of squares, "lm" and "bayesian".
     iterations : int, default 1000
     gradient : float, default 1e-8
         Done when the 2-norm of the gradient is at most this.
@@ -48,6 +58,13 @@ def minimize(function, x, optimizer="lbfgs", *, iterations=1000, gradient=1e-8, 
     Returns
     -------
     Result
+
+    Raises
+    ------
+    ValueError
+        For an optimizer that needs batches or a sum of squares, or a gradient of another length.
+    FloatingPointError
+        If the value or the gradient at the start is not finite.
 
     Examples
     --------
@@ -61,7 +78,15 @@ def minimize(function, x, optimizer="lbfgs", *, iterations=1000, gradient=1e-8, 
     """
     from . import as_trainer
 
-    trainer = as_trainer(optimizer)
+    try:
+        trainer = optimizer if isinstance(optimizer, Trainer) else as_trainer(optimizer)
+    except ValueError as error:
+        if isinstance(optimizer, type):
+            raise
+        raise ValueError(
+            f"{error} Only such full-batch trainers minimise a function, by name or as objects "
+            'such as nncore.LBFGS(); "adam" and its like need the batches of a Network.'
+        ) from None
     x = np.array(x, np.float64)
     if x.ndim != 1:
         raise ValueError(f"x must be a vector, got shape {x.shape}")

@@ -1,14 +1,19 @@
 """What trainers minimise: a loss of one flat vector, whose evaluations are counted."""
 
-from __future__ import annotations
-
 import abc
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..layers import Layer
+    from ..network import Network
 
 
 class Point(NamedTuple):
@@ -18,7 +23,7 @@ class Point(NamedTuple):
     loss: float
     gradient: np.ndarray
 
-    def is_finite(self):
+    def is_finite(self) -> bool:
         """Whether the loss and each number of the gradient are finite."""
         if not np.isfinite(self.loss):
             return False
@@ -32,16 +37,16 @@ dot = _core.dot
 """a . b of two vectors of one dtype, infinite where it overflows: np.dot would warn there."""
 
 
-def norm(a):
+def norm(a: np.ndarray) -> float:
     """The 2-norm, also where squares would overflow."""
     square = dot(a, a)
     if np.isfinite(square) and square > 1e-30:
-        return square**0.5
+        return math.sqrt(square)
     largest = float(np.abs(a).max(initial=0))
     if largest == 0 or not np.isfinite(largest):
         return largest
     scaled = a / largest
-    return largest * dot(scaled, scaled) ** 0.5
+    return largest * math.sqrt(dot(scaled, scaled))
 
 
 class Problem(abc.ABC):
@@ -59,31 +64,34 @@ class Problem(abc.ABC):
         Relative rounding error that a loss is expected to have.
     """
 
-    def __init__(self, n, dtype):
+    def __init__(self, n: int, dtype: Any):
         self.n = self.n_free = n
         self.dtype = np.dtype(dtype)
         self.eps = 4 * float(np.finfo(self.dtype).eps)
         self.evaluations = self.gradients = 0
 
-    def value(self, theta):
+    def value(self, theta: np.ndarray) -> float:
         """Return the loss at `theta`."""
         return self.at(theta).loss
 
     @abc.abstractmethod
-    def at(self, theta):
+    def at(self, theta: np.ndarray) -> Point:
         """Return the `Point` at `theta`, which the caller does not change afterwards."""
 
-    def curvature(self, theta, v):
+    def curvature(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray | None:
         """Return the Hessian at `theta` times `v`, or None where only differences can tell."""
         return None
 
-    def free(self, vector):
+    def free(self, vector: np.ndarray) -> np.ndarray:
         """Set what stands for parameters that are not trained to zero, and return the vector."""
         return vector
 
-    def squares(self, block_rows=None, max_bytes=math.inf):
+    def squares(self, block_rows: int | None = None, max_bytes: float = math.inf) -> "Squares":
         """Return the loss as `Squares`, or raise ValueError."""
-        raise ValueError("the loss is no sum of squares, which this trainer needs")
+        raise ValueError(
+            "this trainer needs a sum of squares with its residuals, which only the loss of a "
+            'network has; for a function use "bfgs" or "lbfgs"'
+        )
 
 
 class Squares(NamedTuple):
@@ -98,17 +106,22 @@ class Squares(NamedTuple):
     n_residuals: float
     penalty: np.ndarray
     free: np.ndarray
-    normal: object
+    normal: Callable[[np.ndarray], np.ndarray]
 
 
 class Function(Problem):
     """A function ``f(x) -> (value, gradient)`` of the user's."""
 
-    def __init__(self, function, n, dtype=np.float64):
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], tuple[float, ArrayLike]],
+        n: int,
+        dtype: Any = np.float64,
+    ):
         super().__init__(n, dtype)
         self._function = function
 
-    def at(self, theta):
+    def at(self, theta: np.ndarray) -> Point:
         self.evaluations += 1
         self.gradients += 1
         found = self._function(theta)
@@ -126,7 +139,7 @@ class Function(Problem):
         return Point(theta, float(loss), gradient)
 
 
-def leaves(layers):
+def leaves(layers: Iterable["Layer"]) -> Iterator["Layer"]:
     """Yield the layers, with those inside of others in their place."""
     for layer in layers:
         inner = getattr(layer, "layers", None)
@@ -136,13 +149,13 @@ def leaves(layers):
             yield from leaves(inner)
 
 
-def _place(network, values):
+def _place(network: "Network", values: np.ndarray) -> slice:
     """Where an array of parameters lies in theta, as a slice."""
     at = values.__array_interface__["data"][0] - network.theta.__array_interface__["data"][0]
     return slice(at // values.itemsize, at // values.itemsize + values.size)
 
 
-def fixed_parameters(network):
+def fixed_parameters(network: "Network") -> np.ndarray | None:
     """Which parameters are not trained, as a vector of bools, or None if all are."""
     frozen = [layer for layer in leaves(network.layers) if not layer.trainable]
     fixed = np.zeros(network.n_params, bool)
@@ -152,7 +165,7 @@ def fixed_parameters(network):
     return fixed if fixed.any() else None
 
 
-def _penalties(network):
+def _penalties(network: "Network") -> tuple[np.ndarray, bool]:
     """The l2 of each parameter, as a vector, and whether any layer has an l1."""
     l2 = np.zeros(network.n_params)
     for layer in leaves(network.layers):
@@ -167,25 +180,33 @@ class NetworkLoss(Problem):
     Parameters that are not trained have gradient 0.
     """
 
-    def __init__(self, network, X, y, weights=None, n_threads=0):
+    def __init__(
+        self,
+        network: "Network",
+        X: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None = None,
+        n_threads: int = 0,
+    ):
         super().__init__(network.n_params, network.dtype)
-        self._network, self._engine = network, network._engine
+        self._network = network
+        self._engine: _core.Engine = network._engine
         self._samples = X, y
         self._weights, self._n_threads = weights, n_threads
         self._theta = _core.aligned_zeros(self.n, self.dtype)  # as the engine's tiles need it
-        self._along = None
+        self._along: np.ndarray | None = None
         self.fixed = fixed_parameters(network)
         if self.fixed is not None:
             self.n_free -= int(np.count_nonzero(self.fixed))
 
-    def value(self, theta):
+    def value(self, theta: np.ndarray) -> float:
         self.evaluations += 1
         self._theta[...] = theta
         return self._engine.loss(
             *self._samples, self._n_threads, theta=self._theta, weights=self._weights
         )
 
-    def at(self, theta):
+    def at(self, theta: np.ndarray) -> Point:
         self.evaluations += 1
         self.gradients += 1
         self._theta[...] = theta
@@ -195,7 +216,7 @@ class NetworkLoss(Problem):
         )
         return Point(theta, loss, self.free(gradient))
 
-    def curvature(self, theta, v):
+    def curvature(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray | None:
         if self._along is None:
             self._along = _core.aligned_zeros(self.n, self.dtype)
         self.gradients += 1
@@ -210,12 +231,12 @@ class NetworkLoss(Problem):
             return None
         return self.free(product)
 
-    def free(self, vector):
+    def free(self, vector: np.ndarray) -> np.ndarray:
         if self.fixed is not None:
             vector[self.fixed] = 0
         return vector
 
-    def squares(self, block_rows=None, max_bytes=math.inf):
+    def squares(self, block_rows: int | None = None, max_bytes: float = math.inf) -> Squares:
         network, (X, _) = self._network, self._samples
         if network.loss.name not in ("mse", "half_mse"):
             raise ValueError(
@@ -235,7 +256,7 @@ class NetworkLoss(Problem):
             lambda theta: self._normal(theta, rows, free),
         )  # fmt: skip
 
-    def _rows_of_block(self, n_free, block_rows, max_bytes):
+    def _rows_of_block(self, n_free: int, block_rows: int | None, max_bytes: float) -> int:
         """How many rows' Jacobian is computed at a time; raise if memory does not suffice."""
         n_out, rows = self._network.n_out, len(self._samples[0])
         row = n_out * (self.n * self.dtype.itemsize + 8 * n_free)  # as it is, and in float64
@@ -252,7 +273,7 @@ class NetworkLoss(Problem):
             )
         return wanted
 
-    def _normal(self, theta, rows, free):
+    def _normal(self, theta: np.ndarray, rows: int, free: np.ndarray) -> np.ndarray:
         X, weights = self._samples[0], self._weights
         self.gradients += 1
         self._theta[...] = theta
@@ -273,15 +294,15 @@ class NetworkLoss(Problem):
 class OfTheta:
     """A `NetworkLoss` as a function of float64 parameters: what `Network.theta_to_loss` returns."""
 
-    def __init__(self, problem):
+    def __init__(self, problem: Problem):
         self._problem = problem
 
     @property
-    def evaluations(self):
+    def evaluations(self) -> int:
         """How often it was called."""
         return self._problem.evaluations
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> tuple[float, np.ndarray]:
         theta = np.asarray(theta)
         if theta.shape != (self._problem.n,):
             raise ValueError(f"theta must have shape ({self._problem.n},), got {theta.shape}")

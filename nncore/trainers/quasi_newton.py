@@ -1,16 +1,16 @@
 """Quasi-Newton methods: BFGS, L-BFGS and one-step secant."""
 
-from __future__ import annotations
-
 import abc
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from .. import _core
-from .base import Trainer, no_lower
-from .line_search import Line, as_line_search
-from .problem import dot, norm
+from .base import Memory, Trainer, no_lower
+from .line_search import Line, Trial, as_line_search
+from .problem import Point, Problem, dot, norm
 
 
 class _QuasiNewton(Trainer):
@@ -19,20 +19,21 @@ class _QuasiNewton(Trainer):
     s is a change of the parameters, y that of the gradient.
     """
 
+    line_search: Any  # of each of them
     _sharp = False  # a search that is named goes near the minimum along the line
 
-    def check(self):
+    def check(self) -> None:
         vars(self)["line_search"] = as_line_search(self.line_search, sharp=self._sharp)
 
     @abc.abstractmethod
-    def _direction(self, point, memory):
+    def _direction(self, point: Point, memory: Memory) -> np.ndarray:
         """-H g."""
 
     @abc.abstractmethod
-    def _learn(self, memory, s, y):
+    def _learn(self, memory: Memory, s: np.ndarray, y: np.ndarray) -> Memory:
         """The memory with one more pair, where s.y > 0."""
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         trial = None
         if memory:
             trial = self._search(problem, point, self._direction(point, memory), 1.0)
@@ -49,18 +50,27 @@ class _QuasiNewton(Trainer):
             memory = self._learn(memory, s, y)
         return trial.point, memory
 
-    def recall(self, numbers, tensors, n, n_free, dtype):
+    def recall(
+        self,
+        numbers: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        n: int,
+        n_free: int,
+        dtype: np.dtype,
+    ) -> Memory:
         memory = super().recall(numbers, tensors, n, n_free, dtype)
         for s, y in self._pairs(memory):
             if not (dot(s, y) > 0 and dot(y, y) > 0):
                 raise ValueError("the optimizer's state has a pair s, y without s.y > 0")
         return memory
 
-    def _pairs(self, memory):
+    def _pairs(self, memory: Memory) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """The pairs of a memory."""
         return ()
 
-    def _search(self, problem, point, direction, first):
+    def _search(
+        self, problem: Problem, point: Point, direction: np.ndarray, first: float
+    ) -> Trial | None:
         line = Line(problem, point, direction)
         slope = line.start.slope
         return self.line_search(line, first) if slope < 0 and math.isfinite(slope) else None
@@ -91,23 +101,23 @@ class LBFGS(_QuasiNewton):
     """
 
     memory: int = 10
-    line_search: object = "strong_wolfe"
+    line_search: Any = "strong_wolfe"
 
     _remembers = {"s": "vectors", "y": "vectors"}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("memory")
 
-    def _pairs(self, memory):
+    def _pairs(self, memory: Memory) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         return zip(memory.get("s", ()), memory.get("y", ()), strict=True)
 
-    def _direction(self, point, memory):
+    def _direction(self, point: Point, memory: Memory) -> np.ndarray:
         direction = -point.gradient
         _core.two_loops(memory["s"], memory["y"], direction)
         return direction
 
-    def _learn(self, memory, s, y):
+    def _learn(self, memory: Memory, s: np.ndarray, y: np.ndarray) -> Memory:
         scale = dot(s, y) ** -0.5  # then s.y = 1, which changes no H and saves half of the products
         pair = scale * s, scale * y
         kept = self.memory - 1
@@ -126,23 +136,34 @@ class OneStepSecant(_QuasiNewton):
     line_search : str or LineSearch, default "strong_wolfe"
         "hager_zhang", "backtracking", or one of `nncore.line_searches`. By name the first two are
         sharp, as in `ConjugateGradient`: step 1 is not as good as that of BFGS.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="oss")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
-    line_search: object = "strong_wolfe"
+    line_search: Any = "strong_wolfe"
 
     _sharp = True
     _remembers = {"s": "vector", "y": "vector"}
 
-    def _pairs(self, memory):
+    def _pairs(self, memory: Memory) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         return [(memory["s"], memory["y"])] if memory else ()
 
-    def _direction(self, point, memory):
+    def _direction(self, point: Point, memory: Memory) -> np.ndarray:
         g, s, y = point.gradient, memory["s"], memory["y"]
         sy, sg, yg = dot(s, y), dot(s, g), dot(y, g)
         a = -(1 + dot(y, y) / sy) * sg / sy + yg / sy
-        return g.dtype.type(a) * s + g.dtype.type(sg / sy) * y - g
+        direction: np.ndarray = g.dtype.type(a) * s + g.dtype.type(sg / sy) * y - g
+        return direction
 
-    def _learn(self, memory, s, y):
+    def _learn(self, memory: Memory, s: np.ndarray, y: np.ndarray) -> Memory:
         return {"s": s, "y": y}
 
 
@@ -158,20 +179,30 @@ class BFGS(_QuasiNewton):
         "hager_zhang", "backtracking", or one of `nncore.line_searches`.
     max_bytes : float, default 1e9
         The most that two matrices of all parameters may take: one is made from the other.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="bfgs")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
-    line_search: object = "strong_wolfe"
+    line_search: Any = "strong_wolfe"
     max_bytes: float = 1e9
 
     _by_name = _quiet = frozenset(("max_bytes",))
     _remembers = {"H": "matrix"}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._to_floats("max_bytes")
         self._check_positive("max_bytes")
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         wanted = 2 * problem.n**2 * problem.dtype.itemsize
         if wanted > self.max_bytes:
             raise ValueError(
@@ -181,10 +212,11 @@ class BFGS(_QuasiNewton):
             )
         return {}
 
-    def _direction(self, point, memory):
-        return -(memory["H"] @ point.gradient)
+    def _direction(self, point: Point, memory: Memory) -> np.ndarray:
+        direction: np.ndarray = -(memory["H"] @ point.gradient)
+        return direction
 
-    def _learn(self, memory, s, y):
+    def _learn(self, memory: Memory, s: np.ndarray, y: np.ndarray) -> Memory:
         sy = dot(s, y)
         real = s.dtype.type
         if memory:

@@ -1,12 +1,12 @@
 """Methods with a step of its own for each parameter: Rprop and Quickprop."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 import numpy as np
 
-from .base import Trainer
+from .base import Memory, Trainer
+from .problem import Point, Problem
 
 VARIANTS = ("rprop-", "rprop+", "irprop-", "irprop+")
 
@@ -43,7 +43,7 @@ class Rprop(Trainer):
     """
 
     variant: str = "irprop+"
-    step_start: object = 0.1
+    step_start: float | tuple[float, float] = 0.1
     step_min: float = 1e-6
     step_max: float = 50.0
     eta_minus: float = 0.5
@@ -51,7 +51,7 @@ class Rprop(Trainer):
 
     _remembers = {"steps": "vector", "gradient": "vector", "change": "vector", "loss": "number"}
 
-    def check(self):
+    def check(self) -> None:
         self._check_choice("variant", VARIANTS)
         self._to_floats("step_min", "step_max", "eta_minus", "eta_plus")
         self._check_positive("step_min", "step_max")
@@ -65,9 +65,10 @@ class Rprop(Trainer):
             raise self._refusal("eta_plus", "at least 1")
         self._check_start()
 
-    def _check_start(self):
+    def _check_start(self) -> None:
         """A number, or two."""
-        value, pair = self.step_start, "a number, or a tuple of two"
+        value: Any = self.step_start
+        pair = "a number, or a tuple of two"
         if isinstance(value, (tuple, list)):
             value = tuple(self._as_float("step_start", v, pair) for v in value)
             good = len(value) == 2 and 0 < value[0] <= value[1] < math.inf
@@ -78,7 +79,7 @@ class Rprop(Trainer):
             raise self._refusal("step_start", f"{pair} in order, positive and finite")
         vars(self)["step_start"] = value
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         if isinstance(self.step_start, tuple):
             steps = rng.uniform(*self.step_start, problem.n).astype(problem.dtype)
         else:
@@ -86,7 +87,7 @@ class Rprop(Trainer):
         zero = np.zeros(problem.n, problem.dtype)
         return {"steps": steps, "gradient": zero, "change": zero, "loss": point.loss}
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         g, steps = point.gradient, memory["steps"]
         turned = np.sign(g)  # then 1 where the sign stays, -1 where it changes, else 0
         turned *= np.sign(memory["gradient"])
@@ -123,6 +124,16 @@ class Quickprop(Trainer):
     decay : float, default 0.0
         Of the parameters. Fahlman's 1e-4 goes with the sum of the errors of all rows; beside their
         mean it keeps networks from their minimum.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = nncore.Network(
+    ...     2, nncore.Dense(4, "tanh"), nncore.Dense(1, "sigmoid"), seed=0, optimizer="quickprop")
+    >>> history = net.fit(X, y, epochs=100, verbose=False)
+    >>> net.predict(X).round().ravel()
+    array([0., 1., 1., 0.], dtype=float32)
     """
 
     lr: float = 0.5
@@ -131,16 +142,16 @@ class Quickprop(Trainer):
 
     _remembers = {"change": "vector", "slope": "vector"}
 
-    def check(self):
+    def check(self) -> None:
         self._to_floats("lr", "mu", "decay")
         self._check_positive("lr", "mu")
         self._check_not_negative("decay")
 
-    def begin(self, problem, point, rng):
+    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
         zero = np.zeros(problem.n, problem.dtype)
         return {"change": zero, "slope": zero}
 
-    def iterate(self, problem, point, memory):
+    def iterate(self, problem: Problem, point: Point, memory: Memory) -> tuple[Point, Memory]:
         real = problem.dtype.type
         S, last, d = point.gradient, memory["slope"], memory["change"]
         if self.decay:

@@ -1,8 +1,8 @@
 """Network.diagnose: numbers of each layer, and what in them and in the data hinders learning."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,11 @@ from ...validation import as_inputs, as_targets
 from ...weights import as_weights, check_weights, class_table
 from . import findings, measures, of_data
 from .findings import Finding
-from .measures import LayerNumbers
+from .measures import LayerNumbers, Leaf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
 
 __all__ = ["Diagnosis", "Finding", "LayerNumbers", "diagnose"]
 
@@ -34,45 +38,72 @@ class Diagnosis:
         Rows that were looked at, and that were given.
     title : str
         What the network is, in short.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(1), seed=0)
+    >>> diagnosis = net.diagnose([[99.0, 0.0], [0.0, 1.0]], [0.0, 1.0])
+    >>> diagnosis
+    <Diagnosis of 2-1: unscaled_inputs>
+    >>> "unscaled_inputs" in diagnosis, len(diagnosis), diagnosis.layers[0].units
+    (True, 1, 1)
     """
 
-    def __init__(self, title, found, layers, loss, rows, n_rows):
+    def __init__(
+        self,
+        title: str,
+        found: Iterable[Finding],
+        layers: Iterable[LayerNumbers],
+        loss: float,
+        rows: int,
+        n_rows: int,
+    ):
         order = {"error": 0, "warning": 1, "note": 2}
         self.findings = tuple(sorted(found, key=lambda finding: order[finding.severity]))
         self.layers, self.loss = tuple(layers), loss
         self.rows, self.n_rows, self.title = rows, n_rows, title
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.findings)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError(
             "whether a diagnosis is true could mean two things: use len(diagnosis) > 0 for whether "
             "something was found"
         )
 
-    def __contains__(self, code):
+    def __contains__(self, code: str) -> bool:
         return any(finding.code == code for finding in self.findings)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         codes = ", ".join(dict.fromkeys(finding.code for finding in self.findings))
         return f"<Diagnosis of {self.title}: {codes or 'nothing found'}>"
 
-    def __str__(self):
+    def __str__(self) -> str:
         from .report import as_text
 
         return as_text(self)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from .report import as_html
 
         return as_html(self)
 
 
-def diagnose(network, X, y, sample_weight, class_weight, batch_size, rows, seed):
+def diagnose(
+    network: "Network",
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    batch_size: int | str,
+    rows: int,
+    seed: int,
+) -> Diagnosis:
     """Return the `Diagnosis` that `Network.diagnose` describes."""
     rows = positive_int(rows, "rows")
     if not isinstance(batch_size, str):
@@ -87,16 +118,17 @@ def diagnose(network, X, y, sample_weight, class_weight, batch_size, rows, seed)
     leaves = measures.leaves(network.layers)
     found += findings.of_structure(network, leaves)
     found += findings.of_parameters(network)
-    layers, loss = (), math.nan
+    layers: list[LayerNumbers] = []
+    loss = math.nan
     if len(X):
         found += of_data.of_inputs(network, X)
         if "nan_parameters" not in {finding.code for finding in found}:
-            batch = len(X) if batch_size == "full" else batch_size
+            batch = len(X) if isinstance(batch_size, str) else batch_size
             layers, loss = _of_network(network, X, y, w, batch, leaves, found)
     return Diagnosis(_title(network), found, layers, loss, len(X), n_rows)
 
 
-def _title(network):
+def _title(network: "Network") -> str:
     widths = [network.n_in]
     for layer in network.layers:
         n = layer.n_outputs(widths[-1])
@@ -104,7 +136,9 @@ def _title(network):
     return "-".join(map(str, widths))
 
 
-def _samples(network, X, y, sample_weight, class_weight):
+def _samples(
+    network: "Network", X: Any, y: Any, sample_weight: Any, class_weight: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, list[Finding], int]:
     """The rows that are finite and count, checked as `fit` checks them, and findings of others."""
     X, bad_inputs, found = _without_gaps("X", X, network)
     X = as_inputs(X, network, finite=False)
@@ -128,14 +162,16 @@ def _samples(network, X, y, sample_weight, class_weight):
     return X, y, w, found, n_rows
 
 
-def _without_gaps(name, given, network):
+def _without_gaps(
+    name: str, given: Any, network: "Network"
+) -> tuple[Any, np.ndarray, list[Finding]]:
     """What was given as X or y, the rows that `fit` would refuse, and what is found in them.
 
     Another row stands in their place, so that the checks of `fit` speak of rows as they are.
     """
     array = None if isinstance(given, np.ma.MaskedArray) else _as_floats(given)
     if array is None:
-        return given, [], []  # `fit`'s checks say what is wrong with it, if anything is
+        return given, np.arange(0), []  # `fit`'s checks say what is wrong with it, if anything is
     labels = name == "y" and network.loss.name == "cross_entropy" and network.n_out > 1
     labels = labels and array.size == len(array)
     dtype = array.dtype if labels else network.dtype
@@ -148,10 +184,10 @@ def _without_gaps(name, given, network):
         if labels and (given == np.floor(given)).all() and np.abs(given).max() < 2**53:
             given = given.astype(np.int64)  # only NaN made them floats
     found = [*of_data.of_lost(name, array, lost, labels)]
-    return given, bad, [*found, *of_data.of_beyond(name, array, beyond, dtype)]
+    return given, bad, [*found, *of_data.of_beyond(name, array, beyond, dtype, network)]
 
 
-def _as_floats(given):
+def _as_floats(given: Any) -> np.ndarray | None:
     try:
         array = np.asarray(given)
     except ValueError:
@@ -159,7 +195,7 @@ def _as_floats(given):
     return array if array.dtype.kind == "f" and array.ndim in (1, 2) else None
 
 
-def _gaps(array, dtype):
+def _gaps(array: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """The rows with NaN or infinity, and the others that have them once they are of `dtype`."""
     lost, beyond = np.zeros((2, len(array)), bool)
     block = max(1, (1 << 20) // max(1, array.shape[1]))  # bounded memory for the masks
@@ -172,7 +208,15 @@ def _gaps(array, dtype):
     return np.flatnonzero(lost), np.flatnonzero(beyond & ~lost)
 
 
-def _of_network(network, X, y, w, batch_size, leaves, found):
+def _of_network(
+    network: "Network",
+    X: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray | None,
+    batch_size: int,
+    leaves: list[Leaf],
+    found: list[Finding],
+) -> tuple[list[LayerNumbers], float]:
     """The numbers of each layer, and the loss; what is wrong with them goes to `found`."""
     slopes = measures.slopes_of_layers(network, X)
     network._tune_if_idle()
@@ -182,7 +226,7 @@ def _of_network(network, X, y, w, batch_size, leaves, found):
         network, X[batch], y[batch], None if w is None else w[batch], leaves
     )
     numbers = measures.numbers(network, leaves, slopes, gradient, updates)
-    found += findings.of_loss(loss)
+    found += findings.of_loss(loss, X)
     if math.isfinite(loss):
         found += findings.of_layers(network, numbers, leaves, loss, norm(gradient), X)
     return numbers, loss

@@ -4,15 +4,19 @@
 `of_data`, follows the advice, and sees the finding gone and the loss lower.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from ...layers import Dense
+from ...layers import Dense, Layer
 from ...trainers.problem import norm
-from .measures import is_straight, steepest
+from .measures import LayerNumbers, Leaf, is_straight, steepest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
 
 # Limits, each far from what digits and the like show where all is well.
 MANY_UNITS = 0.25  # share of a layer that is saturated, or dead
@@ -45,31 +49,47 @@ class Finding:
         What to do.
     epoch : int or None
         When `Monitor` saw it first, counted from 0.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(1), seed=0)
+    >>> [finding] = net.diagnose([[99.0, 0.0], [0.0, 1.0]], [0.0, 1.0])
+    >>> finding.code, finding.evidence["column"]
+    ('unscaled_inputs', 0)
     """
 
-    def __init__(self, code, message, advice, evidence, layer=None, severity="warning"):
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        advice: str,
+        evidence: dict[str, Any],
+        layer: str | None = None,
+        severity: str = "warning",
+    ):
         self.code, self.severity, self.layer = code, severity, layer
         self.message, self.advice, self.evidence = message, advice, evidence
-        self.epoch = None
+        self.epoch: int | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         where = f", {self.layer}" if self.layer else ""
         when = f", epoch {self.epoch}" if self.epoch is not None else ""
         return f"<Finding {self.code}{where}{when}: {self.message}>"
 
-    def __str__(self):
+    def __str__(self) -> str:
         where = f" in {self.layer}" if self.layer else ""
         return f"{self.code}{where}: {self.message} {self.advice}"
 
 
-def some(count, total, noun, verb, of=""):
+def some(count: int, total: int, noun: str, verb: str, of: str = "") -> str:
     """Such as "1 of 3 rows of X has", of "row", "has" and " of X"."""
     nouns = noun if total == 1 else noun + ("es" if noun.endswith("s") else "s")
     verb = verb if count == 1 else {"is": "are", "has": "have"}[verb]
     return f"{count:,} of {total:,} {nouns}{of} {verb}"
 
 
-def of_parameters(network):
+def of_parameters(network: "Network") -> Iterator[Finding]:
     """A finding of parameters that are lost."""
     bad = int(np.count_nonzero(~np.isfinite(network.theta)))
     if bad:
@@ -82,18 +102,18 @@ def of_parameters(network):
         )  # fmt: skip
 
 
-def of_loss(loss):
+def of_loss(loss: float, X: np.ndarray) -> Iterator[Finding]:
     """A finding of a loss that says nothing."""
     if not math.isfinite(loss):
         yield Finding(
             "loss_not_finite", f"The loss is {loss:g}, and fit stops where it is.",
             "Scale the inputs and targets to about 1, and start again from weights of the usual "
-            "size: a new network, or net.lsuv(X).",
+            f"size: a new network{', or net.lsuv(X)' if X.any() else ''}.",
             {"loss": loss}, severity="error",
         )  # fmt: skip
 
 
-def of_structure(network, leaves):
+def of_structure(network: "Network", leaves: list[Leaf]) -> Iterator[Finding]:
     """Findings of a network that is linear, or that no training changes."""
     mixing = [layer for layer in network.layers if layer.mixes]
     last = network.layers.index(mixing[-1]) if mixing else 0
@@ -118,7 +138,15 @@ def of_structure(network, leaves):
 _START_AGAIN = "start the weights again by net.lsuv(X)"
 
 
-def of_layers(network, numbers, leaves, loss, gradient, X, updates=1):
+def of_layers(
+    network: "Network",
+    numbers: list[LayerNumbers],
+    leaves: list[Leaf],
+    loss: float,
+    gradient: float,
+    X: np.ndarray,
+    updates: int = 1,
+) -> Iterator[Finding]:
     """Findings of the `LayerNumbers` of the leaves of a network.
 
     gradient: the norm of the whole gradient of the loss. X: the rows; where all are the
@@ -130,7 +158,7 @@ def of_layers(network, numbers, leaves, loss, gradient, X, updates=1):
     blocked = False  # by a layer that lets no gradient through, or acts as one unit
     for number, leaf in zip(numbers, leaves, strict=True):
         hidden = leaf.layer is not last
-        found = [*of_copies(number)] if hidden else []
+        found = [*of_copies(number, X)] if hidden else []
         if varied and not found:
             found = [*of_units(network, number, leaf.layer)]
         blocked = blocked or any(finding.severity == "error" for finding in found)
@@ -151,24 +179,25 @@ def of_layers(network, numbers, leaves, loss, gradient, X, updates=1):
     yield from of_updates([number for number, _ in trained], rate, slope_left, updates)
 
 
-def of_copies(number):
+def of_copies(number: LayerNumbers, X: np.ndarray) -> Iterator[Finding]:
     """A finding of units of a hidden layer that training cannot tell apart."""
     if number.copies and number.copies >= ALL_UNITS * (number.units - 1):  # some may be pruned
         copies = some(number.copies + 1, number.units, "unit", "is", f" of {number.name}")
+        start = f"{_START_AGAIN}, or " if X.any() else ""  # of rows of zeros lsuv learns nothing
         yield Finding(
             "symmetric_units",
             f"{copies} like another one: the same weights and the same gradient. Training changes "
             "them alike, so they stay so.",
-            f"Break the symmetry: {_START_AGAIN}, or make a new network, whose weights are drawn "
+            f"Break the symmetry: {start}make a new network, whose weights are drawn "
             "at random unless init says otherwise.",
             {"copies": number.copies, "units": number.units}, number.name, "error",
         )  # fmt: skip
 
 
-def of_units(network, number, layer):
+def of_units(network: "Network", number: LayerNumbers, layer: Layer) -> Iterator[Finding]:
     """Findings of how the units of one layer respond, by its `LayerNumbers`."""
     output = layer is network._at_loss()[0]
-    if math.isnan(number.slope) or (output and network.loss.output):
+    if not isinstance(layer, Dense) or math.isnan(number.slope) or (output and network.loss.output):
         return  # a loss that contains its output does not need that slope
     name, units = number.name, number.units
     of = f" of {name} ({number.activation})"
@@ -203,7 +232,7 @@ def of_units(network, number, layer):
         )  # fmt: skip
 
 
-def of_gradients(trained):
+def of_gradients(trained: list[tuple[LayerNumbers, Dense]]) -> Iterator[Finding]:
     """Findings of how the gradient changes on its way down: of (numbers, layer), in order."""
     if len(trained) < 2 or trained[-1][0].gradient_norm == 0:
         return
@@ -217,10 +246,11 @@ def of_gradients(trained):
     started = all(number.weight_norm > 0 for number, _ in trained[1:])  # else the first update does
     if ratio < VANISHED and started:
         gentle = [n.activation for n, layer in trained[:-1] if steepest(layer.function) < GENTLE]
-        use = f'use "tanh" or "relu" in place of "{gentle[0]}", or ' if gentle else "use "
+        use = [f'use "tanh" or "relu" in place of "{gentle[0]}"'] if gentle else []
+        use += ["use fewer hidden layers"] if len(trained) > 2 else []
         yield Finding(
             "vanishing_gradient", said,
-            f"Scale the inputs and {_START_AGAIN}; {use}fewer hidden layers.", evidence, first.name,
+            f"Scale the inputs and {', or '.join([_START_AGAIN, *use])}.", evidence, first.name,
         )  # fmt: skip
     if ratio > EXPLODED:
         yield Finding(
@@ -230,7 +260,9 @@ def of_gradients(trained):
         )  # fmt: skip
 
 
-def of_updates(numbers, rate, slope_left, updates=1):
+def of_updates(
+    numbers: list[LayerNumbers], rate: float | None, slope_left: float, updates: int = 1
+) -> Iterator[Finding]:
     """Findings of the size of updates; rate: the learning rate, or None.
 
     Of a mean of many it is not known how large each was, so only what all of them did can be
@@ -264,7 +296,7 @@ def of_updates(numbers, rate, slope_left, updates=1):
         )  # fmt: skip
 
 
-def _about(rate, ratio):
+def _about(rate: float | None, ratio: float) -> str:
     """The learning rate with which updates have a usual size."""
     if rate is None or not 0 < ratio < math.inf:
         return ""

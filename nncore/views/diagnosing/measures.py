@@ -4,22 +4,26 @@ The slope f' of an activation is what training multiplies by. What `Network.diag
 say comes from these numbers.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from ...activation import Activation
 from ...history import History
-from ...layers import Dense
+from ...layers import Dense, Layer
 from ...layers.base import views
 from ...lsuv import outputs
 from ...names import WHOLE_ROW
 from ...trainers.problem import norm
 from ..rebuilt import described, rebuild
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...network import Network
 
 FLAT = 0.05
 """A unit is saturated if its mean abs(f') is below this part of the steepest slope."""
@@ -69,6 +73,8 @@ class LayerNumbers(NamedTuple):
         That, by the last `Dense` layer's.
     update_ratio : float
         2-norm of the change that one update makes to them, by `weight_norm`.
+    trainable : bool
+        Whether training changes them.
     """
 
     name: str
@@ -84,17 +90,18 @@ class LayerNumbers(NamedTuple):
     gradient_norm: float
     gradient_ratio: float
     update_ratio: float
+    trainable: bool
 
 
 class Leaf(NamedTuple):
     """A layer that holds no others, with the place of its parameters in theta."""
 
     name: str
-    layer: object
+    layer: Layer
     place: slice
 
 
-def leaves(layers, within="", at=0):
+def leaves(layers: Iterable[Layer], within: str = "", at: int = 0) -> list[Leaf]:
     """Return the layers with parameters, those inside of others in their place."""
     found = []
     for i, layer in enumerate(layers):
@@ -119,15 +126,17 @@ class Slopes(NamedTuple):
 NO_SLOPES = Slopes(math.nan, math.nan, 0, math.nan)
 
 
-def slopes_of_layers(network, X):
+def slopes_of_layers(network: "Network", X: np.ndarray) -> dict[int, Slopes]:
     """Return the `Slopes` of each `Dense` layer with a slope, by the layer's id."""
-    found = {}
+    found: dict[int, Slopes] = {}
     with np.errstate(all="ignore"):
         _forward(network, network.layers, X, found)
     return found
 
 
-def _forward(network, layers, X, found):
+def _forward(
+    network: "Network", layers: Iterable[Layer], X: np.ndarray, found: dict[int, Slopes]
+) -> np.ndarray:
     """What layers give for X; the slopes in them go to `found`."""
     for layer in layers:
         if hasattr(layer, "layers"):
@@ -144,7 +153,7 @@ def _forward(network, layers, X, found):
     return X
 
 
-def _slopes(function, z, y):
+def _slopes(function: Activation, z: np.ndarray, y: np.ndarray) -> Slopes:
     # As training has it: of tanh 1 - y^2, which is 0 where y is rounded to 1.
     df = function.df(z) if function.keeps == "x" else function.df_from_y(y)
     df = np.abs(df)
@@ -159,7 +168,7 @@ def _slopes(function, z, y):
 
 
 @functools.lru_cache(maxsize=64)
-def steepest(function):
+def steepest(function: Activation) -> float:
     """The largest abs(f') between -1 and 1; beyond, where there is none."""
     for end in (1.0, 10.0, 1e3, 1e7):
         x = np.linspace(-end, end, 201)
@@ -169,19 +178,23 @@ def steepest(function):
     return 1.0
 
 
-def is_straight(function):
+def is_straight(function: Activation) -> bool:
     """Whether an activation is linear between -2 and 2, where units are that are started well."""
     df = function.df(np.linspace(-2.0, 2.0, 41))
     return bool((df == df[0]).all())
 
 
-def loss_and_gradient(network, X, y, w):
+def loss_and_gradient(
+    network: "Network", X: np.ndarray, y: np.ndarray, w: np.ndarray | None
+) -> tuple[float, np.ndarray]:
     """As `Network.loss_and_gradient`, of what is checked already."""
     gradient = np.empty(network.n_params, network.dtype)
     return network._engine.loss_and_gradient(X, y, gradient, weights=w), gradient
 
 
-def update_ratios(network, X, y, w, found):
+def update_ratios(
+    network: "Network", X: np.ndarray, y: np.ndarray, w: np.ndarray | None, found: list[Leaf]
+) -> list[float]:
     """Return what one update with these rows as a batch would change of each leaf, relatively.
 
     It is done on a network made for it. NaN with a full-batch trainer, whose line search sees to
@@ -200,13 +213,13 @@ def update_ratios(network, X, y, w, found):
     ]  # fmt: skip
 
 
-def relative_change(before, after):
+def relative_change(before: np.ndarray, after: np.ndarray) -> float:
     """The 2-norm of a change by that of what was before; NaN where that is 0."""
     size = norm(before)
     return norm(after - before) / size if size else math.nan
 
 
-def _twin(network):
+def _twin(network: "Network") -> "Network":
     """A network that goes on from where this one is: parameters, optimizer's state, schedule.
 
     Not `Network.copy`, which lets a pending change of the optimizer's rule count now.
@@ -220,7 +233,13 @@ def _twin(network):
     return twin
 
 
-def numbers(network, found, slopes, gradient, updates):
+def numbers(
+    network: "Network",
+    found: list[Leaf],
+    slopes: dict[int, Slopes],
+    gradient: np.ndarray,
+    updates: list[float],
+) -> list[LayerNumbers]:
     """Return the `LayerNumbers` of each leaf."""
     norms = [norm(gradient[leaf.place]) for leaf in found]
     dense = [size for size, leaf in zip(norms, found, strict=True) if isinstance(leaf.layer, Dense)]
@@ -231,13 +250,13 @@ def numbers(network, found, slopes, gradient, updates):
             str(leaf.layer.function) if isinstance(leaf.layer, Dense) else "",
             int(leaf.layer.n_outputs(leaf.layer._n_in)), *slopes.get(id(leaf.layer), NO_SLOPES),
             _copies(network, leaf, gradient[leaf.place]), norm(network.theta[leaf.place]), size,
-            size / last if last else math.nan, update,
+            size / last if last else math.nan, update, leaf.layer.trainable,
         )
         for leaf, size, update in zip(found, norms, updates, strict=True)
     ]  # fmt: skip
 
 
-def _copies(network, leaf, gradient):
+def _copies(network: "Network", leaf: Leaf, gradient: np.ndarray) -> int:
     """How many units have the gradient of the first one with the same weights."""
     layer = leaf.layer
     if not isinstance(layer, Dense) or len(np.unique(layer.W[0])) == layer.n_out:
@@ -247,7 +266,8 @@ def _copies(network, leaf, gradient):
         np.vstack(list(views(shapes, flat).values()))
         for flat in (network.theta[leaf.place], gradient)
     )
-    first, original = {}, np.arange(layer.n_out)
+    first: dict[bytes, int] = {}
+    original = np.arange(layer.n_out)
     for unit in range(layer.n_out):
         original[unit] = first.setdefault((weights[:, unit] + 0.0).tobytes(), unit)
     largest = np.abs(slopes).max(axis=0)

@@ -1,9 +1,8 @@
 """Monitor: the numbers of a diagnosis, recorded while a network trains."""
 
-from __future__ import annotations
-
 import math
 import time
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from ...layers.dense import positive_int
 from ...names import WHOLE_ROW
 from ...trainers.problem import norm
 from . import findings, measures
+from .findings import Finding
+from .measures import LayerNumbers
 
 _OF_UNITS = ("slope", "saturated", "dead")
 
@@ -83,18 +84,23 @@ class Monitor(Callback):
     """
 
     _clock = staticmethod(time.perf_counter)
+    _next: int | None  # the epoch after which it looks
+    _samples: Any  # these three are None when fit does not run
+    _leaves: Any
+    _before: Any
 
-    def __init__(self, rows=256, *, share=0.05, every=None):
+    def __init__(self, rows: int = 256, *, share: float = 0.05, every: int | None = None):
         self.rows = positive_int(rows, "rows of Monitor")
         self.share = real(share, "share of Monitor", lambda s: 0 < s < math.inf, "above 0")
         self.every = every if every is None else positive_int(every, "every of Monitor")
-        self.findings, self.seconds, self.looks = [], 0.0, 0
+        self.findings: list[Finding] = []
+        self.seconds, self.looks = 0.0, 0
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         every = f", every={self.every}" if self.every is not None else ""
         return f"Monitor({self.rows}, share={self.share:g}{every})"
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         self.findings, self.seconds, self.looks = [], 0.0, 0
         X, y, w = self.data
         if hasattr(y, "counts"):
@@ -105,17 +111,17 @@ class Monitor(Callback):
             chosen = np.flatnonzero(w)[chosen]
         self._samples = X[chosen], y[chosen], None if w is None else w[chosen]
         self._leaves = measures.leaves(self.network.layers)
-        self._seen = set()
+        self._seen: set[tuple[str, str | None]] = set()
         self._begin(0)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # Here, so that what other callbacks do between epochs is no update.
         if self._next == epoch:
             start = self._clock()
             self._before = self.network.theta.copy(), self.history.n_steps
             self.seconds += self._clock() - start
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._next == epoch:
             start = self._clock()
             numbers = self._look()
@@ -129,7 +135,7 @@ class Monitor(Callback):
         elif self._next is None:
             self._begin(epoch + 1)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         found = [
             vars(finding) | {"evidence": {k: float(v) for k, v in finding.evidence.items()}}
             for finding in self.findings
@@ -140,24 +146,26 @@ class Monitor(Callback):
             "looks_next": self._next is not None,
         } | clock  # fmt: skip
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         self.looks, self.seconds, found, looks_next = checked(
             state, looks=int, seconds=float, findings=list, looks_next=bool
         )
         if self.looks:
             (self._last,) = checked(state, last=float)
         for each in found:
-            texts = checked(each, code=str, message=str, advice=str, evidence=dict)
-            finding = findings.Finding(*texts, each["layer"], each["severity"])
+            code, message, advice, evidence = checked(
+                each, code=str, message=str, advice=str, evidence=dict
+            )
+            finding = Finding(code, message, advice, evidence, each["layer"], each["severity"])
             (finding.epoch,) = checked(each, epoch=int)
             self.findings.append(finding)
             self._seen.add((finding.code, finding.layer))
         self._next = self._run.done if looks_next else None
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         self._samples = self._leaves = self._before = None
 
-    def _begin(self, epoch):
+    def _begin(self, epoch: int) -> None:
         """Decide whether to look at the end of this epoch, which comes next."""
         if self.every is not None:
             self._next = epoch if epoch % self.every == 0 else None
@@ -166,7 +174,7 @@ class Monitor(Callback):
         else:
             self._next = None
 
-    def _look(self):
+    def _look(self) -> list[LayerNumbers]:
         """The `LayerNumbers` of each layer, with the updates of this epoch."""
         network, leaves = self.network, self._leaves
         slopes = measures.slopes_of_layers(network, self._samples[0])
@@ -180,8 +188,8 @@ class Monitor(Callback):
         ]
         return measures.numbers(network, leaves, slopes, gradient, changes)
 
-    def _by_name(self, numbers):
-        found = {}
+    def _by_name(self, numbers: list[LayerNumbers]) -> dict[str, float]:
+        found: dict[str, float] = {}
         for number, leaf in zip(numbers, self._leaves, strict=True):
             names = ["gradient_norm", "update_ratio"]
             if hasattr(leaf.layer, "function") and leaf.layer.activation not in WHOLE_ROW:
@@ -189,7 +197,7 @@ class Monitor(Callback):
             found |= {f"{leaf.name}.{name}": float(getattr(number, name)) for name in names}
         return found
 
-    def _find(self, numbers, epoch):
+    def _find(self, numbers: list[LayerNumbers], epoch: int) -> None:
         if not math.isfinite(self._loss):
             return
         for finding in findings.of_layers(

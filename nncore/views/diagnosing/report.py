@@ -1,12 +1,13 @@
 """How a `Diagnosis` is shown: as text, and as HTML in a notebook."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from html import escape
 
 from ... import cells
+from .diagnosis import Diagnosis
+from .findings import Finding
+from .measures import LayerNumbers
 
 _HEAD = (
     "layer", "activation", "units", "mean |f'|", "saturated", "dead", "|weights|", "|gradient|",
@@ -15,21 +16,21 @@ _HEAD = (
 _LEFT = 2  # so many columns of words
 
 
-def _number(value, form):
+def _number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def _cells(n):
+def _cells(n: LayerNumbers) -> tuple[str, ...]:
     return (
         f"{n.name} {n.kind}", n.activation, f"{n.units:,}", _number(n.slope, ".2g"),
         _number(n.saturated, ".0%"), "-" if math.isnan(n.slope) else f"{n.dead:,}",
         _number(n.weight_norm, ".3g"),
         _number(n.gradient_norm, ".2g"), _number(n.gradient_ratio, ".2g"),
-        _number(n.update_ratio, ".1g"),
+        _number(n.update_ratio, ".1g") if n.trainable else "frozen",
     )  # fmt: skip
 
 
-def _summary(diagnosis):
+def _summary(diagnosis: Diagnosis) -> str:
     count = len(diagnosis)
     found = "nothing found" if not count else f"{count} finding{'s' if count > 1 else ''}"
     return (
@@ -38,7 +39,7 @@ def _summary(diagnosis):
     )
 
 
-def as_text(diagnosis):
+def as_text(diagnosis: Diagnosis) -> str:
     """The report in 100 columns, one line for each layer and some for each finding."""
     lines = [_summary(diagnosis)]
     if diagnosis.layers:
@@ -54,7 +55,7 @@ def as_text(diagnosis):
     return "\n".join(lines)
 
 
-def as_html(diagnosis):
+def as_html(diagnosis: Diagnosis) -> str:
     """The report as HTML that follows the colours of its page."""
     parts = [f"<p><b>{escape(_summary(diagnosis))}</b></p>"]
     if diagnosis.layers:
@@ -65,7 +66,7 @@ def as_html(diagnosis):
     return "<div>" + "".join(parts) + "</div>"
 
 
-def _item(finding):
+def _item(finding: Finding) -> str:
     where = f" in {escape(finding.layer)}" if finding.layer else ""
     return (
         f"<li>{finding.severity}: <b>{escape(finding.code)}</b>{where}<br>"

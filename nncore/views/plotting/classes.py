@@ -1,15 +1,22 @@
 """What a network decides, beside what is true: confusion matrices and decision regions."""
 
-from __future__ import annotations
-
-import operator
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ...loss import Loss
 from ...metrics.labels import is_one_hot, numbered, two_classes
 from ...validation import as_inputs, as_targets
 from . import drawing
 from .drawing import BLUE, COLORS, DIVERGING, RED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ...network import Network
 
 _MARKERS = "os^DvPX*<>"
 _MOST = 200  # classes of a confusion matrix
@@ -19,7 +26,14 @@ _OF_ROWS = ("cross_entropy", "kl_divergence")
 # ---- which class ----
 
 
-def decided(net, X, y):
+def _checked(net: "Network", X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    X = as_inputs(X, net)
+    return X, as_targets(y, len(X), net)
+
+
+def decided(
+    net: "Network", X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
     """Return the true and the predicted class of each row, and all classes.
 
     None for regression: neither labels, nor one-hot rows, nor one output of two values.
@@ -36,7 +50,9 @@ def decided(net, X, y):
     return true, net.predict(X).argmax(axis=1), [str(k) for k in range(net.n_out)]
 
 
-def confusion_matrix(*data, names=None, ax=None):
+def confusion_matrix(
+    *data: Any, names: Sequence[str] | None = None, ax: "Axes | None" = None
+) -> "Axes":
     """Draw how often each true class (row) was predicted to be which (column).
 
     In each cell is the number of rows and, where there is room, their share of the true class.
@@ -71,15 +87,15 @@ def confusion_matrix(*data, names=None, ax=None):
     'Accuracy 75.0 %: 3 of 4 right'
     """
     if len(data) == 3:
-        net, X, y = data
-        X = as_inputs(X, drawing.network(net))
-        found = decided(net, X, as_targets(y, len(X), net))
+        net = drawing.network(data[0])
+        found = decided(net, *_checked(net, *data[1:]))
         if found is None:
             raise ValueError(f"y has no classes: targets of {net.loss} are numbers here")
-    elif len(data) == 2:
+    elif len(data) == 2 and not drawing.is_network(data[0]):
         found = numbered(*data)
     else:
-        raise TypeError(f"expected y_true and y_pred, or net, X and y; got {len(data)} arguments")
+        got = ", ".join(type(each).__name__ for each in data) or "nothing"
+        raise TypeError(f"expected y_true and y_pred, or net, X and y; got {got}")
     true, predicted, classes = found
     if not len(true):
         raise ValueError("there are no rows to compare")
@@ -108,16 +124,21 @@ def confusion_matrix(*data, names=None, ax=None):
     return ax
 
 
-def _named(names, classes):
+def _named(names: Sequence[str] | None, classes: list[str]) -> list[str]:
     if names is None:
         return classes
-    names = [str(name) for name in names]
+    try:
+        names = [str(name) for name in names]
+    except TypeError:
+        raise TypeError(f"names must be a list, a name for each class, got {names!r}") from None
     if len(names) != len(classes):
         raise ValueError(f"there are {len(classes)} classes, got {len(names)} names")
     return names
 
 
-def _write_cells(ax, counts, share, signed, cell):
+def _write_cells(
+    ax: Any, counts: np.ndarray, share: np.ndarray, signed: np.ndarray, cell: float
+) -> None:
     """Counts, and where cells have room their shares, in a size that fits."""
     size = min(11, 1.25 * cell / max(3, len(f"{counts.max():,}")))
     if size < 4:  # nobody could read it
@@ -140,7 +161,15 @@ def _write_cells(ax, counts, share, signed, cell):
 # ---- where ----
 
 
-def decision_regions(net, X, y, *, resolution=200, names=None, ax=None):
+def decision_regions(
+    net: "Network",
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    resolution: int = 200,
+    names: Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw what a network with two inputs says everywhere round its data, and the data.
 
     For two classes by one output: its value, with the line where it decides, and for hinge losses
@@ -184,14 +213,9 @@ def decision_regions(net, X, y, *, resolution=200, names=None, ax=None):
     """
     if drawing.network(net).n_in != 2:
         raise ValueError(f"decision_regions draws networks with 2 inputs, this one has {net.n_in}")
-    try:
-        resolution = operator.index(resolution)
-    except TypeError:
-        resolution = 0
-    if not 2 <= resolution <= 2000:
-        raise ValueError("resolution must be an integer from 2 to 2000")
-    X = as_inputs(X, net)
-    y = as_targets(y, len(X), net)
+    if not isinstance(resolution, (int, np.integer)) or not 2 <= resolution <= 2000:
+        raise ValueError(f"resolution must be an integer from 2 to 2000, got {resolution!r}")
+    X, y = _checked(net, X, y)
     if not len(X):
         raise ValueError("X has no rows; at least one is needed.")
     found, pair = decided(net, X, y), two_classes(net, y)
@@ -226,7 +250,14 @@ def decision_regions(net, X, y, *, resolution=200, names=None, ax=None):
     return ax
 
 
-def _draw_score(ax, x1, x2, score, pair, loss):
+def _draw_score(
+    ax: Any,
+    x1: np.ndarray,
+    x2: np.ndarray,
+    score: np.ndarray,
+    pair: tuple[float, float],
+    loss: Loss,
+) -> None:
     """The output of a network that decides by one."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -246,7 +277,9 @@ def _draw_score(ax, x1, x2, score, pair, loss):
         ax.contour(x1, x2, score, levels=pair, colors="0.15", linewidths=0.9, linestyles="dashed")
 
 
-def _draw_classes(ax, x1, x2, Z, colors, net):
+def _draw_classes(
+    ax: Any, x1: np.ndarray, x2: np.ndarray, Z: np.ndarray, colors: list[str], net: "Network"
+) -> None:
     """Regions of classes, pale where another is as probable."""
     from matplotlib.colors import to_rgb
 
@@ -255,15 +288,22 @@ def _draw_classes(ax, x1, x2, Z, colors, net):
     lead /= max(lead.max(), 1e-300)
     strength = (0.15 + 0.4 * lead)[:, :, None]
     best = Z.argmax(axis=-1)
-    colors = np.array([to_rgb(color) for color in colors])
-    _picture(ax, x1, x2, 1 - strength * (1 - colors[best]))
+    rgb = np.array([to_rgb(color) for color in colors])
+    _picture(ax, x1, x2, 1 - strength * (1 - rgb[best]))
     for k in np.unique(best):
         others = np.delete(Z, k, axis=-1).max(axis=-1)
         if (best != k).any():
             ax.contour(x1, x2, Z[:, :, k] - others, levels=[0], colors="0.3", linewidths=0.8)
 
 
-def _draw_surface(ax, x1, x2, surface, X, target):
+def _draw_surface(
+    ax: Any,
+    x1: np.ndarray,
+    x2: np.ndarray,
+    surface: np.ndarray,
+    X: np.ndarray,
+    target: np.ndarray,
+) -> None:
     """The output as heights, and the data in the colours of their targets."""
     ends = min(surface.min(), target.min()), max(surface.max(), target.max())
     norm = {"cmap": "viridis", "vmin": ends[0], "vmax": ends[1]}
@@ -277,7 +317,9 @@ def _draw_surface(ax, x1, x2, surface, X, target):
     ax.figure.colorbar(image, ax=ax, label="output, and targets of the points")
 
 
-def _draw_points(ax, X, true, colors, names):
+def _draw_points(
+    ax: Any, X: np.ndarray, true: np.ndarray, colors: list[str], names: list[str]
+) -> None:
     for k, name in enumerate(names):
         rows = X[true == k]
         if len(rows):
@@ -288,11 +330,11 @@ def _draw_points(ax, X, true, colors, names):
     ax.legend(title="class", markerscale=6 / _size(X) ** 0.5, **drawing.BESIDE)
 
 
-def _size(X):
+def _size(X: np.ndarray) -> float:
     return float(np.clip(8000 / len(X), 12, 36))
 
 
-def _picture(ax, x1, x2, values, **style):
+def _picture(ax: Any, x1: np.ndarray, x2: np.ndarray, values: np.ndarray, **style: Any) -> Any:
     """An image whose pixels lie round the points of the grid."""
     ends = [end for x in (x1, x2) for end in (x[0] - (x[1] - x[0]) / 2, x[-1] + (x[1] - x[0]) / 2)]
     return ax.imshow(values, origin="lower", extent=ends, aspect="auto", **style)

@@ -1,16 +1,19 @@
 """Curves: what `fit` recorded, and activations with their derivatives."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ...activation import as_activation
+from ...activation import Activation, as_activation
 from ...names import WHOLE_ROW
 from . import drawing
 from .drawing import BLUE, COLORS, GREEN, ORANGE, RED, SKY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WORDS = {
     "loss": "training loss", "lr": "learning rate", "slope": "mean |f'|",
@@ -21,7 +24,12 @@ WORDS = {
 # ---- training ----
 
 
-def history(history, *, names=None, ax=None):
+def history(
+    history: Mapping[str, Sequence[float]],
+    *,
+    names: str | Sequence[str] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw what `Network.fit` recorded, epoch by epoch.
 
     An axis is logarithmic where its values are positive and span more than a factor of 20. The
@@ -94,11 +102,11 @@ def history(history, *, names=None, ax=None):
     return ax
 
 
-def _names(history, names):
+def _names(history: Mapping[str, Sequence[float]], names: str | Sequence[str] | None) -> list[str]:
     """The names to draw, which the history has."""
     if not isinstance(history, Mapping):
         raise TypeError(f"history must be what fit returned, or a mapping, got {history!r}")
-    if not any(map(len, history.values())):
+    if not any(map(np.size, history.values())):
         raise ValueError("the history is empty: there is no epoch to draw")
     if names is None:
         names = [
@@ -106,8 +114,10 @@ def _names(history, names):
         ]
         if "gradient_norm" in history and not any("accuracy" in name for name in names):
             names.append("gradient_norm")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"names must be a name or a list of names, got {names!r}")
     names = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in names if name not in history]
+    unknown = [name for name in names if name not in list(history)]
     if unknown or not names:
         known = [name for name in history if not name.startswith("layers[")]
         what = f"no {unknown[0]!r}" if unknown else "nothing to draw by default"
@@ -115,7 +125,9 @@ def _names(history, names):
     return names
 
 
-def as_curves(history, names):
+def as_curves(
+    history: Mapping[str, Sequence[float]], names: Iterable[str]
+) -> dict[str, np.ndarray]:
     """Return what the history has of these names as arrays, by name."""
     curves = {}
     for name in names:
@@ -128,12 +140,14 @@ def as_curves(history, names):
     return curves
 
 
-def _kind(name):
+def _kind(name: str) -> str:
     """What an axis is of."""
     return next((kind for kind in ("loss", "accuracy") if name.endswith(kind)), name)
 
 
-def _draw_side(ax, kind, curves, colors):
+def _draw_side(
+    ax: Any, kind: str, curves: dict[str, np.ndarray], colors: Sequence[str]
+) -> list[Any]:
     """Draw the curves of one axis; return what the legend shows."""
     handles = []
     for i, (name, values) in enumerate(curves.items()):
@@ -149,7 +163,9 @@ def _draw_side(ax, kind, curves, colors):
     return handles
 
 
-def draw_epochs(ax, values, color, label, whole=False):
+def draw_epochs(
+    ax: Any, values: np.ndarray, color: Any, label: str | None, whole: bool = False
+) -> list[Any]:
     """Draw a line over the epochs, with crosses where values are infinite; return what is drawn.
 
     whole: there is a value for each epoch, so that NaN is one; otherwise it says that there is none
@@ -162,7 +178,7 @@ def draw_epochs(ax, values, color, label, whole=False):
     around = np.pad(known, 1)
     few = known.sum() <= 20
     alone = known & (few | ~(around[:-2] | around[2:]))  # a line of one point is not seen
-    handles = ax.plot(
+    handles: list[Any] = ax.plot(
         at + 1, line, color=color, label=label, marker="o" if alone.any() else None, markersize=4,
         markevery=np.flatnonzero(alone).tolist(),
     )  # fmt: skip
@@ -175,7 +191,7 @@ def draw_epochs(ax, values, color, label, whole=False):
     return handles
 
 
-def _mark_best(curves, sides, unit):
+def _mark_best(curves: dict[str, np.ndarray], sides: list[Any], unit: str) -> str:
     """A ring round the lowest validation loss; return what the title says of it."""
     losses = drawing.drawable(curves.get("val_loss", ()))
     if len(losses) < 2 or not np.isfinite(losses).any():
@@ -187,7 +203,7 @@ def _mark_best(curves, sides, unit):
     return f"; lowest validation loss {losses[best]:.3g} in {unit} {best + 1:,}"
 
 
-def _colour_sides(sides, colors):
+def _colour_sides(sides: list[Any], colors: Sequence[str]) -> None:
     """Two axes, each in the colour of its lines, those of the first in front."""
     sides[0].set_zorder(sides[1].get_zorder() + 1)
     sides[0].patch.set_visible(False)
@@ -200,7 +216,14 @@ def _colour_sides(sides, colors):
 # ---- functions ----
 
 
-def activation(activation, low=-6.0, high=6.0, *, second=None, ax=None):
+def activation(
+    activation: str | dict[str, Any] | Activation,
+    low: float = -6.0,
+    high: float = 6.0,
+    *,
+    second: bool | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw an activation f with its derivatives f' and f''.
 
     Where f' jumps, the curves are interrupted, and a dot is the value that is taken there. What is
@@ -232,13 +255,15 @@ def activation(activation, low=-6.0, high=6.0, *, second=None, ax=None):
     if function.name in WHOLE_ROW:
         raise ValueError(f"{function.name} is a function of whole rows: there is no curve to plot")
     try:
-        ends = low, high = float(low), float(high)
+        low, high = float(low), float(high)
     except (TypeError, ValueError):
         raise ValueError(f"low and high must be numbers, got {low!r} and {high!r}") from None
-    if not (low < high and np.isfinite(drawing.drawable(ends)).all()):
+    if not (low < high and np.isfinite(drawing.drawable((low, high))).all()):
         raise ValueError(f"expected low < high, both within 1e300, got {low} and {high}")
     if second is None:
         second = function.own is None or function.own.d2f is not None
+    elif not isinstance(second, bool):
+        raise ValueError(f"second must be True, False or None, got {second!r}")
     kinks = {x: slope for x, slope in sorted(function.kinks.items()) if low < x < high}
     ends = [low, *kinks, high]
     pieces = [  # a jump is not a slope
@@ -256,7 +281,7 @@ def activation(activation, low=-6.0, high=6.0, *, second=None, ax=None):
             label += ", where it is finite"
         for x, y in zip(pieces, parts, strict=True):
             ax.plot(x, y, style, color=color, label=label)
-            label = None
+            label = ""
     if kinks:
         taken = ", ".join(f"f'({x:.3g}) = {slope:.3g}" for x, slope in kinks.items())
         label = taken if len(kinks) <= 3 else f"f' at {len(kinks)} kinks"

@@ -1,12 +1,12 @@
 """Layers drawn: how much gradient reaches each, and their weights."""
 
-from __future__ import annotations
-
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...layers import Dense, Layer
 from ...trainers.problem import norm
@@ -14,8 +14,21 @@ from . import drawing
 from .curves import WORDS, as_curves, draw_epochs
 from .drawing import BLUE, DIVERGING, numbered, shape_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def gradient_flow(source, X=None, y=None, *, what="gradient_norm", ax=None):
+    from ...network import Network
+
+
+def gradient_flow(
+    source: "Network | Mapping[str, Sequence[float]]",
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    what: str = "gradient_norm",
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw how much gradient reaches each layer: as bars now, or as lines over training.
 
     Parameters
@@ -59,9 +72,10 @@ def gradient_flow(source, X=None, y=None, *, what="gradient_norm", ax=None):
             f"of a network only its gradient_norm is drawn, not {what!r}; that is for a history of "
             "nncore.Monitor"
         )
-    loss, gradient = drawing.network(source).loss_and_gradient(X, y)
+    net = drawing.network(source, "source must be a nncore.Network or a history")
+    loss, gradient = net.loss_and_gradient(X, y)
     labels, norms, at = [], [], 0
-    for number, layer in numbered(source.layers):
+    for number, layer in numbered(net.layers):
         size = sum(values.size for values in layer.parameters().values())
         if size:
             labels.append(f"{number}  {type(layer).__name__} {shape_of(layer)}")
@@ -82,7 +96,7 @@ def gradient_flow(source, X=None, y=None, *, what="gradient_norm", ax=None):
     return ax
 
 
-def _flow_over_time(history, what, ax):
+def _flow_over_time(history: Mapping[str, Sequence[float]], what: str, ax: "Axes | None") -> "Axes":
     layers = _layers_of(history, what)
     ax = drawing.axes(ax)
     from matplotlib import colormaps
@@ -108,10 +122,12 @@ def _flow_over_time(history, what, ax):
     return ax
 
 
-def _layers_of(history, what):
+def _layers_of(history: Mapping[str, Sequence[float]], what: str) -> dict[str, np.ndarray]:
     """What a `nncore.Monitor` recorded of each layer, by the layer's number as in a summary."""
-    found = {name: re.fullmatch(r"((?:\.?layers\[\d+\])+)\.(\w+)", name) for name in history}
-    found = {name: match.groups() for name, match in found.items() if match}
+    found = {}
+    for name in history:
+        if match := re.fullmatch(r"((?:\.?layers\[\d+\])+)\.(\w+)", name):
+            found[name] = match[1], match[2]
     layers = {
         ".".join(re.findall(r"\d+", layer)): name
         for name, (layer, recorded) in found.items()
@@ -125,7 +141,14 @@ def _layers_of(history, what):
     return dict(zip(layers, curves.values(), strict=True))
 
 
-def weights(net, layer=0, *, shape=None, units=None, ax=None):
+def weights(
+    net: "Network",
+    layer: int | Layer = 0,
+    *,
+    shape: Sequence[int] | None = None,
+    units: Sequence[int] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
     """Draw the weight matrix of a layer: blue is negative, white 0, red positive.
 
     The colours end where 99.5 % of the weights do, so that a few large ones do not hide all others.
@@ -196,7 +219,7 @@ def weights(net, layer=0, *, shape=None, units=None, ax=None):
     return ax
 
 
-def _matrix(net, layer):
+def _matrix(net: "Network", layer: int | Layer) -> tuple[str, np.ndarray]:
     """The name and the weights of a layer."""
     layers = list(numbered(drawing.network(net).layers))
     if not isinstance(layer, Layer):
@@ -216,7 +239,7 @@ def _matrix(net, layer):
     return f"layer {number}, Dense {shape_of(layer)}", layer.W
 
 
-def _as_shape(shape, n_in):
+def _as_shape(shape: Sequence[int], n_in: int) -> tuple[int, int]:
     try:
         rows, columns = map(operator.index, shape)
     except (TypeError, ValueError):
@@ -226,17 +249,20 @@ def _as_shape(shape, n_in):
     return rows, columns
 
 
-def _as_units(units, n_out, most):
+def _as_units(units: Sequence[int] | None, n_out: int, most: int | None) -> np.ndarray:
     if units is None:
         return np.arange(n_out)[:most]
-    chosen = np.asarray(units)
+    try:
+        chosen = np.asarray(units)
+    except ValueError:  # of lists of different lengths
+        chosen = np.zeros(0)
     whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and chosen.size
     if not whole or chosen.min() < 0 or chosen.max() >= n_out:
-        raise ValueError(f"units must be numbers from 0 to {n_out - 1}, got {units!r}")
+        raise ValueError(f"units must be a list of integers from 0 to {n_out - 1}, got {units!r}")
     return chosen
 
 
-def _grid(W, shape):
+def _grid(W: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The columns of W as images side by side, with nothing (NaN) between them."""
     n = W.shape[1]
     middle = np.sqrt(1.3 * n * shape[0] / shape[1])  # as wide as a figure is
@@ -251,7 +277,7 @@ def _grid(W, shape):
     return grid
 
 
-def _shrunk(W, most=1000):
+def _shrunk(W: np.ndarray, most: int = 1000) -> tuple[np.ndarray, str | None]:
     """W, or the means of its blocks where it is large, and what the blocks are."""
     rows, columns = (-(-size // most) for size in W.shape)
     if rows == columns == 1:
@@ -263,7 +289,7 @@ def _shrunk(W, most=1000):
     return W, f"{rows} x {columns}"
 
 
-def _write_values(ax, picture, limit):
+def _write_values(ax: Any, picture: np.ndarray, limit: float) -> None:
     """The numbers in their cells, if all of them fit."""
     texts = [f"{value:.3g}" for value in picture.ravel()]
     height, width = drawing.cell_size(ax, *picture.shape)
