@@ -1,7 +1,5 @@
 """What is said of each activation: its formulas as text and as LaTeX, its range and its kinks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,8 +19,8 @@ class Formulas(NamedTuple):
     latex: str
     df_latex: str
     d2f_latex: str
-    range: tuple[float, float] | Callable = (-INF, INF)
-    kinks: dict[float, float] | Callable = {}
+    range: tuple[float, float] | Callable[..., tuple[float, float]] = (-INF, INF)
+    kinks: dict[float, float] | Callable[..., dict[float, float]] = {}
 
 
 FORMULAS = {

@@ -5,13 +5,13 @@ parameters. Formulas are of one element, in the output y (or the raw score z und
 sigmoid that the loss contains), the target t and the parameters.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _core, names
 from .activation import _kernels, as_real
@@ -152,11 +152,22 @@ class Loss:
     0.5
     """
 
-    def __init__(self, name, *, mean=None, **parameters):
+    name: str
+    mean: str
+    output: str | None
+    per_target: int
+    formula: str
+    latex: str
+    kinks: str
+    elsewhere: str
+    _parameters: dict[str, float | None]
+    _functions: "_Own | None"
+
+    def __init__(self, name: str, *, mean: str | None = None, **parameters: Any) -> None:
         name = names.look_up("loss", name, [*_core.LOSSES, *_own], names.LOSS_ALIASES)
         own = _own.get(name)
-        row = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
-        texts = _TEXTS.get(name) or (own.formula, "", "", "")
+        row: Any = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
+        texts = (own.formula, "", "", "") if own else _TEXTS[name]
         means = (row["mean"],) if own else (row["mean"], "rows")
         if mean is not None and mean not in means:
             raise ValueError(f"mean of {name} must be one of {sorted({*means})}, got {mean!r}")
@@ -165,58 +176,58 @@ class Loss:
         put(output=row["output"], mean=mean or row["mean"], per_target=row["per_target"])
         put(zip(("formula", "latex", "kinks", "elsewhere"), texts, strict=True))
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Loss cannot be changed: make another, Loss({self.name!r}, ...)")
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self.__dict__["_parameters"][name]
         except KeyError:
             raise AttributeError(f"Loss has no attribute {name!r}") from None
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, Any]:
         return dict(self._parameters)
 
     @property
-    def aliases(self):
+    def aliases(self) -> tuple[str, ...]:
         return tuple(a for a, target in names.LOSS_ALIASES.items() if target == self.name)
 
     @property
-    def values(self):
+    def values(self) -> tuple[float, ...]:
         """The parameters as the engine takes them, in the order of its table."""
         return tuple(_NONE if v is None else v for v in self._parameters.values())
 
     @property
-    def of_rows(self):
+    def of_rows(self) -> Callable[..., tuple[np.ndarray, np.ndarray]] | None:
         """None, or of a registered loss, the function of (y, t) that an engine calls."""
-        return self._functions and self._functions.of_rows
+        return self._functions.of_rows if self._functions else None
 
-    def config(self):
+    def config(self) -> str | dict[str, Any]:
         """Return what makes this loss again, as JSON values: its name, if all else is default."""
         if self == self.name:
             return self.name
         return {"type": self.name, **self._arguments_but_name()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Loss({', '.join([repr(self.name), *self._changed()])})"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}({', '.join(self._changed())})" if self._changed() else self.name
 
-    def _changed(self):
+    def _changed(self) -> list[str]:
         default = _defaults(self.name)
         changed = [f"{n}={v!r}" for n, v in self._parameters.items() if v != default[n]]
         return changed + [f"mean={self.mean!r}"] * (self.mean != self._default_mean())
 
-    def _arguments_but_name(self):
+    def _arguments_but_name(self) -> dict[str, Any]:
         mean = {} if self.mean == self._default_mean() else {"mean": self.mean}
         return self._parameters | mean
 
-    def _default_mean(self):
+    def _default_mean(self) -> str:
         return self._functions.mean if self._functions else _core.LOSSES[self.name]["mean"]
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if isinstance(other, str):
             return self.name == other and not self._changed()
         if not isinstance(other, Loss):
@@ -225,19 +236,19 @@ class Loss:
             other.name, other.parameters, other.mean, other._functions,
         )  # fmt: skip
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         changed = self._changed()
         return hash((self.name, *changed) if changed else self.name)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _make, (self.name, self._arguments_but_name())
 
-    def _repr_latex_(self):
+    def _repr_latex_(self) -> str | None:
         return f"${self.latex}$" if self.latex else None
 
     # ---- to look at ----
 
-    def value(self, y, t):
+    def value(self, y: ArrayLike, t: ArrayLike) -> Any:
         """Return the loss of each element, or of each row where it is of a whole row; no mean.
 
         Parameters
@@ -270,7 +281,7 @@ class Loss:
         values = values.astype(y.dtype).reshape(shape[:-1] if self._is_of_rows() else shape)
         return values if values.ndim else values[()]
 
-    def gradient(self, y, t):
+    def gradient(self, y: ArrayLike, t: ArrayLike) -> Any:
         """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean."""
         y, t, shape = self._arguments(y, t)
         gradient = np.empty_like(y)
@@ -281,7 +292,7 @@ class Loss:
         gradient = gradient.reshape(shape)
         return gradient if gradient.ndim else gradient[()]
 
-    def hessian_vector(self, y, t, v):
+    def hessian_vector(self, y: ArrayLike, t: ArrayLike, v: ArrayLike) -> Any:
         """Return the second derivative of `value` with respect to `y`, times `v`, shaped as `y`.
 
         For an elementwise loss that is the curvature of each element times `v`.
@@ -295,10 +306,12 @@ class Loss:
         product = product.reshape(shape)
         return product if product.ndim else product[()]
 
-    def _is_of_rows(self):
+    def _is_of_rows(self) -> bool:
         return bool(self._functions) or self.name in _OF_ROWS
 
-    def _arguments(self, y, t):
+    def _arguments(
+        self, y: ArrayLike, t: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """(y, t) as the kernels take them, and the shape of y that stands for both."""
         y = as_real(y)
         if not self._is_of_rows():
@@ -325,15 +338,15 @@ class Loss:
 
 
 _OF_ROWS = ("cross_entropy", "kl_divergence", "gaussian_nll")
-_OWN_ROW = {"output": None, "per_target": 1, "hyper": {}}
+_OWN_ROW: dict[str, Any] = {"output": None, "per_target": 1, "hyper": {}}
 
 
-def _defaults(name):
+def _defaults(name: str) -> dict[str, Any]:
     hyper = _core.LOSSES[name]["hyper"] if name in _core.LOSSES else {}
     return {n: None if n == "alpha" and v == _NONE else v for n, v in hyper.items()}
 
 
-def _checked(name, hyper, parameters):
+def _checked(name: str, hyper: dict[str, float], parameters: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a loss, in the order of the engine's table."""
     values = _defaults(name)
     for parameter, value in parameters.items():
@@ -356,11 +369,11 @@ def _checked(name, hyper, parameters):
     return values
 
 
-def _make(name, parameters):
+def _make(name: str, parameters: dict[str, Any]) -> Loss:
     return Loss(name, **parameters)
 
 
-def from_config(config):
+def from_config(config: Any) -> Loss:
     """Return the loss that `Loss.config` describes."""
     parameters = dict(config) if isinstance(config, dict) else {"type": config}
     name = parameters.pop("type")
@@ -380,7 +393,7 @@ TWO_CLASSES = (
 )
 
 
-def choose_loss(loss, layer, n_out):
+def choose_loss(loss: "str | Loss | None", layer: Any, n_out: int) -> Loss:
     """Return the `Loss` of a network, checked against its last layer; None: the default."""
     output = layer.activation
     scores_of = "softmax" if output == "log_softmax" else output  # what the loss contains of it
@@ -414,7 +427,7 @@ def choose_loss(loss, layer, n_out):
     return loss
 
 
-class Losses(Mapping):
+class Losses(Mapping[str, Loss]):
     """All losses by name, with default parameters; an alias finds its loss too.
 
     Examples
@@ -428,19 +441,19 @@ class Losses(Mapping):
     'q (t - y) if y < t else (1 - q) (y - t)'
     """
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Loss:
         return Loss(name)
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in _core.LOSSES or name in _own or name in names.LOSS_ALIASES
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter([*_core.LOSSES, *_own])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(_core.LOSSES) + len(_own)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<losses: {', '.join(self)}>"
 
 
@@ -452,12 +465,17 @@ losses = Losses()
 class _Own:
     """A registered loss: its functions, and what its mean is over."""
 
-    def __init__(self, name, value, gradient):
+    def __init__(
+        self,
+        name: str,
+        value: Callable[[np.ndarray, np.ndarray], ArrayLike],
+        gradient: Callable[[np.ndarray, np.ndarray], ArrayLike],
+    ) -> None:
         self.name, self.value, self.gradient = name, value, gradient
         self.mean = "rows"
         self.formula = (getattr(value, "__doc__", None) or f"{name}(y, t)").strip().split("\n")[0]
 
-    def of_rows(self, y, t):
+    def of_rows(self, y: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The values of the rows in float64, and their gradients; means over the elements of a row,
         where it is of elements."""
         values = np.asarray(self.value(y.copy(), t.copy()))  # it may change its own
@@ -482,7 +500,13 @@ class _Own:
 _own: dict[str, _Own] = {}
 
 
-def register_loss(name, value, gradient, *, points=None):
+def register_loss(
+    name: str,
+    value: Callable[[np.ndarray, np.ndarray], ArrayLike],
+    gradient: Callable[[np.ndarray, np.ndarray], ArrayLike],
+    *,
+    points: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Loss:
     """Make a loss of your own from two NumPy functions, and check its gradient.
 
     Parameters
@@ -553,7 +577,7 @@ def register_loss(name, value, gradient, *, points=None):
     return Loss(name)
 
 
-def _points(points):
+def _points(points: tuple[ArrayLike, ArrayLike] | None) -> tuple[np.ndarray, np.ndarray]:
     if points is None:
         rng = np.random.default_rng(0)
         return rng.standard_normal((7, 3)), rng.standard_normal((7, 3))
@@ -566,7 +590,7 @@ def _points(points):
     return y, t
 
 
-def _check_gradient(own, y, t):
+def _check_gradient(own: _Own, y: np.ndarray, t: np.ndarray) -> float:
     """Raise where the gradient is not the central difference of the value; return its size.
 
     Also find out whether the mean is over elements or rows.
@@ -588,10 +612,10 @@ def _check_gradient(own, y, t):
         # What is left of the third derivative, h^2 of it, and some fifty roundings over 2 h.
         slope = np.abs(difference) + np.abs(difference).max()
         _compare(own, y, t, j, gradient, difference, 1e-5 * slope + 1e-9 * size)
-    return np.abs(gradient).max()
+    return float(np.abs(gradient).max())
 
 
-def _check_far_gradient(own, y, t, usual):
+def _check_far_gradient(own: _Own, y: np.ndarray, t: np.ndarray, usual: float) -> None:
     """The same where slopes of neighbours differ by any factor, and much is not finite.
 
     Each row is judged by itself: what its value is rounded at is its size, or that of terms which
@@ -607,26 +631,35 @@ def _check_far_gradient(own, y, t, usual):
         _compare(own, y, t, j, gradient, wide, np.where(known, allowed, np.inf))
 
 
-def _values(own, y, t):
+def _values(own: _Own, y: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.asarray(own.value(y.copy(), t.copy()))
 
 
-def _gradient(own, y, t):
+def _gradient(own: _Own, y: np.ndarray, t: np.ndarray) -> np.ndarray:
     """The gradient of each value, not of a mean."""
     return own.of_rows(y.copy(), t.copy())[1] * (y.shape[1] if own.mean == "elements" else 1)
 
 
-def _difference(own, y, t, j, h):
+def _difference(own: _Own, y: np.ndarray, t: np.ndarray, j: int, h: float) -> np.ndarray:
     """The central difference of each row's value along column j, of steps relative to y."""
     above, below = y.copy(), y.copy()
     h = h * np.maximum(1, np.abs(y[:, j]))
     above[:, j] += h
     below[:, j] -= h
     rise = (_values(own, above, t) - _values(own, below, t)).reshape(len(y), -1).sum(axis=1)
-    return rise / (above[:, j] - below[:, j])
+    difference: np.ndarray = rise / (above[:, j] - below[:, j])
+    return difference
 
 
-def _compare(own, y, t, j, gradient, difference, allowed):
+def _compare(
+    own: _Own,
+    y: np.ndarray,
+    t: np.ndarray,
+    j: int,
+    gradient: np.ndarray,
+    difference: np.ndarray,
+    allowed: np.ndarray,
+) -> None:
     right = np.abs(difference - gradient[:, j]) <= allowed  # NaN is not
     wrong = ~(right | np.isinf(allowed))
     if wrong.any():

@@ -6,10 +6,17 @@ the number of updates done. All numbers are rounded to the network's dtype where
 rate below 1.2e-38 is zero in float32.
 """
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
 from . import _core
 from .described import Described
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .schedules import Schedule
+    from .trainers import Trainer
+del TYPE_CHECKING
 
 STYLES = (None, "torch", "keras", "sklearn")
 
@@ -52,15 +59,25 @@ class Optimizer(Described):
         ("weight_decay", "clip_norm", "clip_value", "ema", "swa", "style")
     )
 
-    rule: str
-    hyper: tuple[float, ...]
+    lr: float | Any  # it may be set to a schedule or a function
+    eps: float
     full_batch = False  # unlike `nncore.trainers`
 
-    def __setattr__(self, name, value):
+    @property
+    def rule(self) -> str:
+        """The name of a row of the engine's table of update rules."""
+        raise NotImplementedError
+
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        """The hyper-parameters of `rule`, in the row's order."""
+        raise NotImplementedError
+
+    def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         _core.touch()
 
-    def check(self):
+    def check(self) -> None:
         self._check_rate()
         own = self._arguments.items()
         self._to_floats(*(n for n, default in own if type(default) is float and n != "lr"))
@@ -85,7 +102,7 @@ class Optimizer(Described):
                 name = type(self).__name__
                 raise ValueError(f"eps of {name} must be at least 1.2e-38, got {self.eps!r}")
 
-    def _check_rate(self):
+    def _check_rate(self) -> None:
         """lr: a number, a schedule, or a function."""
         lr = vars(self).get("lr", 1.0)  # the base alone has none
         if type(lr) is not float:
@@ -100,21 +117,22 @@ class Optimizer(Described):
             self._check_positive("lr")
 
     @property
-    def average(self):
+    def average(self) -> str | None:
         """Which average of the parameters is kept: "ema", "swa" or None."""
         return "ema" if self.ema else "swa" if self.swa else None
 
     @property
-    def schedule(self):
+    def schedule(self) -> "Schedule | None":
         """The schedule of the rate, or None if it is a number."""
-        return None if type(self.lr) is float else self.lr
+        lr: Any = self.lr
+        return None if type(lr) is float else lr
 
     @property
-    def _rate(self):
+    def _rate(self) -> float:
         """The rate in `hyper`; a schedule's rates are given to the engine beside it."""
         return self.lr if type(self.lr) is float else 1.0
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """Return the arguments that make this optimizer again, as JSON values.
 
         A subclass is described as the one of this module that it is: files name no other class.
@@ -131,7 +149,7 @@ class Optimizer(Described):
         return config
 
 
-def _styled(style):
+def _styled(style: str | None) -> str:
     return "keras" if style in ("keras", "sklearn") else "torch"
 
 
@@ -167,7 +185,7 @@ class SGD(Optimizer):
     SGD(lr=0.1, momentum=0.9, nesterov=False)
     """
 
-    lr: float = 0.01
+    lr: float | Any = 0.01
     momentum: float = 0.0
     nesterov: bool = False
     dampening: float = 0.0
@@ -179,7 +197,7 @@ class SGD(Optimizer):
         "sklearn": {"lr": 0.001, "momentum": 0.9, "nesterov": True},
     }
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES)
         self._check_fractions("momentum")
@@ -194,7 +212,7 @@ class SGD(Optimizer):
             raise ValueError(f"style={self.style!r} has no dampening")
 
     @property
-    def rule(self):
+    def rule(self) -> str:
         if self.momentum == 0:
             return "sgd"
         if _styled(self.style) == "keras":
@@ -202,7 +220,7 @@ class SGD(Optimizer):
         return "nesterov" if self.nesterov else "dampened" if self.dampening else "momentum"
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         if self.momentum == 0:
             return (self._rate,)
         dampening = (self.dampening,) if self.dampening else ()
@@ -241,7 +259,7 @@ class Adam(Optimizer):
     1e-07
     """
 
-    lr: float = 0.001
+    lr: float | Any = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -251,7 +269,7 @@ class Adam(Optimizer):
     _quiet = Optimizer._quiet | {"amsgrad"}
     _styles = {"keras": {"eps": 1e-7}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES)
         self._check_fractions("beta1", "beta2")
@@ -260,12 +278,12 @@ class Adam(Optimizer):
             raise ValueError("style='sklearn' has no amsgrad")
 
     @property
-    def rule(self):
+    def rule(self) -> str:
         rule = "amsgrad" if self.amsgrad else "adam"
         return f"{rule}_keras" if _styled(self.style) == "keras" else rule
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         return (self._rate, self.beta1, self.beta2, self.eps)
 
 
@@ -295,7 +313,7 @@ class AdamW(Adam):
     _quiet = Adam._quiet - {"weight_decay"}
     _styles = {"keras": {"eps": 1e-7, "weight_decay": 0.004}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES[:3])
 
@@ -322,7 +340,7 @@ class Adagrad(Optimizer):
         As in `Optimizer`.
     """
 
-    lr: float = 0.01
+    lr: float | Any = 0.01
     lr_decay: float = 0.0
     initial: float = 0.0
     eps: float = 1e-10
@@ -331,7 +349,7 @@ class Adagrad(Optimizer):
     rule = "adagrad"
     _styles = {"keras": {"lr": 0.001, "initial": 0.1, "eps": 1e-7}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES[:3])
         self._check_not_negative("lr_decay", "initial")
@@ -339,7 +357,7 @@ class Adagrad(Optimizer):
             raise ValueError("style='keras' has no lr_decay; give lr a schedule")
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         if self.style == "keras":
             return (self._rate, 0.0, 0.0, self.initial + self.eps)
         return (self._rate, self.lr_decay, self.eps, self.initial)
@@ -365,7 +383,7 @@ class Adadelta(Optimizer):
         As in `Optimizer`.
     """
 
-    lr: float = 1.0
+    lr: float | Any = 1.0
     rho: float = 0.9
     eps: float = 1e-6
     style: str | None = None
@@ -373,13 +391,13 @@ class Adadelta(Optimizer):
     rule = "adadelta"
     _styles = {"keras": {"lr": 0.001, "rho": 0.95, "eps": 1e-7}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES[:3])
         self._check_fractions("rho")
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         return (self._rate, self.rho, self.eps)
 
 
@@ -410,7 +428,7 @@ class RMSprop(Optimizer):
         As in `Optimizer`.
     """
 
-    lr: float = 0.01
+    lr: float | Any = 0.01
     rho: float = 0.99
     eps: float = 1e-8
     momentum: float = 0.0
@@ -419,19 +437,19 @@ class RMSprop(Optimizer):
 
     _styles = {"keras": {"lr": 0.001, "rho": 0.9, "eps": 1e-7}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES[:3])
         self._check_fractions("rho", "momentum")
         self._check_bools("centered")
 
     @property
-    def rule(self):
+    def rule(self) -> str:
         centered, momentum = "_centered" * self.centered, "_momentum" * (self.momentum > 0)
         return f"rmsprop{centered}{momentum}"
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         keras = self.style == "keras"
         hyper = (self._rate, self.rho, *((0.0, self.eps) if keras else (self.eps, 0.0)))
         return (*hyper, self.momentum, float(keras)) if self.momentum > 0 else hyper
@@ -458,7 +476,7 @@ class Adamax(Optimizer):
         As in `Optimizer`.
     """
 
-    lr: float = 0.002
+    lr: float | Any = 0.002
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -467,13 +485,13 @@ class Adamax(Optimizer):
     rule = "adamax"
     _styles = {"keras": {"lr": 0.001, "eps": 1e-7}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES[:3])
         self._check_fractions("beta1", "beta2")
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         eps = (self.eps, 0.0) if self.style == "keras" else (0.0, self.eps)
         return (self._rate, self.beta1, self.beta2, *eps)
 
@@ -501,7 +519,7 @@ class NAdam(Optimizer):
         As in `Optimizer`.
     """
 
-    lr: float = 0.002
+    lr: float | Any = 0.002
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -511,14 +529,14 @@ class NAdam(Optimizer):
     rule = "nadam"
     _styles = {"keras": {"lr": 0.001, "eps": 1e-7, "momentum_decay": 1.0}}
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("style", STYLES[:3])
         self._check_fractions("beta1", "beta2")
         self._check_not_negative("momentum_decay")
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         return (self._rate, self.beta1, self.beta2, self.eps, self.momentum_decay)
 
 
@@ -540,19 +558,19 @@ class RAdam(Optimizer):
         As in `Optimizer`.
     """
 
-    lr: float = 0.001
+    lr: float | Any = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
 
     rule = "radam"
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_fractions("beta1", "beta2")
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         return (self._rate, self.beta1, self.beta2, self.eps)
 
 
@@ -571,38 +589,40 @@ class Lion(Optimizer):
         As in `Optimizer`. The paper's weight decay is three to ten times that of AdamW.
     """
 
-    lr: float = 0.0001
+    lr: float | Any = 0.0001
     beta1: float = 0.9
     beta2: float = 0.99
 
     rule = "lion"
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_fractions("beta1", "beta2")
 
     @property
-    def hyper(self):
+    def hyper(self) -> tuple[float, ...]:
         return (self._rate, self.beta1, self.beta2)
 
 
 # By the names that files use; a subclass before its parent.
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__: kind
     for kind in (SGD, AdamW, Adam, Adagrad, Adadelta, RMSprop, Adamax, NAdam, RAdam, Lion)
 }
 
-_BY_NAME = {kind.__name__.lower(): kind for kind in OPTIMIZERS.values()} | {
+_BY_NAME: dict[str, Callable[[], Optimizer]] = {
+    kind.__name__.lower(): kind for kind in OPTIMIZERS.values()
+} | {
     "momentum": lambda: SGD(momentum=_core.OPTIMIZERS["momentum"]["hyper"]["mu"]),
     "nesterov": lambda: SGD(momentum=_core.OPTIMIZERS["nesterov"]["hyper"]["mu"], nesterov=True),
     "amsgrad": lambda: Adam(amsgrad=True),
 }
 
 
-def as_optimizer(optimizer):
+def as_optimizer(optimizer: Any) -> "Optimizer | Trainer":
     """Return an `Optimizer` or a `nncore.trainers.Trainer` from a name or from one."""
-    if isinstance(optimizer, tuple(OPTIMIZERS.values())):  # others could not be saved
-        return optimizer
+    if isinstance(optimizer, Optimizer) and isinstance(optimizer, tuple(OPTIMIZERS.values())):
+        return optimizer  # others could not be saved
     if isinstance(optimizer, str) and optimizer in _BY_NAME:
         return _BY_NAME[optimizer]()
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):

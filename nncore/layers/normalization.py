@@ -1,8 +1,9 @@
 """Layers that normalise: columns over a batch, or the outputs of each row."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
+
+import numpy as np
 
 from .base import Layer, Step, real, view
 
@@ -12,7 +13,7 @@ class _Normalization(Layer):
 
     settable = ("trainable", "lr_scale")
 
-    def __init__(self, eps, trainable, lr_scale):
+    def __init__(self, eps: float, trainable: bool, lr_scale: float) -> None:
         # below that, 1 / sqrt(0 + eps) is not finite in float32
         self.eps = real(
             eps, f"eps of {type(self).__name__}", lambda e: 1e-30 <= e < math.inf,
@@ -20,15 +21,15 @@ class _Normalization(Layer):
         )  # fmt: skip
         self.trainable, self.lr_scale = trainable, lr_scale
 
-    def shapes(self, n_in):
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"gamma": (n_in,), "beta": (n_in,)}
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         self.gamma = 1
         self.beta = 0
 
-    gamma = view("gamma")
-    beta = view("beta")
+    gamma: np.ndarray | Any = view("gamma")
+    beta: np.ndarray | Any = view("beta")
 
 
 class BatchNorm(_Normalization):
@@ -84,31 +85,38 @@ class BatchNorm(_Normalization):
 
     of_batches = True
 
-    def __init__(self, momentum=0.1, eps=1e-5, *, trainable=True, lr_scale=1.0):
+    def __init__(
+        self,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        *,
+        trainable: bool = True,
+        lr_scale: float = 1.0,
+    ) -> None:
         self.momentum = real(
             momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"
         )
         super().__init__(eps, trainable, lr_scale)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"BatchNorm(momentum={self.momentum:g}, eps={self.eps:g}{self._shown_settings()})"
 
-    def running_shapes(self, n_in):
+    def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"running_mean": (n_in,), "running_var": (n_in,)}
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         super().initialize(rng)
         self.running_mean = 0
         self.running_var = 1
 
-    running_mean = view("running_mean", of="running")
-    running_var = view("running_var", of="running")
+    running_mean: np.ndarray | Any = view("running_mean", of="running")
+    running_var: np.ndarray | Any = view("running_var", of="running")
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         values = (self.momentum, self.eps)
         return [Step("batch_norm", n_in, n_in, w=offset, b=offset + n_in, values=values)]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         config = {"type": "batch_norm", "momentum": self.momentum, "eps": self.eps}
         return config | self.settings()
 
@@ -144,14 +152,14 @@ class LayerNorm(_Normalization):
 
     bends = True
 
-    def __init__(self, eps=1e-5, *, trainable=True, lr_scale=1.0):
+    def __init__(self, eps: float = 1e-5, *, trainable: bool = True, lr_scale: float = 1.0) -> None:
         super().__init__(eps, trainable, lr_scale)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LayerNorm(eps={self.eps:g}{self._shown_settings()})"
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         return [Step("layer_norm", n_in, n_in, w=offset, b=offset + n_in, values=(0.0, self.eps))]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "layer_norm", "eps": self.eps} | self.settings()

@@ -1,12 +1,10 @@
 """Schedules that are a formula in time."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 
-from .base import Schedule
+from .base import REQUIRED, Schedule
 
 
 class Constant(Schedule):
@@ -23,16 +21,16 @@ class Constant(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     factor: float = 1.0
     steps: int = 0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_not_negative("factor")
         self._check_counts("steps", least=0)
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr * np.where(t < self.steps, self.factor, 1.0)
 
 
@@ -54,16 +52,16 @@ class Step(Schedule):
     [0.5, 0.5, 0.05, 0.005]
     """
 
-    lr: float = ...
-    step_size: int = ...
+    lr: float = REQUIRED
+    step_size: int = REQUIRED
     gamma: float = 0.1
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("step_size")
         self._check_not_negative("gamma")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr * self.gamma ** (t // self.step_size)
 
 
@@ -80,11 +78,11 @@ class MultiStep(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
-    milestones: list = ...
+    lr: float = REQUIRED
+    milestones: list[int] = REQUIRED
     gamma: float = 0.1
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_not_negative("gamma")
         try:
@@ -95,7 +93,7 @@ class MultiStep(Schedule):
             raise self._refusal("milestones", "integers of at least 0 in increasing order")
         vars(self)["milestones"] = milestones
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr * self.gamma ** np.searchsorted(self.milestones, t, "right").astype(float)
 
 
@@ -110,16 +108,17 @@ class Exponential(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
-    gamma: float = ...
+    lr: float = REQUIRED
+    gamma: float = REQUIRED
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._to_floats("gamma")
         self._check_not_negative("gamma")
 
-    def at(self, t):
-        return self.lr * self.gamma**t
+    def at(self, t: np.ndarray) -> np.ndarray:
+        rates: np.ndarray = self.lr * self.gamma**t
+        return rates
 
 
 class Linear(Schedule):
@@ -134,19 +133,22 @@ class Linear(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     steps: int = 5
     start_factor: float = 1 / 3
     end_factor: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps")
         self._check_not_negative("start_factor", "end_factor")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         part = np.minimum(t, self.steps) / self.steps
-        return self.lr * (self.start_factor + (self.end_factor - self.start_factor) * part)
+        rates: np.ndarray = self.lr * (
+            self.start_factor + (self.end_factor - self.start_factor) * part
+        )
+        return rates
 
 
 class Polynomial(Schedule):
@@ -161,17 +163,18 @@ class Polynomial(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     steps: int = 5
     power: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps")
         self._check_not_negative("power")
 
-    def at(self, t):
-        return self.lr * (1 - np.minimum(t, self.steps) / self.steps) ** self.power
+    def at(self, t: np.ndarray) -> np.ndarray:
+        rates: np.ndarray = self.lr * (1 - np.minimum(t, self.steps) / self.steps) ** self.power
+        return rates
 
 
 class Cosine(Schedule):
@@ -194,17 +197,18 @@ class Cosine(Schedule):
     [0.1, 0.05, 0.0, 0.0]
     """
 
-    lr: float = ...
-    steps: int = ...
+    lr: float = REQUIRED
+    steps: int = REQUIRED
     lr_min: float = 0.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         part = np.minimum(t, self.steps) / self.steps
-        return self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        rates: np.ndarray = self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        return rates
 
 
 class WarmRestarts(Schedule):
@@ -222,16 +226,16 @@ class WarmRestarts(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
-    steps: int = ...
+    lr: float = REQUIRED
+    steps: int = REQUIRED
     factor: int = 1
     lr_min: float = 0.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps", "factor")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         length, begun = np.full(t.shape, float(self.steps)), np.zeros(t.shape)
         if self.factor == 1:
             begun = t // length * length
@@ -240,7 +244,8 @@ class WarmRestarts(Schedule):
                 begun = np.where(over, begun + length, begun)
                 length = np.where(over, length * self.factor, length)
         part = (t - begun) / length
-        return self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        rates: np.ndarray = self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        return rates
 
 
 class OneCycle(Schedule):
@@ -267,15 +272,15 @@ class OneCycle(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
-    steps: int = ...
+    lr: float = REQUIRED
+    steps: int = REQUIRED
     pct_start: float = 0.3
     anneal: str = "cos"
     div_factor: float = 25.0
     final_div_factor: float = 1e4
     three_phase: bool = False
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps", least=2)
         self._check_choice("anneal", ("cos", "linear"))
@@ -284,7 +289,7 @@ class OneCycle(Schedule):
         if not 0 < self.pct_start < (0.5 if self.three_phase else 1):
             raise self._refusal("pct_start", f"in (0, {0.5 if self.three_phase else 1})")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         first = self.lr / self.div_factor
         last = first / self.final_div_factor
         up = self.pct_start * self.steps - 1
@@ -319,14 +324,14 @@ class Cyclic(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
-    lr_max: float = ...
+    lr: float = REQUIRED
+    lr_max: float = REQUIRED
     step_size_up: int = 2000
     step_size_down: int | None = None
     mode: str = "triangular"
     gamma: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._to_floats("lr_max")
         if not self.lr <= self.lr_max < math.inf:
@@ -337,7 +342,7 @@ class Cyclic(Schedule):
         self._check_choice("mode", ("triangular", "triangular2", "exp_range"))
         self._check_not_negative("gamma")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         up = float(self.step_size_up)
         length = up + float(self.step_size_down or self.step_size_up)
         cycle, within = np.divmod(t, length)
@@ -364,12 +369,12 @@ class InverseScaling(Schedule):
         What time is counted in.
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     power: float = 0.5
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_not_negative("power")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr / (t + 1) ** self.power
