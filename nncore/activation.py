@@ -476,8 +476,13 @@ def as_activation(value: Any) -> Activation:
     if isinstance(value, dict) and "name" in value:
         parameters = dict(value)
         return Activation(parameters.pop("name"), **parameters)
-    name: Any = value
-    return activations[name]
+    if not isinstance(value, str):
+        raise ValueError(
+            'an activation is a name, such as "tanh", or an nncore.Activation, got '
+            f'{value!r}. For none write "identity"; a function of your own gets a name from '
+            "nncore.register_activation."
+        )
+    return activations[value]
 
 
 def from_config(config: Any) -> Activation:

@@ -517,7 +517,10 @@ class Initializer:
     def check_bias(self) -> None:
         """Raise ValueError if this initializer cannot start biases."""
         if RULES[self.name].matrix:
-            raise ValueError(f"{self.name} starts a matrix of weights, and not biases alone")
+            raise ValueError(
+                f"{self.name} starts a matrix of weights, and not biases alone. Give bias_init a "
+                'number, or another initializer such as "uniform".'
+            )
 
 
 def _shown(value: Any) -> str:

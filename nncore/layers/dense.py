@@ -95,7 +95,7 @@ class Dense(Layer):
         if bias_init is not None:
             self.bias_init = _as_start(bias_init, "bias_init", f"a number, {_INIT} (n_out,)")
             if not self.bias:
-                raise ValueError("bias_init of Dense has no meaning with bias=False")
+                raise ValueError("bias_init of Dense has no meaning with bias=False: leave one out")
             if isinstance(self.bias_init, Initializer):
                 self.bias_init.check_bias()
         self.l1, self.l2, self.max_norm = l1, l2, max_norm
@@ -256,7 +256,9 @@ def positive_int(value: Any, what: str) -> int:
     except TypeError:
         number = 0
     if number < 1 or isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{what} must be an integer of at least 1, got {value!r}")
+        meant = str(value).removesuffix(".0")  # of "32" and 32.0
+        fix = f": write {meant}" if number == 0 and meant.isdecimal() and int(meant) else ""
+        raise ValueError(f"{what} must be an integer of at least 1, got {value!r}{fix}")
     if number >= 1 << 31:
         raise ValueError(f"{what} must be below 2**31, got {value!r}")
     return number

@@ -71,6 +71,11 @@ class Embedding(Layer):
     ) -> None:  # fmt: skip
         self.trainable, self.lr_scale = trainable, lr_scale
         if columns is None:
+            if n_tokens is None or dim is None:
+                raise ValueError(
+                    "Embedding needs n_tokens and dim, such as Embedding(50, 4), or columns, such "
+                    f"as columns={{0: (50, 4)}}; got n_tokens={n_tokens!r} and dim={dim!r}"
+                )
             self.n_tokens = positive_int(n_tokens, "n_tokens of Embedding")
             self.dim = positive_int(dim, "dim of Embedding")
             self.columns = None

@@ -1,11 +1,12 @@
 """Layers that normalise: columns over a batch, or the outputs of each row."""
 
-import math
 from typing import Any
 
 import numpy as np
 
 from .base import Layer, Step, real, view
+
+_NO_WIDTH = " (the network knows how many columns)"
 
 
 class _Normalization(Layer):
@@ -14,10 +15,10 @@ class _Normalization(Layer):
     settable = ("trainable", "lr_scale")
 
     def __init__(self, eps: float, trainable: bool, lr_scale: float) -> None:
-        # below that, 1 / sqrt(0 + eps) is not finite in float32
+        # Below that, 1 / sqrt(0 + eps) is not finite in float32; what is above is meant as a width.
         self.eps = real(
-            eps, f"eps of {type(self).__name__}", lambda e: 1e-30 <= e < math.inf,
-            "of at least 1e-30",
+            eps, f"eps of {type(self).__name__}", lambda e: 1e-30 <= e <= 1,
+            f"from 1e-30 to 1, such as 1e-5{_NO_WIDTH}",
         )  # fmt: skip
         self.trainable, self.lr_scale = trainable, lr_scale
 
@@ -45,7 +46,7 @@ class BatchNorm(_Normalization):
     momentum : float, default 0.1
         The weight of the newest batch, from 0 to 1. (What Keras calls momentum is 1 minus it.)
     eps : float, default 1e-5
-        At least 1e-30.
+        From 1e-30 to 1.
     trainable : bool, default True
         Whether training changes gamma and beta; the running statistics go on all the same.
     lr_scale : float, default 1.0
@@ -94,7 +95,10 @@ class BatchNorm(_Normalization):
         lr_scale: float = 1.0,
     ) -> None:
         self.momentum = real(
-            momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"
+            momentum,
+            "momentum of BatchNorm",
+            lambda m: 0 <= m <= 1,
+            f"from 0 to 1, such as 0.1{_NO_WIDTH}",
         )
         super().__init__(eps, trainable, lr_scale)
 
@@ -130,7 +134,7 @@ class LayerNorm(_Normalization):
     Parameters
     ----------
     eps : float, default 1e-5
-        At least 1e-30.
+        From 1e-30 to 1.
     trainable : bool, default True
         Whether training changes gamma and beta.
     lr_scale : float, default 1.0

@@ -5,6 +5,8 @@ from typing import Any
 
 from .base import Layer, Step, flag, real
 
+_RATE = "of at least 0 and below 1, such as 0.2"
+
 
 class Dropout(Layer):
     """Inverted dropout: in training ``y = m x / (1 - rate)``, m 0 with probability `rate`, else 1.
@@ -40,7 +42,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate: float, *, always: bool = False) -> None:
-        self.rate = real(rate, "rate of Dropout", lambda r: 0 <= r < 1, "of at least 0 and below 1")
+        self.rate = real(rate, "rate of Dropout", lambda r: 0 <= r < 1, _RATE)
         self.always = flag(always, "always of Dropout")
 
     def __repr__(self) -> str:
@@ -73,7 +75,9 @@ class GaussianNoise(Layer):
     """
 
     def __init__(self, std: float) -> None:
-        self.std = real(std, "std of GaussianNoise", lambda s: 0 <= s < math.inf, "of at least 0")
+        self.std = real(
+            std, "std of GaussianNoise", lambda s: 0 <= s < math.inf, "of at least 0, such as 0.1"
+        )
 
     def __repr__(self) -> str:
         return f"GaussianNoise({self.std:g})"

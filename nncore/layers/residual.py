@@ -48,10 +48,15 @@ class Residual(Layer):
                     f"{layer!r}; layers are separate arguments, not a list."
                 )
             if layer.first_only:
-                raise ValueError(f"{layer!r} in a Residual: it can only be the first layer")
+                raise ValueError(
+                    f"{layer!r} in a Residual: it can only be the first layer of a network"
+                )
             if layer.activation in names.WHOLE_ROW:
                 what = layer.activation
-                raise ValueError(f"{what} in a Residual: only the last layer may be {what}")
+                raise ValueError(
+                    f"{what} in a Residual: only the last layer may be {what}. Put a Dense with it "
+                    "behind the block."
+                )
         self.layers = layers
         self.depth = 1 + max(layer.depth for layer in layers)
         if self.depth > MOST_DEPTH:

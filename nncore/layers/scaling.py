@@ -10,7 +10,7 @@ from ..validation import as_parameters
 from .base import Layer, Step, flag
 
 KINDS = ("standard", "minmax")
-MOST_SHOWN = 8  # numbers in a repr
+MOST_SHOWN = 80  # characters of a repr with all numbers
 _BLOCK = 1 << 16  # numbers of a block that is measured: memory is bounded
 
 
@@ -157,13 +157,16 @@ class Scaling(Layer):
         return view
 
     def __repr__(self) -> str:
-        arguments = "" if self.kind == KINDS[0] else repr(self.kind)
-        if "_theta" not in self.__dict__ and self._numbers is not None:
-            mean, scale = self._numbers
-            arguments = f"mean={mean.tolist()}, scale={scale.tolist()}"
-            if mean.size > MOST_SHOWN:
-                return f"<Scaling of {mean.size} columns{', inverted' * self.inverted}>"
-        return f"Scaling({arguments}){'.inverse()' * self.inverted}"
+        arguments = [] if self.kind == KINDS[0] else [repr(self.kind)]
+        numbers = self._now()
+        if numbers is not None:
+            mean, scale = numbers
+            arguments += [f"mean={_digits(mean)}", f"scale={_digits(scale)}"]
+            if sum(map(len, arguments)) > MOST_SHOWN:
+                ends = (f"{values.min():.4g} to {values.max():.4g}" for values in numbers)
+                of = f"{mean.size} columns, means {next(ends)}, scales {next(ends)}"
+                return f"<Scaling of {of}{', inverted' * self.inverted}>"
+        return f"Scaling({', '.join(arguments)}){'.inverse()' * self.inverted}"
 
     def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"mean": (n_in,), "scale": (n_in,)}
@@ -185,7 +188,10 @@ class Scaling(Layer):
 
     def _check_width(self, mean: np.ndarray, n_in: int) -> None:
         if mean.ndim and len(mean) != n_in:
-            raise ValueError(f"{self!r} is of {len(mean)} columns, and gets {n_in}")
+            raise ValueError(
+                f"{self!r} is of {len(mean)} columns, and gets {n_in}: it needs a number for each, "
+                "or one for all"
+            )
 
     def map(self, x: np.ndarray) -> np.ndarray:
         """Return what this layer makes of x, (n_rows, n_columns), as the engine does."""
@@ -211,6 +217,11 @@ class Scaling(Layer):
         layer = cls(kind)
         layer.inverted = flag(inverted, "inverted of Scaling")
         return layer
+
+
+def _digits(values: np.ndarray) -> str:
+    """The shortest that mean the same in their dtype."""
+    return f"[{', '.join(map(str, values))}]" if values.ndim else str(values)
 
 
 def measure(blocks: Any, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -265,10 +276,14 @@ def _checked(mean: Any, scale: Any) -> tuple[np.ndarray, np.ndarray]:
         mean, scale = np.broadcast_arrays(mean, scale)
     except ValueError:
         raise ValueError(
-            f"mean and scale of Scaling have the shapes {mean.shape} and {scale.shape}"
+            "mean and scale of Scaling need one number for each column, or one for all, got shapes "
+            f"{mean.shape} and {scale.shape}"
         ) from None
     if mean.ndim > 1 or not mean.size:
-        raise ValueError(f"mean and scale of Scaling are one number a column, got {mean.shape}")
+        raise ValueError(
+            "mean and scale of Scaling need one number for each column, or one for all, got shape "
+            f"{mean.shape}"
+        )
     return _in_dtype(mean, scale, np.float64)
 
 
@@ -280,6 +295,7 @@ def _in_dtype(mean: np.ndarray, scale: np.ndarray, dtype: Any) -> tuple[np.ndarr
         column = int(np.argmax(bad))
         raise ValueError(
             f"Scaling needs finite means and positive, finite scales in {np.dtype(dtype)}; column "
-            f"{column} has mean {mean.flat[column]:g} and scale {scale.flat[column]:g}"
+            f"{column} has mean {mean.flat[column]:g} and scale {scale.flat[column]:g}. A column "
+            "of equal numbers gets scale 1."
         )
     return mean, scale

@@ -39,7 +39,10 @@ class WarmUp(Schedule):
         super().check()
         self._check_choice("per", ("step",))
         self._check_counts("steps")
-        vars(self)["after"] = as_schedule(self.after)
+        try:
+            vars(self)["after"] = as_schedule(self.after)
+        except ValueError:
+            raise self._refusal("after", "a positive rate, a schedule or a function") from None
         if self.start_factor is not None:
             self._to_floats("start_factor")
             self._check_not_negative("start_factor")
