@@ -47,7 +47,7 @@ BAD = [
     (lambda: LayerNorm(None), "eps of LayerNorm"),
     (lambda: PReLU(shared="yes"), "shared of PReLU must be True or False, got 'yes'"),
     (lambda: Residual(), "Residual needs at least one layer"),
-    (lambda: Residual(Dense(3, "softmax")), "softmax in a Residual: only the last.*behind the block"),
+    (lambda: Residual(Dense(3, "softmax")), "softmax in a Residual: only.*behind the block"),
     (lambda: Residual(Embedding(3, 1)), r"Embedding\(3, 1\) in a Residual: it can only be the fir"),
     (lambda: Embedding(0, 3), "n_tokens of Embedding must be an integer of at least 1, got 0"),
     (lambda: Embedding(3), r"needs n_tokens and dim, such as Embedding\(50, 4\).*dim=None"),
