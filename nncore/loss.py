@@ -5,7 +5,6 @@ parameters. Formulas are of one element, in the output y (or the raw score z und
 sigmoid that the loss contains), the target t and the parameters.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,65 +15,10 @@ from numpy.typing import ArrayLike
 from . import _core, names
 from .activation import _kernels, as_real
 
-# formula, the same as LaTeX, where the slope jumps and what is taken there, who means the same
-_TEXTS = {
-    "mse": ("(y - t)^2", "(y - t)^2", "", "torch MSELoss, Keras MeanSquaredError"),
-    "half_mse": (
-        "sum_j (y_j - t_j)^2 / 2", r"\frac{1}{2} \sum_j (y_j - t_j)^2", "",
-        "textbooks; scikit-learn's squared_error with one output",
-    ),
-    "mae": ("|y - t|", "|y - t|", "0 at y = t", "torch L1Loss, Keras MeanAbsoluteError"),
-    "huber": (
-        "d^2 / 2 if |d| <= delta else delta (|d| - delta / 2), d = y - t",
-        r"\frac{d^2}{2} \text{ if } |d| \le \delta \text{ else } \delta (|d| - \frac{\delta}{2}),"
-        r" \; d = y - t", "", "torch HuberLoss, Keras Huber",
-    ),
-    "smooth_l1": (
-        "d^2 / (2 beta) if |d| <= beta else |d| - beta / 2, d = y - t",
-        r"\frac{d^2}{2 \beta} \text{ if } |d| \le \beta \text{ else } |d| - \frac{\beta}{2}, \;"
-        r" d = y - t", "", "torch SmoothL1Loss",
-    ),
-    "log_cosh": ("log(cosh(y - t))", r"\ln \cosh(y - t)", "", "Keras LogCosh"),
-    "quantile": (
-        "q (t - y) if y < t else (1 - q) (y - t)",
-        r"q \, (t - y) \text{ if } y < t \text{ else } (1 - q) (y - t)",
-        "0 at y = t", "scikit-learn mean_pinball_loss",
-    ),
-    "hinge": ("max(1 - t y, 0)", r"\max(1 - t y, 0)", "0 at t y = 1", "Keras Hinge"),
-    "squared_hinge": ("max(1 - t y, 0)^2", r"\max(1 - t y, 0)^2", "", "Keras SquaredHinge"),
-    "poisson": (
-        "exp(y) - t y", r"e^y - t y", "",
-        "torch PoissonNLLLoss(log_input=True, full=False)",
-    ),
-    "binary_cross_entropy": (
-        "-pos_weight t log(s(z)) - (1 - t) log(s(-z)), s(z) = 1 / (1 + exp(-z)), "
-        "t moved to t (1 - label_smoothing) + label_smoothing / 2",
-        r"-w \, t \ln \sigma(z) - (1 - t) \ln \sigma(-z)", "",
-        "torch BCEWithLogitsLoss, Keras BinaryCrossentropy",
-    ),
-    "focal": (
-        "-c (1 - p)^gamma log(p), p = s(z) if t = 1 else s(-z), s(z) = 1 / (1 + exp(-z)), "
-        "c = alpha if t = 1 else 1 - alpha (c = 1 if alpha is None)",
-        r"-c \, (1 - p)^\gamma \ln p, \; p = \sigma((2 t - 1) z)", "",
-        "torchvision sigmoid_focal_loss; Lin et al. 2017",
-    ),
-    "cross_entropy": (
-        "-sum_j t_j log(p_j), p = softmax(z), "
-        "t_j moved to t_j (1 - label_smoothing) + label_smoothing / n",
-        r"-\sum_j t_j \ln p_j, \; p = \mathrm{softmax}(z)", "",
-        "torch CrossEntropyLoss, Keras CategoricalCrossentropy and SparseCategoricalCrossentropy",
-    ),
-    "kl_divergence": (
-        "sum_j t_j (log(t_j) - log(p_j)), p = softmax(z), 0 log(0) = 0",
-        r"\sum_j t_j (\ln t_j - \ln p_j), \; p = \mathrm{softmax}(z)", "",
-        'torch KLDivLoss(reduction="batchmean"), Keras KLDivergence',
-    ),
-    "gaussian_nll": (
-        "(v + (m - t)^2 exp(-v)) / 2, outputs m_1 .. m_n, v_1 .. v_n",
-        r"\frac{1}{2} (v + (m - t)^2 e^{-v})", "",
-        "torch GaussianNLLLoss(full=False) with var = exp(v); Nix and Weigend 1994",
-    ),
-}  # fmt: skip
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .own_loss import Function, OwnLoss
+del TYPE_CHECKING
 
 # What a parameter may be: a test, and how it is said.
 _LIMITS = {
@@ -161,13 +105,15 @@ class Loss:
     kinks: str
     elsewhere: str
     _parameters: dict[str, float | None]
-    _functions: "_Own | None"
+    _functions: "OwnLoss | None"
 
     def __init__(self, name: str, *, mean: str | None = None, **parameters: Any) -> None:
         name = names.look_up("loss", name, [*_core.LOSSES, *_own], names.LOSS_ALIASES)
+        from .formulas import LOSSES  # many words, which importing nncore does without
+
         own = _own.get(name)
         row: Any = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
-        texts = (own.formula, "", "", "") if own else _TEXTS[name]
+        texts = (own.formula, "", "", "") if own else LOSSES[name]
         means = (row["mean"],) if own else (row["mean"], "rows")
         if mean is not None and mean not in means:
             raise ValueError(f"mean of {name} must be one of {sorted({*means})}, got {mean!r}")
@@ -462,51 +408,13 @@ losses = Losses()
 # ---- the user's own ------------------------------------------------------------------------------
 
 
-class _Own:
-    """A registered loss: its functions, and what its mean is over."""
-
-    def __init__(
-        self,
-        name: str,
-        value: Callable[[np.ndarray, np.ndarray], ArrayLike],
-        gradient: Callable[[np.ndarray, np.ndarray], ArrayLike],
-    ) -> None:
-        self.name, self.value, self.gradient = name, value, gradient
-        self.mean = "rows"
-        self.formula = (getattr(value, "__doc__", None) or f"{name}(y, t)").strip().split("\n")[0]
-
-    def of_rows(self, y: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The values of the rows in float64, and their gradients; means over the elements of a row,
-        where it is of elements."""
-        values = np.asarray(self.value(y.copy(), t.copy()))  # it may change its own
-        wanted = y.shape if self.mean == "elements" else y.shape[:1]
-        if values.shape != wanted:
-            raise ValueError(
-                f"value of {self.name!r} returned shape {values.shape} for y of shape {y.shape}; "
-                f"expected {wanted}"
-            )
-        gradient = np.asarray(self.gradient(y, t))
-        if gradient.shape != y.shape:
-            raise ValueError(
-                f"gradient of {self.name!r} returned shape {gradient.shape}; expected that of y, "
-                f"{y.shape}"
-            )
-        values = values.astype(np.float64)
-        if self.mean == "elements":
-            return values.mean(axis=1), gradient / y.shape[1]
-        return values, gradient
-
-
-_own: dict[str, _Own] = {}
+_own: "dict[str, OwnLoss]" = {}
 
 
 def register_loss(
-    name: str,
-    value: Callable[[np.ndarray, np.ndarray], ArrayLike],
-    gradient: Callable[[np.ndarray, np.ndarray], ArrayLike],
-    *,
+    name: str, value: "Function", gradient: "Function", *,
     points: tuple[ArrayLike, ArrayLike] | None = None,
-) -> Loss:
+) -> Loss:  # fmt: skip
     """Make a loss of your own from two NumPy functions, and check its gradient.
 
     Parameters
@@ -567,105 +475,9 @@ def register_loss(
     for what, function in (("value", value), ("gradient", gradient)):
         if not callable(function):
             raise TypeError(f"{what} of {name!r} must be a function of (y, t), got {function!r}")
-    own = _Own(name, value, gradient)
-    y, t = _points(points)
-    usual = _check_gradient(own, y, t)
-    for factor in (3, 10, 30, 100, 300, 1000) if points is None else ():
-        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError):  # they may overflow
-            _check_far_gradient(own, t + factor * (y - t), t, usual)
+    from .own_loss import OwnLoss, check
+
+    own = OwnLoss(name, value, gradient)
+    check(own, points)
     _own[name] = own
     return Loss(name)
-
-
-def _points(points: tuple[ArrayLike, ArrayLike] | None) -> tuple[np.ndarray, np.ndarray]:
-    if points is None:
-        rng = np.random.default_rng(0)
-        return rng.standard_normal((7, 3)), rng.standard_normal((7, 3))
-    try:
-        y, t = (np.array(p, np.float64, ndmin=2) for p in points)
-    except (TypeError, ValueError):
-        raise ValueError("points must be a tuple (y, t) of arrays of numbers") from None
-    if y.shape != t.shape or y.ndim != 2 or y.size == 0:
-        raise ValueError(f"points must be y and t of one shape, got {y.shape} and {t.shape}")
-    return y, t
-
-
-def _check_gradient(own: _Own, y: np.ndarray, t: np.ndarray) -> float:
-    """Raise where the gradient is not the central difference of the value; return its size.
-
-    Also find out whether the mean is over elements or rows.
-    """
-    first = _values(own, y, t)
-    own.mean = "elements" if first.shape == y.shape else "rows"
-    gradient = _gradient(own, y, t)
-    if not (np.isfinite(first).all() and np.isfinite(gradient).all()):
-        raise ValueError(
-            f"{own.name!r} is not finite at the points where it is checked; give points=(y, t) "
-            "that it is made for"
-        )
-    size = np.abs(first).max()  # what values are rounded at
-    close = {"rtol": 1e-9, "atol": 1e-12 * size}
-    if len(y) > 1 and not np.allclose(_values(own, y[1:], t[1:]), first[1:], **close):
-        raise ValueError(f"a row's value of {own.name!r} depends on the other rows")
-    for j in range(y.shape[1]):
-        difference = _difference(own, y, t, j, 6e-6)
-        # What is left of the third derivative, h^2 of it, and some fifty roundings over 2 h.
-        slope = np.abs(difference) + np.abs(difference).max()
-        _compare(own, y, t, j, gradient, difference, 1e-5 * slope + 1e-9 * size)
-    return float(np.abs(gradient).max())
-
-
-def _check_far_gradient(own: _Own, y: np.ndarray, t: np.ndarray, usual: float) -> None:
-    """The same where slopes of neighbours differ by any factor, and much is not finite.
-
-    Each row is judged by itself: what its value is rounded at is its size, or that of terms which
-    cancel, y times a usual slope. Two steps tell what the difference is uncertain by.
-    """
-    gradient = _gradient(own, y, t)
-    size = np.abs(_values(own, y, t)).reshape(len(y), -1)
-    for j in range(y.shape[1]):
-        wide, narrow = (_difference(own, y, t, j, h) for h in (6e-6, 3e-6))
-        known = np.isfinite(wide) & np.isfinite(narrow)
-        rounded = 1e-9 * (size[:, min(j, size.shape[1] - 1)] + usual * np.abs(y).max(axis=1))
-        allowed = 1e-5 * np.abs(wide) + rounded + 2 * np.abs(wide - narrow)
-        _compare(own, y, t, j, gradient, wide, np.where(known, allowed, np.inf))
-
-
-def _values(own: _Own, y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    return np.asarray(own.value(y.copy(), t.copy()))
-
-
-def _gradient(own: _Own, y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The gradient of each value, not of a mean."""
-    return own.of_rows(y.copy(), t.copy())[1] * (y.shape[1] if own.mean == "elements" else 1)
-
-
-def _difference(own: _Own, y: np.ndarray, t: np.ndarray, j: int, h: float) -> np.ndarray:
-    """The central difference of each row's value along column j, of steps relative to y."""
-    above, below = y.copy(), y.copy()
-    h = h * np.maximum(1, np.abs(y[:, j]))
-    above[:, j] += h
-    below[:, j] -= h
-    rise = (_values(own, above, t) - _values(own, below, t)).reshape(len(y), -1).sum(axis=1)
-    difference: np.ndarray = rise / (above[:, j] - below[:, j])
-    return difference
-
-
-def _compare(
-    own: _Own,
-    y: np.ndarray,
-    t: np.ndarray,
-    j: int,
-    gradient: np.ndarray,
-    difference: np.ndarray,
-    allowed: np.ndarray,
-) -> None:
-    right = np.abs(difference - gradient[:, j]) <= allowed  # NaN is not
-    wrong = ~(right | np.isinf(allowed))
-    if wrong.any():
-        i = int(wrong.argmax())
-        raise ValueError(
-            f"gradient of {own.name!r} disagrees with value: at y = {y[i, j]:.3g}, "
-            f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.9g}, "
-            f"the central difference is {difference[i]:.9g}"
-        )
