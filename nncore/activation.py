@@ -260,7 +260,14 @@ class Activation:
         return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y, self._values), x)
 
     def d2f(self, x: ArrayLike) -> Any:
-        """Return the second derivative at x, away from kinks. As `f` otherwise."""
+        """Return the second derivative at x, away from kinks. As `f` otherwise.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> float(nncore.activations["softplus"].d2f(0.0))
+        0.25
+        """
         return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y, self._values), x)
 
     def df_from_y(self, y: ArrayLike) -> Any:
@@ -270,6 +277,12 @@ class Activation:
         ------
         ValueError
             If training keeps x for this activation, and not y.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> float(nncore.activations["tanh"].df_from_y(0.5))
+        0.75
         """
         if self.keeps == "x":
             raise ValueError(f"the slope of {self.name} is computed from x: use df(x)")

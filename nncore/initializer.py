@@ -492,6 +492,14 @@ class Initializer:
         """Return starting weights (n_in, n_out) and the biases (n_out,) that go with them.
 
         Those are zeros, but for nguyen_widrow, torch and sklearn. Parameters as in a call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nncore
+        >>> W, b = nncore.initializers["torch"].with_bias(np.random.default_rng(0), 4, 3)
+        >>> W.shape, bool(abs(b).max() <= 0.5)
+        ((4, 3), True)
         """
         W = self(rng, n_in, n_out, activation)
         biases = RULES[self.name].biases
@@ -509,6 +517,15 @@ class Initializer:
         ------
         ValueError
             If it can only start a matrix: orthogonal and nguyen_widrow.
+
+        Parameters are as in a call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nncore
+        >>> nncore.Initializer("constant", value=0.1).bias(np.random.default_rng(0), 4, 2)
+        array([0.1, 0.1])
         """
         self.check_bias()
         site = Site(n_in, n_out, names.activation(activation))

@@ -228,7 +228,16 @@ class Loss:
         return values if values.ndim else values[()]
 
     def gradient(self, y: ArrayLike, t: ArrayLike) -> Any:
-        """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean."""
+        """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean.
+
+        Parameters are those of `value`.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> nncore.losses["mse"].gradient([1.0, 2.0], 0.0)
+        array([2., 4.])
+        """
         y, t, shape = self._arguments(y, t)
         gradient = np.empty_like(y)
         if self._functions:
@@ -242,6 +251,12 @@ class Loss:
         """Return the second derivative of `value` with respect to `y`, times `v`, shaped as `y`.
 
         For an elementwise loss that is the curvature of each element times `v`.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> nncore.losses["huber"].hessian_vector([0.5, 2.0], 0.0, 1.0)  # quadratic, then linear
+        array([1., 0.])
         """
         if self._functions:
             raise ValueError(f"{self.name} was registered without a second derivative")

@@ -21,6 +21,12 @@ class Step(NamedTuple):
     flat parameter vector; ``b`` is -1 where there is no bias. The other kinds say in steps.def what
     they use; ``values`` is p there. ``function`` is what "called" calls:
     ``function.apply(derivative, x)``.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Dense(2, "relu").lower(n_in=3, offset=0)[0][:4]
+    ('dense', 3, 2, 'relu')
     """
 
     kind: str
@@ -37,7 +43,14 @@ class Step(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """How the parameters of one step are trained; ``max_norm`` 0: any."""
+    """How the parameters of one step are trained; ``max_norm`` 0: any.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Dense(2, l2=0.1).tunings()
+    [Tuning(trainable=True, lr_scale=1.0, l1=0.0, l2=0.1, max_norm=0.0)]
+    """
 
     trainable: bool = True
     lr_scale: float = 1.0
@@ -68,6 +81,16 @@ class Layer:
         to it. Only of `Dense`.
 
     All of them may be changed in ``net.layers`` at any time, and count from the next call or epoch.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(2, "tanh"), nncore.PReLU(), nncore.Dense(1), seed=0)
+    >>> {name: values.shape for name, values in net.layers[0].parameters().items()}
+    {'W': (3, 2), 'b': (2,)}
+    >>> net.layers[0].trainable = False  # only what is behind it is trained now
+    >>> [layer.n_params(2) for layer in net.layers[1:]]
+    [2, 3]
     """
 
     trainable = True

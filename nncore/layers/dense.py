@@ -1,6 +1,7 @@
 """The fully connected layer."""
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from .base import Layer, Step, Tuning
 from .base import copy_into as _copy_into
 
 _INIT = "the name of an initializer, an Initializer, a function (rng, n_in, n_out), or an array"
+
+Start = str | Initializer | ArrayLike | Callable[[np.random.Generator, int, int], ArrayLike] | None
 
 
 class Dense(Layer):
@@ -80,7 +83,7 @@ class Dense(Layer):
 
     def __init__(
         self, n_out: int, activation: str | Activation = "identity", *, bias: bool = True,
-        init: Any = None, bias_init: Any = None, l1: float = 0.0, l2: float = 0.0,
+        init: Start = None, bias_init: Start = None, l1: float = 0.0, l2: float = 0.0,
         max_norm: float | None = None, trainable: bool = True, lr_scale: float = 1.0,
     ) -> None:  # fmt: skip
         self.n_out = positive_int(n_out, "n_out of Dense")

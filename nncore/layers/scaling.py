@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import names
 from ..validation import as_parameters
@@ -75,7 +76,11 @@ class Scaling(Layer):
     _numbers: tuple[np.ndarray, np.ndarray] | None = None  # mean and scale in float64
 
     def __init__(
-        self, kind: str = "standard", *, mean: object = None, scale: object = None
+        self,
+        kind: str = "standard",
+        *,
+        mean: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
     ) -> None:
         if not isinstance(kind, str):
             raise TypeError(
@@ -88,7 +93,7 @@ class Scaling(Layer):
             self._numbers = _checked(0.0 if mean is None else mean, 1.0 if scale is None else scale)
 
     @classmethod
-    def of(cls, X: object, kind: str = "standard") -> "Scaling":
+    def of(cls, X: ArrayLike | Iterator[ArrayLike], kind: str = "standard") -> "Scaling":
         """Return a scaling with the numbers of these data.
 
         Parameters
@@ -100,7 +105,17 @@ class Scaling(Layer):
         return cls(kind).adapt(X)
 
     def inverse(self) -> "Scaling":
-        """Return the scaling that leads back."""
+        """Return the scaling that leads back.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nncore
+        >>> to_celsius = nncore.Scaling(mean=32, scale=1.8)
+        >>> celsius = to_celsius.map(np.array([[50.0]]))
+        >>> celsius, to_celsius.inverse().map(celsius)
+        (array([[10.]]), array([[50.]]))
+        """
         other = type(self)(self.kind)
         numbers = self._now()
         if numbers is not None:
@@ -109,7 +124,7 @@ class Scaling(Layer):
         other.inverted = not self.inverted
         return other
 
-    def adapt(self, X: object) -> "Scaling":
+    def adapt(self, X: ArrayLike | Iterator[ArrayLike]) -> "Scaling":
         """Take the numbers of these data, as `of` does; in ``net.layers``, too. Return self."""
         self._take(*measure(X if isinstance(X, Iterator) else iter([X]), self.kind))
         return self
@@ -194,7 +209,17 @@ class Scaling(Layer):
             )
 
     def map(self, x: np.ndarray) -> np.ndarray:
-        """Return what this layer makes of x, (n_rows, n_columns), as the engine does."""
+        """Return what this layer makes of x, (n_rows, n_columns), as the engine does.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (n_rows, n_columns)
+
+        Raises
+        ------
+        ValueError
+            If it has no numbers yet.
+        """
         mean, scale = self._known()
         y: np.ndarray = x * scale + mean if self.inverted else (x - mean) / scale
         return y

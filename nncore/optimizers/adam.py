@@ -115,6 +115,12 @@ class Adamax(Optimizer):
         Whose formulas and defaults; without one, PyTorch's.
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Adamax(style="keras")
+    Adamax(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-07, style='keras')
     """
 
     lr: float | Any = 0.002
@@ -158,6 +164,11 @@ class NAdam(Optimizer):
         Whose defaults; without one, PyTorch's.
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(1), optimizer=nncore.NAdam(momentum_decay=0.01))
     """
 
     lr: float | Any = 0.002
@@ -197,6 +208,11 @@ class RAdam(Optimizer):
     eps : float, default 1e-8
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(1), optimizer=nncore.RAdam(weight_decay=0.01))
     """
 
     lr: float | Any = 0.001

@@ -42,6 +42,16 @@ class Optimizer(Described):
         Keep the mean of the parameters at the end of each epoch of `Network.fit` from this one on
         (stochastic weight averaging, Izmailov and others 2018); epochs are counted from 1 since
         the optimizer was given to the network. Not with `ema`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> optimizer = nncore.Adam(weight_decay=0.01, clip_norm=1.0, ema=0.999)
+    >>> optimizer.lr = 3e-4  # in ``net.optimizer``, too: from the next epoch on
+    >>> optimizer.clip_norm = -1
+    Traceback (most recent call last):
+        ...
+    ValueError: clip_norm of Adam must be positive and finite, got -1.0
     """
 
     weight_decay: float = 0.0

@@ -92,6 +92,12 @@ class Lion(Optimizer):
         In [0, 1).
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`. The paper's weight decay is three to ten times that of AdamW.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Lion(1e-4, weight_decay=0.1)
+    Lion(lr=0.0001, beta1=0.9, beta2=0.99, weight_decay=0.1)
     """
 
     lr: float | Any = 0.0001

@@ -25,6 +25,12 @@ class Adagrad(Optimizer):
         Whose formulas and defaults; without one, PyTorch's.
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Adagrad(style="keras")
+    Adagrad(lr=0.001, lr_decay=0.0, initial=0.1, eps=1e-07, style='keras')
     """
 
     lr: float | Any = 0.01
@@ -68,6 +74,12 @@ class Adadelta(Optimizer):
         Whose defaults; without one, PyTorch's.
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Adadelta(style="keras")
+    Adadelta(lr=0.001, rho=0.95, eps=1e-07, style='keras')
     """
 
     lr: float | Any = 1.0
@@ -113,6 +125,12 @@ class RMSprop(Optimizer):
         Whose formulas and defaults; without one, PyTorch's.
     weight_decay, clip_norm, clip_value, ema, swa : optional
         As in `Optimizer`.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.RMSprop(momentum=0.9, centered=True)
+    RMSprop(lr=0.01, rho=0.99, eps=1e-08, momentum=0.9, centered=True)
     """
 
     lr: float | Any = 0.01

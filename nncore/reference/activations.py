@@ -21,6 +21,12 @@ class Activation(NamedTuple):
     keeps       what `backward` needs: "X" the pre-activation, "Y" the output, "NONE" nothing
     backward(kept, delta)  delta *= dy/dx; also overwrites `kept`, which nobody needs any more
     parameters  their names and defaults: all three functions take them as keywords
+
+    Examples
+    --------
+    >>> sigmoid = ACTIVATIONS["sigmoid"].with_parameters((2.0,))  # gain
+    >>> float(sigmoid.df(np.zeros(1))[0]), float(sigmoid.slope(np.array([0.5]))[0])
+    (0.5, 0.5)
     """
 
     f: Callable[..., Array]

@@ -65,6 +65,16 @@ class ReferenceEngine(Derivatives):
     warnings: a run that diverges shows it in a loss that is not finite. `n_threads` is there for
     the C engine's sake: threads are NumPy's business here. Where the last of several steps is a
     scaling, the loss is taken before it, and the targets go back through it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nncore import Dense
+    >>> engine = ReferenceEngine(Dense(1).lower(2, 0), 3, "mse", np.float64)  # theta: W, then b
+    >>> engine.set_optimizer("sgd", (0.1,))
+    >>> X, y = np.array([[1.0, 2.0]]), np.array([[3.0]])
+    >>> float(engine.train(X, y, None, 1)[0]), engine.theta.round(2).tolist()
+    (9.0, [0.6, 1.2, 0.6])
     """
 
     isa = "reference"

@@ -22,6 +22,12 @@ class Loss(NamedTuple):
     hyper       names of the parameters and their defaults
     per_target  outputs for each target: t is (M, N / per_target)
     by_rows     whether an elementwise one is a sum over each row and a mean over rows
+
+    Examples
+    --------
+    >>> s, t = np.array([[1.0, 2.0]]), np.zeros((1, 2))
+    >>> LOSSES["mse"].value(s, t), LOSSES["mse"].gradient(s, t)
+    (2.5, array([[1., 2.]]))
     """
 
     link: str | None

@@ -16,6 +16,13 @@ class Optimizer(NamedTuple):
     hyper       names of the hyper-parameters and their defaults
     update(theta, g, state, move, t, *hyper)  does step t = 1, 2, ... in place on theta and on the
                 rows of state, (n_vectors, n_params); `move` is scratch, (n_params,)
+
+    Examples
+    --------
+    >>> theta, state = np.ones(2), np.zeros((1, 2))
+    >>> OPTIMIZERS["momentum"].update(theta, np.ones(2), state, np.empty(2), 1, 0.1, 0.9)
+    >>> theta, state
+    (array([0.9, 0.9]), array([[1., 1.]]))
     """
 
     n_vectors: int

@@ -52,7 +52,13 @@ SCHEDULES.update(
 
 
 def from_config(config: dict[str, Any]) -> Schedule:
-    """Return the schedule that `Schedule.config` describes."""
+    """Return the schedule that `Schedule.config` describes.
+
+    Examples
+    --------
+    >>> from_config(Cosine(0.1, steps=10).config())
+    Cosine(lr=0.1, steps=10, lr_min=0.0)
+    """
     arguments = dict(config)
     kind = SCHEDULES[names.look_up("schedule", arguments.pop("type"), SCHEDULES)]
     if kind is WarmUp:

@@ -13,7 +13,21 @@ SCHEDULES: "dict[str, type[Schedule]]" = {}  # by name, what a file can hold: fi
 
 
 class Schedule(Described, abc.ABC):
-    """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs)."""
+    """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs).
+
+    A class of your own has its arguments as annotated attributes, and `at`; no file can hold it.
+
+    Examples
+    --------
+    >>> class Sawtooth(Schedule):
+    ...     lr: float = 0.1
+    ...     length: int = 10
+    ...
+    ...     def at(self, t):
+    ...         return self.lr * (1 - t % self.length / self.length)
+    >>> Sawtooth(length=4)(6)
+    0.05
+    """
 
     per: str = "step"
     lr: float

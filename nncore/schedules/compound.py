@@ -78,7 +78,15 @@ class WarmUp(Schedule):
 
 
 class Function(Schedule):
-    """What a callable is: its value at each update."""
+    """What a callable is: its value at each update.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> optimizer = nncore.SGD(lambda t: 0.1 / (1 + t))  # becomes a Function
+    >>> optimizer.lr(3)
+    0.025
+    """
 
     function: Any = REQUIRED
 
@@ -113,7 +121,17 @@ class Function(Schedule):
 
 
 def as_schedule(value: Any) -> Schedule:
-    """Return a `Schedule` from one, a function of the updates done, or a number."""
+    """Return a `Schedule` from one, a function of the updates done, or a number.
+
+    Parameters
+    ----------
+    value : Schedule, callable or float
+
+    Examples
+    --------
+    >>> as_schedule(0.1)(5), as_schedule(lambda t: 0.1 / (1 + t))(3)
+    (0.1, 0.025)
+    """
     if isinstance(value, Schedule):
         return value
     return Function(value) if callable(value) else Constant(value)

@@ -19,6 +19,12 @@ class Constant(Schedule):
     steps : int, default 0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Constant(0.3, factor=0.1, steps=5)  # a start at a tenth
+    >>> [round(schedule(t), 4) for t in (0, 4, 5)]
+    [0.03, 0.03, 0.3]
     """
 
     lr: float = REQUIRED
@@ -76,6 +82,12 @@ class MultiStep(Schedule):
     gamma : float, default 0.1
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = MultiStep(0.1, [30, 60])
+    >>> [round(schedule(t), 4) for t in (0, 30, 60)]
+    [0.1, 0.01, 0.001]
     """
 
     lr: float = REQUIRED
@@ -106,6 +118,12 @@ class Exponential(Schedule):
     gamma : float
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Exponential(0.1, gamma=0.5)
+    >>> [round(schedule(t), 4) for t in (0, 1, 2)]
+    [0.1, 0.05, 0.025]
     """
 
     lr: float = REQUIRED
@@ -131,6 +149,12 @@ class Linear(Schedule):
     start_factor, end_factor : float, default 1/3 and 1
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Linear(0.1, steps=4, start_factor=0.5)
+    >>> [round(schedule(t), 4) for t in (0, 2, 4, 9)]
+    [0.05, 0.075, 0.1, 0.1]
     """
 
     lr: float = REQUIRED
@@ -161,6 +185,12 @@ class Polynomial(Schedule):
     power : float, default 1.0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Polynomial(0.1, steps=10, power=2)
+    >>> [round(schedule(t), 4) for t in (0, 5, 10, 20)]
+    [0.1, 0.025, 0.0, 0.0]
     """
 
     lr: float = REQUIRED
@@ -224,6 +254,12 @@ class WarmRestarts(Schedule):
     lr_min : float, default 0.0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = WarmRestarts(0.1, steps=10, factor=2)  # periods of 10, 20, 40, ...
+    >>> [round(schedule(t), 4) for t in (0, 5, 10, 20, 30)]
+    [0.1, 0.05, 0.1, 0.05, 0.1]
     """
 
     lr: float = REQUIRED
@@ -270,6 +306,12 @@ class OneCycle(Schedule):
         Down to the first rate in the time it took to come up, then to the last one.
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = OneCycle(0.1, steps=100)
+    >>> [round(schedule(t), 4) for t in (0, 29, 99)]
+    [0.004, 0.1, 0.0]
     """
 
     lr: float = REQUIRED
@@ -322,6 +364,12 @@ class Cyclic(Schedule):
     gamma : float, default 1.0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Cyclic(0.01, 0.1, step_size_up=10)
+    >>> [round(schedule(t), 4) for t in (0, 10, 15, 20)]
+    [0.01, 0.1, 0.055, 0.01]
     """
 
     lr: float = REQUIRED
@@ -367,6 +415,12 @@ class InverseScaling(Schedule):
         scikit-learn's power_t.
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = InverseScaling(0.1)
+    >>> [round(schedule(t), 4) for t in (0, 3, 99)]
+    [0.1, 0.05, 0.01]
     """
 
     lr: float = REQUIRED

@@ -31,6 +31,14 @@ class OnPlateau(Schedule):
     monitor : str, optional
         A name of the history: "loss", "val_loss" or "val_accuracy". By default "val_loss" with
         validation data, and "loss" without.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> rate = OnPlateau(0.1, factor=0.5, patience=0)
+    >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(rate), seed=0)
+    >>> net.fit([[0.0], [0.0]], [1.0, -1.0], epochs=4, verbose=False)["lr"]  # no progress
+    [0.1, 0.1, 0.05, 0.025]
     """
 
     lr: float = REQUIRED
