@@ -237,11 +237,11 @@ class Activation:
     def __reduce__(self) -> tuple[Any, ...]:
         return from_config, (self.config(),)
 
-    def __call__(self, x: ArrayLike) -> Any:
+    def __call__(self, x: "ArrayLike") -> Any:
         """Return f(x)."""
         return self.f(x)
 
-    def f(self, x: ArrayLike) -> Any:
+    def f(self, x: "ArrayLike") -> Any:
         """Return y = f(x).
 
         Parameters
@@ -255,11 +255,11 @@ class Activation:
         """
         return self._apply(lambda k, x, y: k.activation(self.name, x, y, self._values), x)
 
-    def df(self, x: ArrayLike) -> Any:
+    def df(self, x: "ArrayLike") -> Any:
         """Return dy/dx at x; at a kink the value in `kinks`. As `f` otherwise."""
         return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y, self._values), x)
 
-    def d2f(self, x: ArrayLike) -> Any:
+    def d2f(self, x: "ArrayLike") -> Any:
         """Return the second derivative at x, away from kinks. As `f` otherwise.
 
         Examples
@@ -270,7 +270,7 @@ class Activation:
         """
         return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y, self._values), x)
 
-    def df_from_y(self, y: ArrayLike) -> Any:
+    def df_from_y(self, y: "ArrayLike") -> Any:
         """Return dy/dx where f gives `y`, as training computes it.
 
         Raises
@@ -294,7 +294,7 @@ class Activation:
         return self._apply(run, y)
 
     def _apply(
-        self, run: Callable[[_core.Kernels, np.ndarray, np.ndarray], None], x: ArrayLike
+        self, run: Callable[[_core.Kernels, np.ndarray, np.ndarray], None], x: "ArrayLike"
     ) -> Any:
         x = as_real(x)
         y = np.empty(x.shape, x.dtype)
@@ -324,7 +324,7 @@ class Softmax(Activation):
            [-0.25,  0.25]])
     """
 
-    def f(self, x: ArrayLike) -> np.ndarray:
+    def f(self, x: "ArrayLike") -> np.ndarray:
         """Return y, over the last axis of x, which has at least one element."""
         x = as_real(x)
         if x.ndim == 0 or x.shape[-1] == 0:
@@ -336,11 +336,11 @@ class Softmax(Activation):
             _kernels(x.dtype).softmax(x.reshape(-1, n), y.reshape(-1, n), log)
         return y
 
-    def df(self, x: ArrayLike) -> np.ndarray:
+    def df(self, x: "ArrayLike") -> np.ndarray:
         """Return the Jacobians dy_i/dx_j, of shape ``x.shape + x.shape[-1:]``."""
         return self.df_from_y(self.f(x))
 
-    def df_from_y(self, y: ArrayLike) -> np.ndarray:
+    def df_from_y(self, y: "ArrayLike") -> np.ndarray:
         """Return the Jacobians where softmax gives `y`: y_i ([i = j] - y_j).
 
         The diagonal is minus the sum of the others, since each row of a Jacobian adds up to zero:
@@ -353,7 +353,7 @@ class Softmax(Activation):
         jacobian[..., here, here] = -jacobian.sum(axis=-1)
         return jacobian
 
-    def d2f(self, x: ArrayLike) -> Any:
+    def d2f(self, x: "ArrayLike") -> Any:
         """Not available: it would be a tensor for each row."""
         raise ValueError(f"{self.name} has no d2f: its second derivative is a tensor for each row")
 
@@ -368,7 +368,7 @@ class LogSoftmax(Softmax):
     array([    0., -1000.])
     """
 
-    def df_from_y(self, y: ArrayLike) -> np.ndarray:
+    def df_from_y(self, y: "ArrayLike") -> np.ndarray:
         """Return the Jacobians where log_softmax gives `y`: [i = j] - exp(y_j).
 
         The diagonal is the sum of the other probabilities, which keeps its digits.
@@ -396,19 +396,19 @@ class OwnActivation(Activation):
         self.range, self._kinks = self.own.range, self.own.kinks
         self.keeps = "x"
 
-    def f(self, x: ArrayLike) -> Any:
+    def f(self, x: "ArrayLike") -> Any:
         """Return y = f(x), of the shape of x."""
         return self._call(0, x)
 
-    def df(self, x: ArrayLike) -> Any:
+    def df(self, x: "ArrayLike") -> Any:
         """Return dy/dx at x."""
         return self._call(1, x)
 
-    def d2f(self, x: ArrayLike) -> Any:
+    def d2f(self, x: "ArrayLike") -> Any:
         """Return the second derivative at x; a ValueError if it was registered without."""
         return self._call(2, x)
 
-    def _call(self, derivative: int, x: ArrayLike) -> Any:
+    def _call(self, derivative: int, x: "ArrayLike") -> Any:
         x = as_real(x)
         y = self.own.apply(derivative, np.array(x, ndmin=1))  # a copy
         y = y.astype(x.dtype).reshape(x.shape)

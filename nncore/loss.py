@@ -17,7 +17,7 @@ from .activation import _kernels, as_real
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .own_loss import Function, OwnLoss
+    from .own_loss import OwnLoss
 del TYPE_CHECKING
 
 # What a parameter may be: a test, and how it is said.
@@ -194,7 +194,7 @@ class Loss:
 
     # ---- to look at ----
 
-    def value(self, y: ArrayLike, t: ArrayLike) -> Any:
+    def value(self, y: "ArrayLike", t: "ArrayLike") -> Any:
         """Return the loss of each element, or of each row where it is of a whole row; no mean.
 
         Parameters
@@ -227,7 +227,7 @@ class Loss:
         values = values.astype(y.dtype).reshape(shape[:-1] if self._is_of_rows() else shape)
         return values if values.ndim else values[()]
 
-    def gradient(self, y: ArrayLike, t: ArrayLike) -> Any:
+    def gradient(self, y: "ArrayLike", t: "ArrayLike") -> Any:
         """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean.
 
         Parameters are those of `value`.
@@ -247,7 +247,7 @@ class Loss:
         gradient = gradient.reshape(shape)
         return gradient if gradient.ndim else gradient[()]
 
-    def hessian_vector(self, y: ArrayLike, t: ArrayLike, v: ArrayLike) -> Any:
+    def hessian_vector(self, y: "ArrayLike", t: "ArrayLike", v: "ArrayLike") -> Any:
         """Return the second derivative of `value` with respect to `y`, times `v`, shaped as `y`.
 
         For an elementwise loss that is the curvature of each element times `v`.
@@ -271,7 +271,7 @@ class Loss:
         return bool(self._functions) or self.name in _OF_ROWS
 
     def _arguments(
-        self, y: ArrayLike, t: ArrayLike
+        self, y: "ArrayLike", t: "ArrayLike"
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """(y, t) as the kernels take them, and the shape of y that stands for both."""
         y = as_real(y)
@@ -427,9 +427,12 @@ _own: "dict[str, OwnLoss]" = {}
 
 
 def register_loss(
-    name: str, value: "Function", gradient: "Function", *,
-    points: tuple[ArrayLike, ArrayLike] | None = None,
-) -> Loss:  # fmt: skip
+    name: str,
+    value: "Callable[[np.ndarray, np.ndarray], ArrayLike]",
+    gradient: "Callable[[np.ndarray, np.ndarray], ArrayLike]",
+    *,
+    points: "tuple[ArrayLike, ArrayLike] | None" = None,
+) -> Loss:
     """Make a loss of your own from two NumPy functions, and check its gradient.
 
     Parameters

@@ -53,14 +53,14 @@ class _Own:
 
 def register_activation(
     name: str,
-    f: Callable[[np.ndarray], ArrayLike],
-    df: Callable[[np.ndarray], ArrayLike],
-    d2f: Callable[[np.ndarray], ArrayLike] | None = None,
+    f: "Callable[[np.ndarray], ArrayLike]",
+    df: "Callable[[np.ndarray], ArrayLike]",
+    d2f: "Callable[[np.ndarray], ArrayLike] | None" = None,
     *,
     formula: str | None = None,
     range: tuple[float, float] = (-INF, INF),
-    kinks: ArrayLike = (),
-    points: ArrayLike | None = None,
+    kinks: "ArrayLike" = (),
+    points: "ArrayLike | None" = None,
 ) -> Activation:
     """Make an activation of your own from NumPy functions, and check its derivatives.
 

@@ -39,7 +39,7 @@ class OwnLoss:
         return values, gradient
 
 
-def check(own: OwnLoss, points: tuple[ArrayLike, ArrayLike] | None) -> None:
+def check(own: OwnLoss, points: "tuple[ArrayLike, ArrayLike] | None") -> None:
     """Raise if the gradient is not the derivative of the value; find out what the mean is over."""
     y, t = _points(points)
     usual = _check_gradient(own, y, t)
@@ -48,7 +48,7 @@ def check(own: OwnLoss, points: tuple[ArrayLike, ArrayLike] | None) -> None:
             _check_far_gradient(own, t + factor * (y - t), t, usual)
 
 
-def _points(points: tuple[ArrayLike, ArrayLike] | None) -> tuple[np.ndarray, np.ndarray]:
+def _points(points: "tuple[ArrayLike, ArrayLike] | None") -> tuple[np.ndarray, np.ndarray]:
     if points is None:
         rng = np.random.default_rng(0)
         return rng.standard_normal((7, 3)), rng.standard_normal((7, 3))

@@ -1,5 +1,6 @@
 """Networks of all kinds of layers: the engine and its twin, bits, copies and files, one step."""
 
+import inspect
 import pickle
 import signal
 import sys
@@ -292,3 +293,13 @@ def test_an_interrupted_epoch_is_after_a_whole_step():
     assert network._engine.draws[1] == done
     twin._engine.train(X[: 100 * done], X[: 100 * done], None, 100)
     assert bits(twin) == bits(network)
+
+
+@pytest.mark.parametrize(
+    "public",
+    [Dense, nncore.Scaling, nncore.Scaling.of, nncore.Activation.f, nncore.Loss.value,
+     nncore.register_loss, nncore.register_activation],
+)  # fmt: skip
+def test_signatures_are_readable(public):
+    """ArrayLike is a union of some 400 characters, where it is not left a name."""
+    assert "numpy._typing" not in str(inspect.signature(public))

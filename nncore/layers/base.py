@@ -284,13 +284,13 @@ def view(name: str, of: str = "parameters") -> Any:
         found: np.ndarray = getattr(layer, of)()[name]
         return found
 
-    def put(layer: Layer, value: ArrayLike) -> None:
+    def put(layer: Layer, value: "ArrayLike") -> None:
         copy_into(get(layer), value, name)
 
     return property(get, put)
 
 
-def copy_into(parameter: np.ndarray, value: ArrayLike, name: str) -> None:
+def copy_into(parameter: np.ndarray, value: "ArrayLike", name: str) -> None:
     """Set a parameter to a number or to an array of exactly its shape."""
     values: np.ndarray = as_parameters(value, name, parameter.dtype)
     if values.ndim and values.shape != parameter.shape:

@@ -83,7 +83,7 @@ class Dense(Layer):
 
     def __init__(
         self, n_out: int, activation: str | Activation = "identity", *, bias: bool = True,
-        init: Start = None, bias_init: Start = None, l1: float = 0.0, l2: float = 0.0,
+        init: "Start" = None, bias_init: "Start" = None, l1: float = 0.0, l2: float = 0.0,
         max_norm: float | None = None, trainable: bool = True, lr_scale: float = 1.0,
     ) -> None:  # fmt: skip
         self.n_out = positive_int(n_out, "n_out of Dense")
@@ -171,7 +171,7 @@ class Dense(Layer):
         return self._bound()[: self._n_in * self.n_out].reshape(self._n_in, self.n_out)
 
     @W.setter
-    def W(self, value: ArrayLike) -> None:
+    def W(self, value: "ArrayLike") -> None:
         _copy_into(self.W, value, "W")
 
     @property
@@ -179,7 +179,7 @@ class Dense(Layer):
         return self._bound()[self._n_in * self.n_out :] if self.bias else None
 
     @b.setter
-    def b(self, value: ArrayLike) -> None:
+    def b(self, value: "ArrayLike") -> None:
         b = self.b
         if b is None:
             raise AttributeError(f"{self!r} has no bias")

@@ -140,7 +140,7 @@ class Embedding(Layer):
         return {column: tables[f"E{column}"] for column in self.columns}
 
     @E.setter
-    def E(self, value: ArrayLike) -> None:
+    def E(self, value: "ArrayLike") -> None:
         if self.columns is not None:
             raise AttributeError("each column has its table: set net.layers[0].E[column][...]")
         copy_into(self.parameters()["E"], value, "E")

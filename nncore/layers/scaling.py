@@ -79,8 +79,8 @@ class Scaling(Layer):
         self,
         kind: str = "standard",
         *,
-        mean: ArrayLike | None = None,
-        scale: ArrayLike | None = None,
+        mean: "ArrayLike | None" = None,
+        scale: "ArrayLike | None" = None,
     ) -> None:
         if not isinstance(kind, str):
             raise TypeError(
@@ -93,7 +93,7 @@ class Scaling(Layer):
             self._numbers = _checked(0.0 if mean is None else mean, 1.0 if scale is None else scale)
 
     @classmethod
-    def of(cls, X: ArrayLike | Iterator[ArrayLike], kind: str = "standard") -> "Scaling":
+    def of(cls, X: "ArrayLike | Iterator[ArrayLike]", kind: str = "standard") -> "Scaling":
         """Return a scaling with the numbers of these data.
 
         Parameters
@@ -124,7 +124,7 @@ class Scaling(Layer):
         other.inverted = not self.inverted
         return other
 
-    def adapt(self, X: ArrayLike | Iterator[ArrayLike]) -> "Scaling":
+    def adapt(self, X: "ArrayLike | Iterator[ArrayLike]") -> "Scaling":
         """Take the numbers of these data, as `of` does; in ``net.layers``, too. Return self."""
         self._take(*measure(X if isinstance(X, Iterator) else iter([X]), self.kind))
         return self
