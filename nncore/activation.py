@@ -4,12 +4,12 @@
 are in x, the input of the activation, and y = f(x). The user's own come in by `own_activation`.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _core, names
 
@@ -24,11 +24,11 @@ _LIMITS = {
 }  # fmt: skip
 
 
-def _defaults(name):
+def _defaults(name: str) -> dict[str, float]:
     return dict(names.ACTIVATIONS[name]["parameters"]) if name in names.ACTIVATIONS else {}
 
 
-def _checked(name, given):
+def _checked(name: str, given: dict[str, Any]) -> dict[str, float]:
     """All parameters of an activation, in the order of its row: those given, else defaults."""
     values = _defaults(name)
     for parameter, value in given.items():
@@ -45,11 +45,11 @@ def _checked(name, given):
     return values
 
 
-def _number(value):
+def _number(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
-def _with_values(text, parameters):
+def _with_values(text: str, parameters: dict[str, float]) -> str:
     """Put the values of parameters in a formula; a factor or divisor of 1 is left out."""
     for name, value in parameters.items():
         if value == 1 and name in ("gain", "alpha", "beta", "slope"):
@@ -151,14 +151,24 @@ class Activation:
     >>> net = nncore.Network(3, nncore.Dense(8, leaky), nncore.Dense(1))
     """
 
-    own = None  # what a registered one calls
+    name: str
+    aliases: tuple[str, ...]
+    formula: str
+    df_formula: str
+    d2f_formula: str
+    latex: str
+    df_latex: str
+    d2f_latex: str
+    range: tuple[float, float]
+    keeps: str
+    own: Any = None  # what a registered one calls
 
-    def __new__(cls, name, **parameters):
+    def __new__(cls, name: str, **parameters: float) -> "Activation":
         name = names.activation(name)
         own = OwnActivation if name in names.own_activations else cls
         return super().__new__(_CLASSES.get(name, own))
 
-    def __init__(self, name, **parameters):
+    def __init__(self, name: str, **parameters: float) -> None:
         from .formulas import FORMULAS  # many words, which importing nncore does without
 
         self.name = name = names.activation(name)
@@ -169,67 +179,69 @@ class Activation:
         texts = [_with_values(text, parameters) for text in formulas[:6]]
         self.formula, self.df_formula, self.d2f_formula = texts[:3]
         self.latex, self.df_latex, self.d2f_latex = texts[3:]
-        facts = (formulas.range, formulas.kinks)
-        self.range, self._kinks = (f(**parameters) if callable(f) else f for f in facts)
+        limits, kinks = formulas.range, formulas.kinks
+        self.range = limits(**parameters) if callable(limits) else limits
+        self._kinks = kinks(**parameters) if callable(kinks) else kinks
         self.keeps = names.ACTIVATIONS[name]["keeps"]
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if "keeps" in self.__dict__:  # the last that __init__ sets
             raise AttributeError(f"an Activation is fixed once made: {name} cannot be set")
         super().__setattr__(name, value)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> float:
         try:
-            return self.__dict__["_parameters"][name]
+            value: float = self.__dict__["_parameters"][name]
         except KeyError:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+        return value
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, float]:
         return dict(self._parameters)
 
     @property
-    def kinks(self):
+    def kinks(self) -> dict[float, float]:
         return dict(self._kinks)
 
-    def _changed(self):
+    def _changed(self) -> dict[str, float]:
         """The parameters that are not the defaults."""
         defaults = _defaults(self.name)
         return {p: value for p, value in self._parameters.items() if value != defaults[p]}
 
-    def config(self):
+    def config(self) -> str | dict[str, Any]:
         """Return the name, or with other parameters than the defaults a dict, as JSON values."""
         changed = self._changed()
         return {"name": self.name, **changed} if changed else self.name
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Activation):
             return NotImplemented
         return (self.name, self._values, self.own) == (other.name, other._values, other.own)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.name, self._values))
 
-    def __str__(self):
+    def __str__(self) -> str:
         changed = ", ".join(f"{p}={_number(value)}" for p, value in self._changed().items())
         return f"{self.name}({changed})" if changed else self.name
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<activation {self}: {self.formula}>"
 
-    def _repr_latex_(self):
+    def _repr_latex_(self) -> str | None:
         if not self.latex:
             return None
         return f"$f(x) = {self.latex}, \\quad f'(x) = {self.df_latex}$"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return from_config, (self.config(),)
 
-    def __call__(self, x):
+    def __call__(self, x: "ArrayLike") -> Any:
         """Return f(x)."""
         return self.f(x)
 
-    def f(self, x):
+    def f(self, x: "ArrayLike") -> Any:
         """Return y = f(x).
 
         Parameters
@@ -243,38 +255,55 @@ class Activation:
         """
         return self._apply(lambda k, x, y: k.activation(self.name, x, y, self._values), x)
 
-    def df(self, x):
+    def df(self, x: "ArrayLike") -> Any:
         """Return dy/dx at x; at a kink the value in `kinks`. As `f` otherwise."""
         return self._apply(lambda k, x, y: k.derivative(1, self.name, x, y, self._values), x)
 
-    def d2f(self, x):
-        """Return the second derivative at x, away from kinks. As `f` otherwise."""
+    def d2f(self, x: "ArrayLike") -> Any:
+        """Return the second derivative at x, away from kinks. As `f` otherwise.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> float(nncore.activations["softplus"].d2f(0.0))
+        0.25
+        """
         return self._apply(lambda k, x, y: k.derivative(2, self.name, x, y, self._values), x)
 
-    def df_from_y(self, y):
+    def df_from_y(self, y: "ArrayLike") -> Any:
         """Return dy/dx where f gives `y`, as training computes it.
 
         Raises
         ------
         ValueError
             If training keeps x for this activation, and not y.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> float(nncore.activations["tanh"].df_from_y(0.5))
+        0.75
         """
         if self.keeps == "x":
             raise ValueError(f"the slope of {self.name} is computed from x: use df(x)")
 
-        def run(k, y, dx):
+        def run(k: _core.Kernels, y: np.ndarray, dx: np.ndarray) -> None:
             dx[:] = 1
             k.slope(self.name, y, dx, dx, self._values)
 
         return self._apply(run, y)
 
-    def _apply(self, run, x):
+    def _apply(
+        self, run: Callable[[_core.Kernels, np.ndarray, np.ndarray], None], x: "ArrayLike"
+    ) -> Any:
         x = as_real(x)
         y = np.empty(x.shape, x.dtype)
         run(_kernels(x.dtype), x.reshape(-1), y.reshape(-1))
         return y if y.ndim else y[()]
 
-    def plot(self, low=-6.0, high=6.0, *, second=None, ax=None):
+    def plot(
+        self, low: float = -6.0, high: float = 6.0, *, second: bool | None = None, ax: Any = None
+    ) -> Any:
         """Draw f with f' and f'': `nncore.plots.activation`, which says what of the arguments."""
         from . import plots
 
@@ -295,7 +324,7 @@ class Softmax(Activation):
            [-0.25,  0.25]])
     """
 
-    def f(self, x):
+    def f(self, x: "ArrayLike") -> np.ndarray:
         """Return y, over the last axis of x, which has at least one element."""
         x = as_real(x)
         if x.ndim == 0 or x.shape[-1] == 0:
@@ -307,24 +336,24 @@ class Softmax(Activation):
             _kernels(x.dtype).softmax(x.reshape(-1, n), y.reshape(-1, n), log)
         return y
 
-    def df(self, x):
+    def df(self, x: "ArrayLike") -> np.ndarray:
         """Return the Jacobians dy_i/dx_j, of shape ``x.shape + x.shape[-1:]``."""
         return self.df_from_y(self.f(x))
 
-    def df_from_y(self, y):
+    def df_from_y(self, y: "ArrayLike") -> np.ndarray:
         """Return the Jacobians where softmax gives `y`: y_i ([i = j] - y_j).
 
         The diagonal is minus the sum of the others, since each row of a Jacobian adds up to zero:
         so it keeps its digits where y_i is close to 1.
         """
         y = as_real(y)
-        jacobian = -y[..., :, None] * y[..., None, :]
+        jacobian: np.ndarray = -y[..., :, None] * y[..., None, :]
         here = np.arange(y.shape[-1])
         jacobian[..., here, here] = 0
         jacobian[..., here, here] = -jacobian.sum(axis=-1)
         return jacobian
 
-    def d2f(self, x):
+    def d2f(self, x: "ArrayLike") -> Any:
         """Not available: it would be a tensor for each row."""
         raise ValueError(f"{self.name} has no d2f: its second derivative is a tensor for each row")
 
@@ -339,7 +368,7 @@ class LogSoftmax(Softmax):
     array([    0., -1000.])
     """
 
-    def df_from_y(self, y):
+    def df_from_y(self, y: "ArrayLike") -> np.ndarray:
         """Return the Jacobians where log_softmax gives `y`: [i = j] - exp(y_j).
 
         The diagonal is the sum of the other probabilities, which keeps its digits.
@@ -358,7 +387,7 @@ class OwnActivation(Activation):
     Of texts it has ``formula``, and no LaTeX.
     """
 
-    def __init__(self, name, **parameters):
+    def __init__(self, name: str, **parameters: float) -> None:
         self.name, self.own = name, names.own_activations[name]
         self._parameters = _checked(name, parameters)
         self._values, self.aliases = (), ()
@@ -367,19 +396,19 @@ class OwnActivation(Activation):
         self.range, self._kinks = self.own.range, self.own.kinks
         self.keeps = "x"
 
-    def f(self, x):
+    def f(self, x: "ArrayLike") -> Any:
         """Return y = f(x), of the shape of x."""
         return self._call(0, x)
 
-    def df(self, x):
+    def df(self, x: "ArrayLike") -> Any:
         """Return dy/dx at x."""
         return self._call(1, x)
 
-    def d2f(self, x):
+    def d2f(self, x: "ArrayLike") -> Any:
         """Return the second derivative at x; a ValueError if it was registered without."""
         return self._call(2, x)
 
-    def _call(self, derivative, x):
+    def _call(self, derivative: int, x: "ArrayLike") -> Any:
         x = as_real(x)
         y = self.own.apply(derivative, np.array(x, ndmin=1))  # a copy
         y = y.astype(x.dtype).reshape(x.shape)
@@ -389,7 +418,7 @@ class OwnActivation(Activation):
 _CLASSES = {"softmax": Softmax, "log_softmax": LogSoftmax}
 
 
-def as_real(x):
+def as_real(x: Any) -> np.ndarray:
     """Return x as a contiguous array of float32 if it is one, else of float64."""
     array = np.asarray(x)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -398,16 +427,16 @@ def as_real(x):
     return np.ascontiguousarray(array, dtype).reshape(array.shape)
 
 
-def _kernels(dtype):
+def _kernels(dtype: Any) -> _core.Kernels:
     if dtype not in _made:
         _made[dtype] = _core.Kernels(None, dtype)
     return _made[dtype]
 
 
-_made = {}
+_made: dict[Any, _core.Kernels] = {}
 
 
-class Activations(Mapping):
+class Activations(Mapping[str, Activation]):
     """All activations by name; an alias finds its activation too.
 
     Examples
@@ -422,10 +451,10 @@ class Activations(Mapping):
     <activation sigmoid: 1 / (1 + exp(-x))>
     """
 
-    def __init__(self):
-        self._made = {}
+    def __init__(self) -> None:
+        self._made: dict[str, Activation] = {}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Activation:
         name = names.activation(name)
         if name in names.own_activations:  # which may be registered anew
             return Activation(name)
@@ -433,37 +462,43 @@ class Activations(Mapping):
             self._made[name] = Activation(name)
         return self._made[name]
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return (
             name in names.ACTIVATIONS
             or name in names.own_activations
             or name in names.ACTIVATION_ALIASES
         )
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter([*names.ACTIVATIONS, *names.own_activations])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(names.ACTIVATIONS) + len(names.own_activations)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<activations: {', '.join(self)}>"
 
 
 activations = Activations()
 
 
-def as_activation(value):
+def as_activation(value: Any) -> Activation:
     """Return the activation of a name or config; an Activation is returned as it is."""
     if isinstance(value, Activation):
         return value
-    if not isinstance(value, dict) or "name" not in value:
-        return activations[value]
-    parameters = dict(value)
-    return Activation(parameters.pop("name"), **parameters)
+    if isinstance(value, dict) and "name" in value:
+        parameters = dict(value)
+        return Activation(parameters.pop("name"), **parameters)
+    if not isinstance(value, str):
+        raise ValueError(
+            'an activation is a name, such as "tanh", or an nncore.Activation, got '
+            f'{value!r}. For none write "identity"; a function of your own gets a name from '
+            "nncore.register_activation."
+        )
+    return activations[value]
 
 
-def from_config(config):
+def from_config(config: Any) -> Activation:
     """Return what `Activation.config` describes, which may be known elsewhere only."""
     try:
         return as_activation(config)

@@ -1,6 +1,4 @@
-"""What is said of each activation: its formulas as text and as LaTeX, its range and its kinks."""
-
-from __future__ import annotations
+"""What is said of each activation, its formulas as text and as LaTeX, and of each loss."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,8 +19,8 @@ class Formulas(NamedTuple):
     latex: str
     df_latex: str
     d2f_latex: str
-    range: tuple[float, float] | Callable = (-INF, INF)
-    kinks: dict[float, float] | Callable = {}
+    range: tuple[float, float] | Callable[..., tuple[float, float]] = (-INF, INF)
+    kinks: dict[float, float] | Callable[..., dict[float, float]] = {}
 
 
 FORMULAS = {
@@ -211,5 +209,65 @@ FORMULAS = {
     "log_softmax": Formulas(
         "x_i - log(sum_j exp(x_j))", "[i = j] - exp(y_j)", "",
         r"x_i - \ln \sum_j e^{x_j}", r"\delta_{ij} - e^{y_j}", "", range=(-INF, 0.0),
+    ),
+}  # fmt: skip
+
+# formula, the same as LaTeX, where the slope jumps and what is taken there, who means the same
+LOSSES = {
+    "mse": ("(y - t)^2", "(y - t)^2", "", "torch MSELoss, Keras MeanSquaredError"),
+    "half_mse": (
+        "sum_j (y_j - t_j)^2 / 2", r"\frac{1}{2} \sum_j (y_j - t_j)^2", "",
+        "textbooks; scikit-learn's squared_error with one output",
+    ),
+    "mae": ("|y - t|", "|y - t|", "0 at y = t", "torch L1Loss, Keras MeanAbsoluteError"),
+    "huber": (
+        "d^2 / 2 if |d| <= delta else delta (|d| - delta / 2), d = y - t",
+        r"\frac{d^2}{2} \text{ if } |d| \le \delta \text{ else } \delta (|d| - \frac{\delta}{2}),"
+        r" \; d = y - t", "", "torch HuberLoss, Keras Huber",
+    ),
+    "smooth_l1": (
+        "d^2 / (2 beta) if |d| <= beta else |d| - beta / 2, d = y - t",
+        r"\frac{d^2}{2 \beta} \text{ if } |d| \le \beta \text{ else } |d| - \frac{\beta}{2}, \;"
+        r" d = y - t", "", "torch SmoothL1Loss",
+    ),
+    "log_cosh": ("log(cosh(y - t))", r"\ln \cosh(y - t)", "", "Keras LogCosh"),
+    "quantile": (
+        "q (t - y) if y < t else (1 - q) (y - t)",
+        r"q \, (t - y) \text{ if } y < t \text{ else } (1 - q) (y - t)",
+        "0 at y = t", "scikit-learn mean_pinball_loss",
+    ),
+    "hinge": ("max(1 - t y, 0)", r"\max(1 - t y, 0)", "0 at t y = 1", "Keras Hinge"),
+    "squared_hinge": ("max(1 - t y, 0)^2", r"\max(1 - t y, 0)^2", "", "Keras SquaredHinge"),
+    "poisson": (
+        "exp(y) - t y", r"e^y - t y", "",
+        "torch PoissonNLLLoss(log_input=True, full=False)",
+    ),
+    "binary_cross_entropy": (
+        "-pos_weight t log(s(z)) - (1 - t) log(s(-z)), s(z) = 1 / (1 + exp(-z)), "
+        "t moved to t (1 - label_smoothing) + label_smoothing / 2",
+        r"-w \, t \ln \sigma(z) - (1 - t) \ln \sigma(-z)", "",
+        "torch BCEWithLogitsLoss, Keras BinaryCrossentropy",
+    ),
+    "focal": (
+        "-c (1 - p)^gamma log(p), p = s(z) if t = 1 else s(-z), s(z) = 1 / (1 + exp(-z)), "
+        "c = alpha if t = 1 else 1 - alpha (c = 1 if alpha is None)",
+        r"-c \, (1 - p)^\gamma \ln p, \; p = \sigma((2 t - 1) z)", "",
+        "torchvision sigmoid_focal_loss; Lin et al. 2017",
+    ),
+    "cross_entropy": (
+        "-sum_j t_j log(p_j), p = softmax(z), "
+        "t_j moved to t_j (1 - label_smoothing) + label_smoothing / n",
+        r"-\sum_j t_j \ln p_j, \; p = \mathrm{softmax}(z)", "",
+        "torch CrossEntropyLoss, Keras CategoricalCrossentropy and SparseCategoricalCrossentropy",
+    ),
+    "kl_divergence": (
+        "sum_j t_j (log(t_j) - log(p_j)), p = softmax(z), 0 log(0) = 0",
+        r"\sum_j t_j (\ln t_j - \ln p_j), \; p = \mathrm{softmax}(z)", "",
+        'torch KLDivLoss(reduction="batchmean"), Keras KLDivergence',
+    ),
+    "gaussian_nll": (
+        "(v + (m - t)^2 exp(-v)) / 2, outputs m_1 .. m_n, v_1 .. v_n",
+        r"\frac{1}{2} (v + (m - t)^2 e^{-v})", "",
+        "torch GaussianNLLLoss(full=False) with var = exp(v); Nix and Weigend 1994",
     ),
 }  # fmt: skip

@@ -56,11 +56,9 @@ Mueller 1998. [4] Saxe, McClelland and Ganguli 2014; signs: Mezzadri 2007. [5] N
 1990. [6] torch.nn.Linear. [7] sklearn.neural_network.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -143,20 +141,20 @@ class Rule(NamedTuple):
     matrix      whether it can only start a matrix
     """
 
-    draw: Callable
-    parameters: dict = {}
-    biases: Callable | None = None
+    draw: Callable[..., np.ndarray]
+    parameters: dict[str, Any] = {}
+    biases: Callable[..., np.ndarray] | None = None
     matrix: bool = False
 
 
 # --- What is drawn --------------------------------------------------------------------------------
 
 
-def _uniform(rng, limit, shape):
+def _uniform(rng: np.random.Generator, limit: float, shape: tuple[int, ...]) -> np.ndarray:
     return rng.uniform(-limit, limit, shape)
 
 
-def _cut_normal(rng, shape):
+def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """A standard normal cut at -2 and 2: what lies beyond is drawn again."""
     values = rng.standard_normal(shape)
     beyond = np.flatnonzero(np.abs(values) > 2)
@@ -167,10 +165,13 @@ def _cut_normal(rng, shape):
     return values
 
 
-def _scaled(scale, fan, form):
+def _scaled(scale: float, fan: Callable[[Site], int], form: str) -> Callable[..., np.ndarray]:
     """Of mean 0 and variance gain^2 scale / fan; for He the gain comes from the slope."""
 
-    def draw(rng, shape, site, gain=1.0, slope=0.0):
+    def draw(
+        rng: np.random.Generator, shape: tuple[int, ...], site: Site, gain: float = 1.0,
+        slope: float = 0.0,
+    ) -> np.ndarray:  # fmt: skip
         gain, variance = gain / math.hypot(1, slope), scale / fan(site)
         if form == "uniform":
             return _uniform(rng, gain * math.sqrt(3.0 * variance), shape)
@@ -181,22 +182,26 @@ def _scaled(scale, fan, form):
     return draw
 
 
-def _torch(rng, shape, site):
+def _torch(rng: np.random.Generator, shape: tuple[int, ...], site: Site) -> np.ndarray:
     return _uniform(rng, 1 / math.sqrt(site.n_in), shape)
 
 
-def _sklearn(rng, shape, site, factor):
+def _sklearn(
+    rng: np.random.Generator, shape: tuple[int, ...], site: Site, factor: float | None
+) -> np.ndarray:
     if factor is None:
         factor = 2.0 if site.activation == "sigmoid" else 6.0
     return _uniform(rng, math.sqrt(factor / (site.n_in + site.n_out)), shape)
 
 
-def _alike(draw):
+def _alike(draw: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Biases that are drawn as the weights are."""
     return lambda rng, W, site, **parameters: draw(rng, (site.n_out,), site, **parameters)
 
 
-def _orthogonal(rng, shape, site, gain):
+def _orthogonal(
+    rng: np.random.Generator, shape: tuple[int, ...], site: Site, gain: float
+) -> np.ndarray:
     tall = rng.standard_normal((max(shape), min(shape)))
     q, r = np.linalg.qr(tall)
     q *= np.copysign(gain, np.diagonal(r))
@@ -204,11 +209,11 @@ def _orthogonal(rng, shape, site, gain):
 
 
 # Of inputs that hardly vary W is too large: the layer says so.
-_MAY_OVERFLOW = {"over": "ignore", "invalid": "ignore"}
-
-
-@np.errstate(**_MAY_OVERFLOW)
-def _nguyen_widrow(rng, shape, site, inputs, active):
+@np.errstate(over="ignore", invalid="ignore")
+def _nguyen_widrow(
+    rng: np.random.Generator, shape: tuple[int, ...], site: Site, inputs: Any,
+    active: tuple[float, float] | None,
+) -> np.ndarray:  # fmt: skip
     _, half = _middle(*_active(active, site))
     low, high = _input_range(inputs, site)
     varies = high > low
@@ -219,26 +224,30 @@ def _nguyen_widrow(rng, shape, site, inputs, active):
     return W
 
 
-@np.errstate(**_MAY_OVERFLOW)
-def _nguyen_widrow_biases(rng, W, site, inputs, active):
+@np.errstate(over="ignore", invalid="ignore")
+def _nguyen_widrow_biases(
+    rng: np.random.Generator, W: np.ndarray, site: Site, inputs: Any,
+    active: tuple[float, float] | None,
+) -> np.ndarray:  # fmt: skip
     centre, half = _middle(*_active(active, site))
     low, high = _input_range(inputs, site)
     varies = high > low
     t = np.linspace(-1, 1, site.n_out) if site.n_out > 1 else np.zeros(1)
     spread = half * _length(site, varies) * t * np.sign(W[varies.argmax()])
-    return centre + spread - _middle(low, high)[0] @ W
+    biases: np.ndarray = centre + spread - _middle(low, high)[0] @ W
+    return biases
 
 
-def _length(site, varies):
+def _length(site: Site, varies: np.ndarray) -> float:
     return 0.7 * site.n_out ** (1 / np.count_nonzero(varies))
 
 
-def _middle(low, high):
+def _middle(low: Any, high: Any) -> tuple[Any, Any]:
     """The middle of a range, and half its width."""
     return 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
 
 
-def _active(active, site):
+def _active(active: tuple[float, float] | None, site: Site) -> tuple[float, float]:
     active = ACTIVE_RANGES.get(site.activation) if active is None else active
     if active is None:
         raise ValueError(
@@ -249,7 +258,7 @@ def _active(active, site):
     return active
 
 
-def _input_range(inputs, site):
+def _input_range(inputs: Any, site: Site) -> tuple[np.ndarray, np.ndarray]:
     for side in inputs:
         if np.shape(side) not in ((), (site.n_in,)):
             raise ValueError(
@@ -299,28 +308,28 @@ RULES = {
 _LARGEST = 1e300
 
 
-def _number(value):
+def _number(value: Any) -> float:
     number = _as_float(value)
     if not abs(number) <= _LARGEST:
         raise ValueError(f"must be a number of at most {_LARGEST:g} in size, got {value!r}")
     return number
 
 
-def _positive(value):
+def _positive(value: Any) -> float:
     number = _as_float(value)
     if not 0 < number <= _LARGEST:
         raise ValueError(f"must be a positive number of at most {_LARGEST:g}, got {value!r}")
     return number
 
 
-def _as_float(value):
+def _as_float(value: Any) -> float:
     try:
         return math.nan if isinstance(value, (bool, str, bytes)) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
-def _gain(value):
+def _gain(value: Any) -> float:
     if not isinstance(value, str):
         return _positive(value)
     try:
@@ -331,7 +340,7 @@ def _gain(value):
         ) from None
 
 
-def _interval(value):
+def _interval(value: Any) -> tuple[float, float]:
     """(low, high), numbers with low < high."""
     low, high = (_number(side) for side in _pair(value))
     if not low < high:
@@ -339,7 +348,7 @@ def _interval(value):
     return low, high
 
 
-def _ranges(value):
+def _ranges(value: Any) -> tuple[Any, ...]:
     """(low, high), numbers or arrays with one value per input; where low is high it is constant."""
     try:
         low, high = (np.array(side, np.float64) for side in _pair(value))
@@ -358,7 +367,7 @@ def _ranges(value):
     return tuple(side if side.ndim else float(side) for side in (low, high))
 
 
-def _pair(value):
+def _pair(value: Any) -> Any:
     if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != 2:
         raise ValueError(f"must be a pair (low, high), got {value!r}")
     return value
@@ -421,7 +430,10 @@ class Initializer:
     {'gain': 1.4142135623730951}
     """
 
-    def __init__(self, name, **parameters):
+    name: str
+    _parameters: dict[str, Any]
+
+    def __init__(self, name: str, **parameters: Any) -> None:
         name = names.look_up("initializer", name, [*RULES, *ALIASES])
         name = ALIASES.get(name, name)
         known = RULES[name].parameters
@@ -429,7 +441,7 @@ class Initializer:
             if not known:
                 raise ValueError(f"{name} has no parameters, got {given!r}")
             names.look_up(f"parameter of {name}", given, known)
-        checked = {}
+        checked: dict[str, Any] = {}
         for key, value in (known | parameters).items():
             try:
                 checked[key] = _CHECKS[key](value)
@@ -439,22 +451,24 @@ class Initializer:
             raise ValueError(f"uniform needs low < high, got {checked['low']}, {checked['high']}")
         self.__dict__.update(name=name, _parameters=checked)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an Initializer is fixed when it is made: {name} cannot be set")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = "".join(f", {name}={_shown(value)}" for name, value in self._parameters.items())
         return f"Initializer({self.name!r}{values})"
 
     @property
-    def aliases(self):
+    def aliases(self) -> tuple[str, ...]:
         return tuple(alias for alias, name in ALIASES.items() if name == self.name)
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, Any]:
         return dict(self._parameters)
 
-    def __call__(self, rng, n_in, n_out, activation="identity"):
+    def __call__(
+        self, rng: np.random.Generator, n_in: int, n_out: int, activation: str = "identity"
+    ) -> np.ndarray:
         """Return starting weights.
 
         Parameters
@@ -472,10 +486,20 @@ class Initializer:
         site = Site(n_in, n_out, names.activation(activation))
         return RULES[self.name].draw(rng, (n_in, n_out), site, **self._parameters)
 
-    def with_bias(self, rng, n_in, n_out, activation="identity"):
+    def with_bias(
+        self, rng: np.random.Generator, n_in: int, n_out: int, activation: str = "identity"
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return starting weights (n_in, n_out) and the biases (n_out,) that go with them.
 
         Those are zeros, but for nguyen_widrow, torch and sklearn. Parameters as in a call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nncore
+        >>> W, b = nncore.initializers["torch"].with_bias(np.random.default_rng(0), 4, 3)
+        >>> W.shape, bool(abs(b).max() <= 0.5)
+        ((4, 3), True)
         """
         W = self(rng, n_in, n_out, activation)
         biases = RULES[self.name].biases
@@ -484,31 +508,45 @@ class Initializer:
         site = Site(n_in, n_out, names.activation(activation))
         return W, biases(rng, W, site, **self._parameters)
 
-    def bias(self, rng, n_in, n_out, activation="identity"):
+    def bias(
+        self, rng: np.random.Generator, n_in: int, n_out: int, activation: str = "identity"
+    ) -> np.ndarray:
         """Return biases (n_out,) drawn by this initializer, with the variance that W would have.
 
         Raises
         ------
         ValueError
             If it can only start a matrix: orthogonal and nguyen_widrow.
+
+        Parameters are as in a call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nncore
+        >>> nncore.Initializer("constant", value=0.1).bias(np.random.default_rng(0), 4, 2)
+        array([0.1, 0.1])
         """
         self.check_bias()
         site = Site(n_in, n_out, names.activation(activation))
         return RULES[self.name].draw(rng, (n_out,), site, **self._parameters)
 
-    def check_bias(self):
+    def check_bias(self) -> None:
         """Raise ValueError if this initializer cannot start biases."""
         if RULES[self.name].matrix:
-            raise ValueError(f"{self.name} starts a matrix of weights, and not biases alone")
+            raise ValueError(
+                f"{self.name} starts a matrix of weights, and not biases alone. Give bias_init a "
+                'number, or another initializer such as "uniform".'
+            )
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_shown, value))})"
     return f"<{value.size} values>" if isinstance(value, np.ndarray) else repr(value)
 
 
-class Initializers(Mapping):
+class Initializers(Mapping[str, Initializer]):
     """All initializers by name, with default parameters; an alias finds its own too.
 
     What each draws is in the table of `nncore.initializer`.
@@ -525,35 +563,35 @@ class Initializers(Mapping):
     Initializer('he_normal', slope=0.0)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._all = {name: Initializer(name) for name in RULES}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Initializer:
         if name not in self:
             names.look_up("initializer", name, [*RULES, *ALIASES])
         return self._all[ALIASES.get(name, name)]
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._all or name in ALIASES)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._all)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._all)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<initializers: {', '.join(self)}>"
 
 
 initializers = Initializers()
 
 
-def default_for(activation):
+def default_for(activation: str) -> Initializer:
     """Return the `Initializer` that a layer with this activation has by default."""
     return initializers[DEFAULTS.get(activation, "glorot_uniform")]
 
 
-def as_initializer(init):
+def as_initializer(init: str | Initializer) -> Initializer:
     """Return an `Initializer` from a name or from one."""
     return init if isinstance(init, Initializer) else Initializer(init)

@@ -5,76 +5,20 @@ parameters. Formulas are of one element, in the output y (or the raw score z und
 sigmoid that the loss contains), the target t and the parameters.
 """
 
-from __future__ import annotations
-
-import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _core, names
 from .activation import _kernels, as_real
 
-# formula, the same as LaTeX, where the slope jumps and what is taken there, who means the same
-_TEXTS = {
-    "mse": ("(y - t)^2", "(y - t)^2", "", "torch MSELoss, Keras MeanSquaredError"),
-    "half_mse": (
-        "sum_j (y_j - t_j)^2 / 2", r"\frac{1}{2} \sum_j (y_j - t_j)^2", "",
-        "textbooks; scikit-learn's squared_error with one output",
-    ),
-    "mae": ("|y - t|", "|y - t|", "0 at y = t", "torch L1Loss, Keras MeanAbsoluteError"),
-    "huber": (
-        "d^2 / 2 if |d| <= delta else delta (|d| - delta / 2), d = y - t",
-        r"\frac{d^2}{2} \text{ if } |d| \le \delta \text{ else } \delta (|d| - \frac{\delta}{2}),"
-        r" \; d = y - t", "", "torch HuberLoss, Keras Huber",
-    ),
-    "smooth_l1": (
-        "d^2 / (2 beta) if |d| <= beta else |d| - beta / 2, d = y - t",
-        r"\frac{d^2}{2 \beta} \text{ if } |d| \le \beta \text{ else } |d| - \frac{\beta}{2}, \;"
-        r" d = y - t", "", "torch SmoothL1Loss",
-    ),
-    "log_cosh": ("log(cosh(y - t))", r"\ln \cosh(y - t)", "", "Keras LogCosh"),
-    "quantile": (
-        "q (t - y) if y < t else (1 - q) (y - t)",
-        r"q \, (t - y) \text{ if } y < t \text{ else } (1 - q) (y - t)",
-        "0 at y = t", "scikit-learn mean_pinball_loss",
-    ),
-    "hinge": ("max(1 - t y, 0)", r"\max(1 - t y, 0)", "0 at t y = 1", "Keras Hinge"),
-    "squared_hinge": ("max(1 - t y, 0)^2", r"\max(1 - t y, 0)^2", "", "Keras SquaredHinge"),
-    "poisson": (
-        "exp(y) - t y", r"e^y - t y", "",
-        "torch PoissonNLLLoss(log_input=True, full=False)",
-    ),
-    "binary_cross_entropy": (
-        "-pos_weight t log(s(z)) - (1 - t) log(s(-z)), s(z) = 1 / (1 + exp(-z)), "
-        "t moved to t (1 - label_smoothing) + label_smoothing / 2",
-        r"-w \, t \ln \sigma(z) - (1 - t) \ln \sigma(-z)", "",
-        "torch BCEWithLogitsLoss, Keras BinaryCrossentropy",
-    ),
-    "focal": (
-        "-c (1 - p)^gamma log(p), p = s(z) if t = 1 else s(-z), s(z) = 1 / (1 + exp(-z)), "
-        "c = alpha if t = 1 else 1 - alpha (c = 1 if alpha is None)",
-        r"-c \, (1 - p)^\gamma \ln p, \; p = \sigma((2 t - 1) z)", "",
-        "torchvision sigmoid_focal_loss; Lin et al. 2017",
-    ),
-    "cross_entropy": (
-        "-sum_j t_j log(p_j), p = softmax(z), "
-        "t_j moved to t_j (1 - label_smoothing) + label_smoothing / n",
-        r"-\sum_j t_j \ln p_j, \; p = \mathrm{softmax}(z)", "",
-        "torch CrossEntropyLoss, Keras CategoricalCrossentropy and SparseCategoricalCrossentropy",
-    ),
-    "kl_divergence": (
-        "sum_j t_j (log(t_j) - log(p_j)), p = softmax(z), 0 log(0) = 0",
-        r"\sum_j t_j (\ln t_j - \ln p_j), \; p = \mathrm{softmax}(z)", "",
-        'torch KLDivLoss(reduction="batchmean"), Keras KLDivergence',
-    ),
-    "gaussian_nll": (
-        "(v + (m - t)^2 exp(-v)) / 2, outputs m_1 .. m_n, v_1 .. v_n",
-        r"\frac{1}{2} (v + (m - t)^2 e^{-v})", "",
-        "torch GaussianNLLLoss(full=False) with var = exp(v); Nix and Weigend 1994",
-    ),
-}  # fmt: skip
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .own_loss import OwnLoss
+del TYPE_CHECKING
 
 # What a parameter may be: a test, and how it is said.
 _LIMITS = {
@@ -152,11 +96,24 @@ class Loss:
     0.5
     """
 
-    def __init__(self, name, *, mean=None, **parameters):
+    name: str
+    mean: str
+    output: str | None
+    per_target: int
+    formula: str
+    latex: str
+    kinks: str
+    elsewhere: str
+    _parameters: dict[str, float | None]
+    _functions: "OwnLoss | None"
+
+    def __init__(self, name: str, *, mean: str | None = None, **parameters: Any) -> None:
         name = names.look_up("loss", name, [*_core.LOSSES, *_own], names.LOSS_ALIASES)
+        from .formulas import LOSSES  # many words, which importing nncore does without
+
         own = _own.get(name)
-        row = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
-        texts = _TEXTS.get(name) or (own.formula, "", "", "")
+        row: Any = _core.LOSSES[name] if own is None else {**_OWN_ROW, "mean": own.mean}
+        texts = (own.formula, "", "", "") if own else LOSSES[name]
         means = (row["mean"],) if own else (row["mean"], "rows")
         if mean is not None and mean not in means:
             raise ValueError(f"mean of {name} must be one of {sorted({*means})}, got {mean!r}")
@@ -165,58 +122,58 @@ class Loss:
         put(output=row["output"], mean=mean or row["mean"], per_target=row["per_target"])
         put(zip(("formula", "latex", "kinks", "elsewhere"), texts, strict=True))
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Loss cannot be changed: make another, Loss({self.name!r}, ...)")
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self.__dict__["_parameters"][name]
         except KeyError:
             raise AttributeError(f"Loss has no attribute {name!r}") from None
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, Any]:
         return dict(self._parameters)
 
     @property
-    def aliases(self):
+    def aliases(self) -> tuple[str, ...]:
         return tuple(a for a, target in names.LOSS_ALIASES.items() if target == self.name)
 
     @property
-    def values(self):
+    def values(self) -> tuple[float, ...]:
         """The parameters as the engine takes them, in the order of its table."""
         return tuple(_NONE if v is None else v for v in self._parameters.values())
 
     @property
-    def of_rows(self):
+    def of_rows(self) -> Callable[..., tuple[np.ndarray, np.ndarray]] | None:
         """None, or of a registered loss, the function of (y, t) that an engine calls."""
-        return self._functions and self._functions.of_rows
+        return self._functions.of_rows if self._functions else None
 
-    def config(self):
+    def config(self) -> str | dict[str, Any]:
         """Return what makes this loss again, as JSON values: its name, if all else is default."""
         if self == self.name:
             return self.name
         return {"type": self.name, **self._arguments_but_name()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Loss({', '.join([repr(self.name), *self._changed()])})"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}({', '.join(self._changed())})" if self._changed() else self.name
 
-    def _changed(self):
+    def _changed(self) -> list[str]:
         default = _defaults(self.name)
         changed = [f"{n}={v!r}" for n, v in self._parameters.items() if v != default[n]]
         return changed + [f"mean={self.mean!r}"] * (self.mean != self._default_mean())
 
-    def _arguments_but_name(self):
+    def _arguments_but_name(self) -> dict[str, Any]:
         mean = {} if self.mean == self._default_mean() else {"mean": self.mean}
         return self._parameters | mean
 
-    def _default_mean(self):
+    def _default_mean(self) -> str:
         return self._functions.mean if self._functions else _core.LOSSES[self.name]["mean"]
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if isinstance(other, str):
             return self.name == other and not self._changed()
         if not isinstance(other, Loss):
@@ -225,19 +182,19 @@ class Loss:
             other.name, other.parameters, other.mean, other._functions,
         )  # fmt: skip
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         changed = self._changed()
         return hash((self.name, *changed) if changed else self.name)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _make, (self.name, self._arguments_but_name())
 
-    def _repr_latex_(self):
+    def _repr_latex_(self) -> str | None:
         return f"${self.latex}$" if self.latex else None
 
     # ---- to look at ----
 
-    def value(self, y, t):
+    def value(self, y: "ArrayLike", t: "ArrayLike") -> Any:
         """Return the loss of each element, or of each row where it is of a whole row; no mean.
 
         Parameters
@@ -270,8 +227,17 @@ class Loss:
         values = values.astype(y.dtype).reshape(shape[:-1] if self._is_of_rows() else shape)
         return values if values.ndim else values[()]
 
-    def gradient(self, y, t):
-        """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean."""
+    def gradient(self, y: "ArrayLike", t: "ArrayLike") -> Any:
+        """Return the derivative of `value` with respect to `y`, of the shape of `y`; no mean.
+
+        Parameters are those of `value`.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> nncore.losses["mse"].gradient([1.0, 2.0], 0.0)
+        array([2., 4.])
+        """
         y, t, shape = self._arguments(y, t)
         gradient = np.empty_like(y)
         if self._functions:
@@ -281,10 +247,16 @@ class Loss:
         gradient = gradient.reshape(shape)
         return gradient if gradient.ndim else gradient[()]
 
-    def hessian_vector(self, y, t, v):
+    def hessian_vector(self, y: "ArrayLike", t: "ArrayLike", v: "ArrayLike") -> Any:
         """Return the second derivative of `value` with respect to `y`, times `v`, shaped as `y`.
 
         For an elementwise loss that is the curvature of each element times `v`.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> nncore.losses["huber"].hessian_vector([0.5, 2.0], 0.0, 1.0)  # quadratic, then linear
+        array([1., 0.])
         """
         if self._functions:
             raise ValueError(f"{self.name} was registered without a second derivative")
@@ -295,10 +267,12 @@ class Loss:
         product = product.reshape(shape)
         return product if product.ndim else product[()]
 
-    def _is_of_rows(self):
+    def _is_of_rows(self) -> bool:
         return bool(self._functions) or self.name in _OF_ROWS
 
-    def _arguments(self, y, t):
+    def _arguments(
+        self, y: "ArrayLike", t: "ArrayLike"
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """(y, t) as the kernels take them, and the shape of y that stands for both."""
         y = as_real(y)
         if not self._is_of_rows():
@@ -325,15 +299,15 @@ class Loss:
 
 
 _OF_ROWS = ("cross_entropy", "kl_divergence", "gaussian_nll")
-_OWN_ROW = {"output": None, "per_target": 1, "hyper": {}}
+_OWN_ROW: dict[str, Any] = {"output": None, "per_target": 1, "hyper": {}}
 
 
-def _defaults(name):
+def _defaults(name: str) -> dict[str, Any]:
     hyper = _core.LOSSES[name]["hyper"] if name in _core.LOSSES else {}
     return {n: None if n == "alpha" and v == _NONE else v for n, v in hyper.items()}
 
 
-def _checked(name, hyper, parameters):
+def _checked(name: str, hyper: dict[str, float], parameters: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a loss, in the order of the engine's table."""
     values = _defaults(name)
     for parameter, value in parameters.items():
@@ -356,11 +330,11 @@ def _checked(name, hyper, parameters):
     return values
 
 
-def _make(name, parameters):
+def _make(name: str, parameters: dict[str, Any]) -> Loss:
     return Loss(name, **parameters)
 
 
-def from_config(config):
+def from_config(config: Any) -> Loss:
     """Return the loss that `Loss.config` describes."""
     parameters = dict(config) if isinstance(config, dict) else {"type": config}
     name = parameters.pop("type")
@@ -380,7 +354,7 @@ TWO_CLASSES = (
 )
 
 
-def choose_loss(loss, layer, n_out):
+def choose_loss(loss: "str | Loss | None", layer: Any, n_out: int) -> Loss:
     """Return the `Loss` of a network, checked against its last layer; None: the default."""
     output = layer.activation
     scores_of = "softmax" if output == "log_softmax" else output  # what the loss contains of it
@@ -414,7 +388,7 @@ def choose_loss(loss, layer, n_out):
     return loss
 
 
-class Losses(Mapping):
+class Losses(Mapping[str, Loss]):
     """All losses by name, with default parameters; an alias finds its loss too.
 
     Examples
@@ -428,19 +402,19 @@ class Losses(Mapping):
     'q (t - y) if y < t else (1 - q) (y - t)'
     """
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Loss:
         return Loss(name)
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in _core.LOSSES or name in _own or name in names.LOSS_ALIASES
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter([*_core.LOSSES, *_own])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(_core.LOSSES) + len(_own)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<losses: {', '.join(self)}>"
 
 
@@ -449,40 +423,16 @@ losses = Losses()
 # ---- the user's own ------------------------------------------------------------------------------
 
 
-class _Own:
-    """A registered loss: its functions, and what its mean is over."""
-
-    def __init__(self, name, value, gradient):
-        self.name, self.value, self.gradient = name, value, gradient
-        self.mean = "rows"
-        self.formula = (getattr(value, "__doc__", None) or f"{name}(y, t)").strip().split("\n")[0]
-
-    def of_rows(self, y, t):
-        """The values of the rows in float64, and their gradients; means over the elements of a row,
-        where it is of elements."""
-        values = np.asarray(self.value(y.copy(), t.copy()))  # it may change its own
-        wanted = y.shape if self.mean == "elements" else y.shape[:1]
-        if values.shape != wanted:
-            raise ValueError(
-                f"value of {self.name!r} returned shape {values.shape} for y of shape {y.shape}; "
-                f"expected {wanted}"
-            )
-        gradient = np.asarray(self.gradient(y, t))
-        if gradient.shape != y.shape:
-            raise ValueError(
-                f"gradient of {self.name!r} returned shape {gradient.shape}; expected that of y, "
-                f"{y.shape}"
-            )
-        values = values.astype(np.float64)
-        if self.mean == "elements":
-            return values.mean(axis=1), gradient / y.shape[1]
-        return values, gradient
+_own: "dict[str, OwnLoss]" = {}
 
 
-_own: dict[str, _Own] = {}
-
-
-def register_loss(name, value, gradient, *, points=None):
+def register_loss(
+    name: str,
+    value: "Callable[[np.ndarray, np.ndarray], ArrayLike]",
+    gradient: "Callable[[np.ndarray, np.ndarray], ArrayLike]",
+    *,
+    points: "tuple[ArrayLike, ArrayLike] | None" = None,
+) -> Loss:
     """Make a loss of your own from two NumPy functions, and check its gradient.
 
     Parameters
@@ -543,96 +493,9 @@ def register_loss(name, value, gradient, *, points=None):
     for what, function in (("value", value), ("gradient", gradient)):
         if not callable(function):
             raise TypeError(f"{what} of {name!r} must be a function of (y, t), got {function!r}")
-    own = _Own(name, value, gradient)
-    y, t = _points(points)
-    usual = _check_gradient(own, y, t)
-    for factor in (3, 10, 30, 100, 300, 1000) if points is None else ():
-        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError):  # they may overflow
-            _check_far_gradient(own, t + factor * (y - t), t, usual)
+    from .own_loss import OwnLoss, check
+
+    own = OwnLoss(name, value, gradient)
+    check(own, points)
     _own[name] = own
     return Loss(name)
-
-
-def _points(points):
-    if points is None:
-        rng = np.random.default_rng(0)
-        return rng.standard_normal((7, 3)), rng.standard_normal((7, 3))
-    try:
-        y, t = (np.array(p, np.float64, ndmin=2) for p in points)
-    except (TypeError, ValueError):
-        raise ValueError("points must be a tuple (y, t) of arrays of numbers") from None
-    if y.shape != t.shape or y.ndim != 2 or y.size == 0:
-        raise ValueError(f"points must be y and t of one shape, got {y.shape} and {t.shape}")
-    return y, t
-
-
-def _check_gradient(own, y, t):
-    """Raise where the gradient is not the central difference of the value; return its size.
-
-    Also find out whether the mean is over elements or rows.
-    """
-    first = _values(own, y, t)
-    own.mean = "elements" if first.shape == y.shape else "rows"
-    gradient = _gradient(own, y, t)
-    if not (np.isfinite(first).all() and np.isfinite(gradient).all()):
-        raise ValueError(
-            f"{own.name!r} is not finite at the points where it is checked; give points=(y, t) "
-            "that it is made for"
-        )
-    size = np.abs(first).max()  # what values are rounded at
-    close = {"rtol": 1e-9, "atol": 1e-12 * size}
-    if len(y) > 1 and not np.allclose(_values(own, y[1:], t[1:]), first[1:], **close):
-        raise ValueError(f"a row's value of {own.name!r} depends on the other rows")
-    for j in range(y.shape[1]):
-        difference = _difference(own, y, t, j, 6e-6)
-        # What is left of the third derivative, h^2 of it, and some fifty roundings over 2 h.
-        slope = np.abs(difference) + np.abs(difference).max()
-        _compare(own, y, t, j, gradient, difference, 1e-5 * slope + 1e-9 * size)
-    return np.abs(gradient).max()
-
-
-def _check_far_gradient(own, y, t, usual):
-    """The same where slopes of neighbours differ by any factor, and much is not finite.
-
-    Each row is judged by itself: what its value is rounded at is its size, or that of terms which
-    cancel, y times a usual slope. Two steps tell what the difference is uncertain by.
-    """
-    gradient = _gradient(own, y, t)
-    size = np.abs(_values(own, y, t)).reshape(len(y), -1)
-    for j in range(y.shape[1]):
-        wide, narrow = (_difference(own, y, t, j, h) for h in (6e-6, 3e-6))
-        known = np.isfinite(wide) & np.isfinite(narrow)
-        rounded = 1e-9 * (size[:, min(j, size.shape[1] - 1)] + usual * np.abs(y).max(axis=1))
-        allowed = 1e-5 * np.abs(wide) + rounded + 2 * np.abs(wide - narrow)
-        _compare(own, y, t, j, gradient, wide, np.where(known, allowed, np.inf))
-
-
-def _values(own, y, t):
-    return np.asarray(own.value(y.copy(), t.copy()))
-
-
-def _gradient(own, y, t):
-    """The gradient of each value, not of a mean."""
-    return own.of_rows(y.copy(), t.copy())[1] * (y.shape[1] if own.mean == "elements" else 1)
-
-
-def _difference(own, y, t, j, h):
-    """The central difference of each row's value along column j, of steps relative to y."""
-    above, below = y.copy(), y.copy()
-    h = h * np.maximum(1, np.abs(y[:, j]))
-    above[:, j] += h
-    below[:, j] -= h
-    rise = (_values(own, above, t) - _values(own, below, t)).reshape(len(y), -1).sum(axis=1)
-    return rise / (above[:, j] - below[:, j])
-
-
-def _compare(own, y, t, j, gradient, difference, allowed):
-    right = np.abs(difference - gradient[:, j]) <= allowed  # NaN is not
-    wrong = ~(right | np.isinf(allowed))
-    if wrong.any():
-        i = int(wrong.argmax())
-        raise ValueError(
-            f"gradient of {own.name!r} disagrees with value: at y = {y[i, j]:.3g}, "
-            f"t = {t[i, j]:.3g} (row {i}, column {j}) gradient gives {gradient[i, j]:.9g}, "
-            f"the central difference is {difference[i]:.9g}"
-        )

@@ -1,10 +1,11 @@
 """Activations of the user's own: NumPy functions, whose derivatives are checked when registered."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import names
 from .activation import INF, Activation
@@ -15,15 +16,22 @@ _NAMES = ("f", "df", "d2f")  # by the number of the derivative
 class _Own:
     """A registered activation: its functions, and what is said of it."""
 
-    def __init__(self, name, functions, formula, limits):
+    def __init__(
+        self,
+        name: str,
+        functions: tuple[Callable[..., Any] | None, ...],
+        formula: str,
+        limits: tuple[float, float],
+    ) -> None:
         self.name, self.functions = name, functions
-        self.formula, self.range, self.kinks = formula, limits, {}
+        self.formula, self.range = formula, limits
+        self.kinks: dict[float, float] = {}
 
     @property
-    def d2f(self):
+    def d2f(self) -> Callable[..., Any] | None:
         return self.functions[2]
 
-    def apply(self, derivative, x):
+    def apply(self, derivative: int, x: np.ndarray) -> np.ndarray:
         """f, f' or f'' of x, an array that the function may keep and change."""
         function, name, shape = self.functions[derivative], _NAMES[derivative], x.shape
         if function is None:
@@ -44,8 +52,16 @@ class _Own:
 
 
 def register_activation(
-    name, f, df, d2f=None, *, formula=None, range=(-INF, INF), kinks=(), points=None
-):
+    name: str,
+    f: "Callable[[np.ndarray], ArrayLike]",
+    df: "Callable[[np.ndarray], ArrayLike]",
+    d2f: "Callable[[np.ndarray], ArrayLike] | None" = None,
+    *,
+    formula: str | None = None,
+    range: tuple[float, float] = (-INF, INF),
+    kinks: "ArrayLike" = (),
+    points: "ArrayLike | None" = None,
+) -> Activation:
     """Make an activation of your own from NumPy functions, and check its derivatives.
 
     Parameters
@@ -128,14 +144,14 @@ central difference of f is 0.00986603718
     return Activation(name)
 
 
-def _check_name(name):
+def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"the name of an activation must be an identifier, got {name!r}")
     if name in names.ACTIVATIONS or name in names.ACTIVATION_ALIASES:
         raise ValueError(f"{name!r} is an activation of nncore; choose another name")
 
 
-def _limits(name, limits):
+def _limits(name: str, limits: Any) -> tuple[float, float]:
     try:
         low, high = (float(limit) for limit in limits)
     except (TypeError, ValueError):
@@ -145,7 +161,7 @@ def _limits(name, limits):
     return low, high
 
 
-def _numbers(values, what, least):
+def _numbers(values: Any, what: str, least: int) -> np.ndarray:
     try:
         numbers = np.array(list(values) if isinstance(values, dict) else values, np.float64)
     except (TypeError, ValueError):
@@ -169,7 +185,7 @@ _ROUNDING = 64 * 2.0**-52  # of a value of 1: a dozen operations
 _TOLERANCE = 1e-6
 
 
-def _check(own, x):
+def _check(own: _Own, x: np.ndarray) -> None:
     """Raise if anything is wrong with the functions, seen at the points x in increasing order."""
     for derivative in range(3 if own.d2f else 2):
         _check_values(own, derivative, x)
@@ -184,7 +200,7 @@ def _check(own, x):
         )
 
 
-def _check_values(own, derivative, x):
+def _check_values(own: _Own, derivative: int, x: np.ndarray) -> None:
     """Raise where values are NaN, or depend on more than their own x."""
     what = f"{_NAMES[derivative]} of {own.name!r}"
     for dtype in (np.float64, np.float32):
@@ -209,11 +225,11 @@ def _check_values(own, derivative, x):
         )
 
 
-def _check_derivative(own, derivative, x):
+def _check_derivative(own: _Own, derivative: int, x: np.ndarray) -> None:
     """Raise where a derivative is not the slope of what it is the derivative of."""
     value = own.apply(derivative, x.copy()).astype(np.float64)
 
-    def below(x):
+    def below(x: np.ndarray) -> np.ndarray:
         return own.apply(derivative - 1, x.copy()).astype(np.float64)
 
     here = below(x)
@@ -239,14 +255,16 @@ def _check_derivative(own, derivative, x):
         )
 
 
-def _steps(x):
+def _steps(x: np.ndarray) -> Iterator[np.ndarray]:
     for step in _STEPS:
         yield step * np.maximum(1, np.abs(x))
     for part in _PARTS:
         yield part * np.where(x == 0, 1e-3, np.abs(x))
 
 
-def _between_slopes(below, x, here, value):
+def _between_slopes(
+    below: Callable[[np.ndarray], np.ndarray], x: np.ndarray, here: np.ndarray, value: np.ndarray
+) -> np.ndarray:
     """Where a function bends at x itself and its derivative is between the slopes on both sides,
     or where it jumps and has none."""
     h = np.minimum(1e-5 * np.maximum(1, np.abs(x)), np.where(x == 0, 1, np.abs(x) / 8))
@@ -254,8 +272,9 @@ def _between_slopes(below, x, here, value):
         (4 * below(x + s * h) - below(x + 2 * s * h) - 3 * here) / (2 * s * h) for s in (-1, 1)
     )
     slack = _TOLERANCE * np.abs(value)
-    between = value >= np.minimum(left, right) - slack
+    between: np.ndarray = value >= np.minimum(left, right) - slack
     between &= value <= np.maximum(left, right) + slack
     rise, part = (np.abs(below(x + step) - below(x - step)) for step in (h, h / 16))
     jumps = np.isfinite(value) & (part > rise / 2) & (part > 1e3 * _ROUNDING * np.abs(here))
-    return between | jumps
+    between |= jumps
+    return between

@@ -10,6 +10,7 @@ from .refusals import USES, X, Y, refused, regressor
 
 # --- Names ----------------------------------------------------------------------------------------
 
+A_NAME = 'an activation is a name, such as "tanh", or an nncore.Activation, got '
 ALL_ACTIVATIONS = (
     "Known: celu, elliot, elu, exponential, gaussian, gelu, gelu_tanh, hard_shrink, hard_sigmoid, "
     "hard_swish, hardtanh, identity, leaky_relu, log_sigmoid, log_softmax, mish, relu, relu6, "
@@ -38,9 +39,9 @@ ALL_ACTIVATIONS = (
             ["Unknown activation 'Logistic'. Did you mean \"logistic\"? " + ALL_ACTIVATIONS],
         ),
         (lambda: Dense(2, "qqq"), ["Unknown activation 'qqq'. " + ALL_ACTIVATIONS]),
-        (lambda: Dense(2, None), ["Unknown activation None. " + ALL_ACTIVATIONS]),
-        (lambda: Dense(2, ["relu"]), ["Unknown activation ['relu']. ", ALL_ACTIVATIONS]),
-        (lambda: Dense(2, np.tanh), ["Unknown activation <ufunc 'tanh'>", ALL_ACTIVATIONS]),
+        (lambda: Dense(2, None), [A_NAME + "None. For none write \"identity\""]),
+        (lambda: Dense(2, ["relu"]), [A_NAME + "['relu']. "]),
+        (lambda: Dense(2, np.tanh), [A_NAME + "<ufunc 'tanh'>", "register_activation"]),
         (
             lambda: Dense(2, init="he_uniforn"),
             ["Unknown initializer 'he_uniforn'. Did you mean \"he_uniform\"? Known: ", "zeros."],

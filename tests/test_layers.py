@@ -1,5 +1,6 @@
 """Networks of all kinds of layers: the engine and its twin, bits, copies and files, one step."""
 
+import inspect
 import pickle
 import signal
 import sys
@@ -187,6 +188,7 @@ def test_config_makes_the_network_again(name):
     network = make(name, seed=0)
     layers = [nncore.layers.from_config(layer.config()) for layer in network.layers]
     again = Network(4, *layers, dtype="float64", loss=network.loss)
+    again._engine.running[:] = network._engine.running  # among which are numbers of a Scaling
     assert repr(again.layers) == repr(network.layers)
     assert again.n_params == network.n_params
     known = {each: getattr(nncore, each) for each in nncore.__all__}
@@ -291,3 +293,13 @@ def test_an_interrupted_epoch_is_after_a_whole_step():
     assert network._engine.draws[1] == done
     twin._engine.train(X[: 100 * done], X[: 100 * done], None, 100)
     assert bits(twin) == bits(network)
+
+
+@pytest.mark.parametrize(
+    "public",
+    [Dense, nncore.Scaling, nncore.Scaling.of, nncore.Activation.f, nncore.Loss.value,
+     nncore.register_loss, nncore.register_activation],
+)  # fmt: skip
+def test_signatures_are_readable(public):
+    """ArrayLike is a union of some 400 characters, where it is not left a name."""
+    assert "numpy._typing" not in str(inspect.signature(public))

@@ -309,9 +309,9 @@ def test_scaled_inputs_and_outputs_of_others():
         node("Relu", "z", "r"),
         node("MatMul", "r V", "h"),
     ]
-    check(
-        [*nodes, *after], 2 - z @ V * [3, 4], "(Scaling(), Dense(4, 'relu'), Dense(2, 'identity'))"
-    )
+    scaled = "Scaling(mean=[1.0, 2.0, 3.0], scale=[2.0, 2.0, 2.0])"
+    layers = f"({scaled}, Dense(4, 'relu'), Dense(2, 'identity'))"
+    check([*nodes, *after], 2 - z @ V * [3, 4], layers)
     nodes = [*nodes, node("Mul", "h t", "m"), node("Add", "m two", "Y")]
     network = check(nodes, z @ V * [3, 4] + 2)
     first, *_, last = network.layers

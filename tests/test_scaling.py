@@ -135,9 +135,14 @@ def test_repr_and_inverse():
     assert repr(back) == f"{layer!r}.inverse()" and repr(back.inverse()) == repr(layer)
     np.testing.assert_array_equal(back.map(layer.map(X[:, :2])), layer.unmap(layer.map(X[:, :2])))
     assert repr(Scaling("minmax").inverse()) == "Scaling('minmax').inverse()"
-    assert repr(Scaling.of(np.ones((2, 9)))) == "<Scaling of 9 columns>"
+    many = Scaling.of(np.outer([-1, 1], np.geomspace(1, 512, 10)), "minmax")
+    assert repr(many) == "<Scaling of 10 columns, means 0 to 0, scales 1 to 512>"
+    assert repr(many.inverse()) == f"{repr(many)[:-1]}, inverted>"
     with pytest.raises(ValueError, match="read-only"):
         layer.mean[0] = 1
+    for call in (Scaling().map, Scaling().inverse().unmap):
+        with pytest.raises(ValueError, match="has no numbers yet: adapt it, or fit"):
+            call(X)
 
 
 # ---- a network with it is one without it, of scaled data ---------------------------------------
@@ -293,6 +298,18 @@ def test_collapse_leaves_it():
 # ---- numbers from the first fit ------------------------------------------------------------------
 
 
+@dtypes
+def test_repr_of_what_is_adapted(dtype):
+    net = Network(1, Scaling(), Dense(1), Scaling("minmax").inverse(), dtype=dtype, seed=0)
+    assert [repr(net.layers[i]) for i in (0, 2)] == ["Scaling()", "Scaling('minmax').inverse()"]
+    net.fit(X[:, :1], Y[:, :1], epochs=1, verbose=False)
+    for layer in (net.layers[0], net.layers[2]):
+        again = eval(repr(layer), {"Scaling": Scaling})
+        assert (again.kind, again.inverted) == (layer.kind, layer.inverted)
+        np.testing.assert_array_equal(again.mean.astype(dtype), layer.mean)
+        np.testing.assert_array_equal(again.scale.astype(dtype), layer.scale)
+
+
 def test_the_first_fit_gives_the_numbers():
     net = pair()[0]
     assert net.layers[0].mean is None and net.layers[-1].scale is None
@@ -426,8 +443,8 @@ def test_copies_and_files(dtype, fitted, tmp_path):
     copies = [net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net)),
               nncore.load(tmp_path / "net")]  # fmt: skip
     for other in copies:
-        assert quiet(other, X, Y)["loss"] == quiet(net.copy(), X, Y)["loss"]
         assert repr(other) == repr(net) and other.config() == net.config()
+        assert quiet(other, X, Y)["loss"] == quiet(net.copy(), X, Y)["loss"]
         assert (net.layers[0].mean is not None) == fitted
         if fitted:
             np.testing.assert_array_equal(other.layers[-1].scale, net.layers[-1].scale)

@@ -394,7 +394,7 @@ def test_wrong_arguments(make, words):
         (lambda: schedules.Cyclic(0.1, 0.01), "lr_max of Cyclic must be finite and at least lr"),
         (lambda: schedules.OnPlateau(0.1, 1.5), r"factor of OnPlateau must be in \(0, 1\)"),
         (lambda: schedules.WarmUp(schedules.Cosine(0.1, 5), 0), "steps of WarmUp must be an int"),
-        (lambda: schedules.WarmUp("a", 3), "lr of Constant must be a number, got 'a'"),
+        (lambda: schedules.WarmUp("a", 3), "after of WarmUp must be a positive rate, .* got 'a'"),
         (lambda: SGD("a"), "lr of SGD must be a number, a schedule or a function"),
     ],
 )

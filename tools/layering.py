@@ -48,7 +48,7 @@ PYTHON_LAYERS = [
     ],  # fmt: skip
     ["names", "info", "threads", "stopping", "tables", "data", "notebook"],
     ["callbacks", "history"],
-    ["activation", "initializer", "columns"],
+    ["activation", "initializer", "columns", "own_loss"],
     ["loss", "weights", "own_activation"],
     ["validation", "metrics"],
     ["layers", "schedules", "trainers"],

@@ -3,6 +3,8 @@
 Those beside `Dense` are imported when they are first named: importing nncore stays cheap.
 """
 
+from typing import Any
+
 from .. import names
 from .base import Layer, Step, Tuning
 from .dense import Dense
@@ -37,7 +39,7 @@ _TYPES = {
 _MODULES = dict(_TYPES.values())
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _MODULES:
@@ -45,7 +47,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def from_config(config):
+def from_config(config: dict[str, Any]) -> Layer:
     """Return the layer of which `config` is the config, without its parameters."""
     arguments = dict(config)
     kind, _ = _TYPES[names.look_up("type of layer", arguments.pop("type"), _TYPES)]

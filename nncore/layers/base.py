@@ -1,12 +1,12 @@
 """What a layer is, and the step it lowers itself to."""
 
-from __future__ import annotations
-
 import copy
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core import touch
 from ..validation import as_parameters
@@ -21,6 +21,12 @@ class Step(NamedTuple):
     flat parameter vector; ``b`` is -1 where there is no bias. The other kinds say in steps.def what
     they use; ``values`` is p there. ``function`` is what "called" calls:
     ``function.apply(derivative, x)``.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Dense(2, "relu").lower(n_in=3, offset=0)[0][:4]
+    ('dense', 3, 2, 'relu')
     """
 
     kind: str
@@ -30,14 +36,21 @@ class Step(NamedTuple):
     parameters: tuple[float, ...] = ()
     w: int = -1
     b: int = -1
-    values: tuple = ()
+    values: tuple[float, ...] = ()
     other: int = 0
-    columns: tuple = ()
+    columns: tuple[tuple[int, int, int], ...] = ()
     function: object = None
 
 
 class Tuning(NamedTuple):
-    """How the parameters of one step are trained; ``max_norm`` 0: any."""
+    """How the parameters of one step are trained; ``max_norm`` 0: any.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.Dense(2, l2=0.1).tunings()
+    [Tuning(trainable=True, lr_scale=1.0, l1=0.0, l2=0.1, max_norm=0.0)]
+    """
 
     trainable: bool = True
     lr_scale: float = 1.0
@@ -68,26 +81,62 @@ class Layer:
         to it. Only of `Dense`.
 
     All of them may be changed in ``net.layers`` at any time, and count from the next call or epoch.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(3, nncore.Dense(2, "tanh"), nncore.PReLU(), nncore.Dense(1), seed=0)
+    >>> {name: values.shape for name, values in net.layers[0].parameters().items()}
+    {'W': (3, 2), 'b': (2,)}
+    >>> net.layers[0].trainable = False  # only what is behind it is trained now
+    >>> [layer.n_params(2) for layer in net.layers[1:]]
+    [2, 3]
     """
 
     trainable = True
     lr_scale = 1.0
     l1 = 0.0
     l2 = 0.0
-    max_norm = None
-    settable = ("trainable",)  # which of these; it has no effect where there are no parameters
+    max_norm: float | None = None
+    # which of these; trainable has no effect where there are no parameters
+    settable: tuple[str, ...] = ("trainable",)
 
     activation = "identity"
-    mixes = False  # whether it mixes its inputs, as a matrix does
-    bends = False  # whether it is nonlinear between such layers
     scales = False  # whether it is a Scaling, in front of which a loss is taken if it is the last
-    ready = True  # whether it has all numbers that it needs
-    of_batches = False  # whether training mixes the rows of a batch
     first_only = False  # whether it takes samples and nothing else
     depth = 0  # of layers in it
-    without_d2f = None  # name of an activation in it that has no second derivative
 
-    def __setattr__(self, name, value):
+    # of one that is bound
+    _n_in: int
+    _theta: np.ndarray
+    _running: np.ndarray
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it mixes its inputs, as a matrix does."""
+        return False
+
+    @property
+    def bends(self) -> bool:
+        """Whether it is nonlinear between layers that mix."""
+        return False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has all numbers that it needs."""
+        return True
+
+    @property
+    def of_batches(self) -> bool:
+        """Whether training mixes the rows of a batch."""
+        return False
+
+    @property
+    def without_d2f(self) -> str | None:
+        """The name of an activation in it that has no second derivative."""
+        return None
+
+    def __setattr__(self, name: str, value: Any) -> None:
         if name in Tuning._fields:
             value = self._as_setting(name, value)
         elif "_theta" in self.__dict__ and name in self.config():
@@ -99,7 +148,7 @@ class Layer:
         """Return how the parameters are trained, one for each step that `lower` returns."""
         return [Tuning(self.trainable, self.lr_scale, self.l1, self.l2, self.max_norm or 0.0)]
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """Return the attributes of training that are not as they are by default, for `config`."""
         return {
             name: getattr(self, name)
@@ -107,7 +156,7 @@ class Layer:
             if getattr(self, name) != getattr(Layer, name)
         }
 
-    def _shown_settings(self):
+    def _shown_settings(self) -> str:
         return "".join(f", {name}={value!r}" for name, value in self.settings().items())
 
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
@@ -137,12 +186,12 @@ class Layer:
     def initialize(self, rng: np.random.Generator) -> None:
         """Fill what is bound with its starting values."""
 
-    def config(self) -> dict:
+    def config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again, as JSON values."""
         raise NotImplementedError
 
     @classmethod
-    def from_config(cls, arguments: dict) -> Layer:
+    def from_config(cls, arguments: dict[str, Any]) -> "Layer":
         """Return the layer of a config without its type, whose parameters are filled later."""
         return cls(**arguments)
 
@@ -154,7 +203,7 @@ class Layer:
         """Return what training keeps and no gradient touches, by name, as writable views."""
         return views(self.running_shapes(self._inputs()), self._running)
 
-    def bind(self, n_in: int, theta: np.ndarray, running: np.ndarray) -> Layer:
+    def bind(self, n_in: int, theta: np.ndarray, running: np.ndarray) -> "Layer":
         """Return a copy of this layer whose parameters are views of `theta`."""
         bound = copy.copy(self)
         bound._n_in = n_in
@@ -178,7 +227,7 @@ class Layer:
         kind = f"{name} {type(self).__name__}"
         return [(kind, self.activation, shape, f"{self.n_params(n_in):,}")]
 
-    def _as_setting(self, name, value):
+    def _as_setting(self, name: str, value: Any) -> Any:
         """The value of an attribute of training, or what is wrong with it."""
         kind = type(self).__name__
         if name not in self.settable:
@@ -188,7 +237,7 @@ class Layer:
             raise AttributeError(f"{name} of {kind} cannot be set: {why}")
         return _checked_setting(kind, name, value)
 
-    def _inputs(self):
+    def _inputs(self) -> int:
         try:
             return self._n_in
         except AttributeError:
@@ -197,7 +246,7 @@ class Layer:
             ) from None
 
 
-def _checked_setting(layer, name, value):
+def _checked_setting(layer: str, name: str, value: Any) -> Any:
     """The value of an attribute of training, or what is wrong with it."""
     if name == "trainable":
         if not isinstance(value, (bool, np.bool_)):
@@ -218,7 +267,7 @@ def _checked_setting(layer, name, value):
     return number
 
 
-def views(shapes, flat):
+def views(shapes: dict[str, tuple[int, ...]], flat: np.ndarray) -> dict[str, np.ndarray]:
     """Return views of these shapes, one behind the other in a flat vector."""
     found, at = {}, 0
     for name, shape in shapes.items():
@@ -228,27 +277,28 @@ def views(shapes, flat):
     return found
 
 
-def view(name, of="parameters"):
+def view(name: str, of: str = "parameters") -> Any:
     """Return the attribute that is a bound parameter; assigning copies into it."""
 
-    def get(self):
-        return getattr(self, of)()[name]
+    def get(layer: Layer) -> np.ndarray:
+        found: np.ndarray = getattr(layer, of)()[name]
+        return found
 
-    def put(self, value):
-        copy_into(get(self), value, name)
+    def put(layer: Layer, value: "ArrayLike") -> None:
+        copy_into(get(layer), value, name)
 
     return property(get, put)
 
 
-def copy_into(parameter, value, name):
+def copy_into(parameter: np.ndarray, value: "ArrayLike", name: str) -> None:
     """Set a parameter to a number or to an array of exactly its shape."""
-    value = as_parameters(value, name, parameter.dtype)
-    if value.ndim and value.shape != parameter.shape:
-        raise ValueError(f"{name} has shape {parameter.shape}, got {value.shape}")
-    parameter[...] = value
+    values: np.ndarray = as_parameters(value, name, parameter.dtype)
+    if values.ndim and values.shape != parameter.shape:
+        raise ValueError(f"{name} has shape {parameter.shape}, got {values.shape}")
+    parameter[...] = values
 
 
-def real(value, what, accept, wanted):
+def real(value: Any, what: str, accept: Callable[[float], bool], wanted: str) -> float:
     """Return `value` as a float that `accept` accepts, or say what is `wanted`."""
     try:
         number = float(value)
@@ -259,7 +309,7 @@ def real(value, what, accept, wanted):
     return number
 
 
-def flag(value, what):
+def flag(value: Any, what: str) -> bool:
     """Return `value` as a bool, or say what is wrong with it."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{what} must be True or False, got {value!r}")

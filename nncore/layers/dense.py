@@ -1,18 +1,21 @@
 """The fully connected layer."""
 
-from __future__ import annotations
-
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..activation import as_activation, from_config
+from ..activation import Activation, as_activation, from_config
 from ..initializer import Initializer, default_for
 from ..validation import as_parameters
 from .base import Layer, Step, Tuning
 from .base import copy_into as _copy_into
 
 _INIT = "the name of an initializer, an Initializer, a function (rng, n_in, n_out), or an array"
+
+Start = str | Initializer | ArrayLike | Callable[[np.random.Generator, int, int], ArrayLike] | None
 
 
 class Dense(Layer):
@@ -79,9 +82,10 @@ class Dense(Layer):
     settable = Tuning._fields
 
     def __init__(
-        self, n_out, activation="identity", *, bias=True, init=None, bias_init=None, l1=0.0,
-        l2=0.0, max_norm=None, trainable=True, lr_scale=1.0,
-    ):  # fmt: skip
+        self, n_out: int, activation: str | Activation = "identity", *, bias: bool = True,
+        init: "Start" = None, bias_init: "Start" = None, l1: float = 0.0, l2: float = 0.0,
+        max_norm: float | None = None, trainable: bool = True, lr_scale: float = 1.0,
+    ) -> None:  # fmt: skip
         self.n_out = positive_int(n_out, "n_out of Dense")
         self.activation = activation
         if not isinstance(bias, (bool, np.bool_)):
@@ -94,13 +98,13 @@ class Dense(Layer):
         if bias_init is not None:
             self.bias_init = _as_start(bias_init, "bias_init", f"a number, {_INIT} (n_out,)")
             if not self.bias:
-                raise ValueError("bias_init of Dense has no meaning with bias=False")
+                raise ValueError("bias_init of Dense has no meaning with bias=False: leave one out")
             if isinstance(self.bias_init, Initializer):
                 self.bias_init.check_bias()
         self.l1, self.l2, self.max_norm = l1, l2, max_norm
         self.trainable, self.lr_scale = trainable, lr_scale
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         function = repr(self.activation)
         if str(self.function) != self.activation:
             function = f"Activation({function}, {str(self.function).partition('(')[2]}"
@@ -108,35 +112,35 @@ class Dense(Layer):
         return f"Dense({self.n_out}, {function}{bias}{self._shown_settings()})"
 
     @property
-    def activation(self):
+    def activation(self) -> str:
         """The name of the activation."""
         return self._function.name
 
     @activation.setter
-    def activation(self, value):
+    def activation(self, value: Any) -> None:
         self._function = as_activation(value)
 
     @property
-    def function(self):
+    def function(self) -> Activation:
         return self._function
 
-    def n_outputs(self, n_in):
+    def n_outputs(self, n_in: int) -> int:
         return self.n_out
 
     @property
-    def bends(self):
+    def bends(self) -> bool:
         return self.activation != "identity"
 
     @property
-    def without_d2f(self):
+    def without_d2f(self) -> str | None:
         own = self.function.own
         return own.name if own and own.d2f is None else None
 
-    def shapes(self, n_in):
-        shapes = {"W": (n_in, self.n_out)}
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"W": (n_in, self.n_out)}
         return shapes | {"b": (self.n_out,)} if self.bias else shapes
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         b = offset + n_in * self.n_out if self.bias else -1
         if self.function.own:
             f = Step("called", self.n_out, self.n_out, function=self.function.own)
@@ -144,16 +148,16 @@ class Dense(Layer):
         parameters = tuple(self.function.parameters.values())
         return [Step("dense", n_in, self.n_out, self.activation, parameters, offset, b)]
 
-    def tunings(self):
+    def tunings(self) -> list[Tuning]:
         return super().tunings() + ([Tuning()] if self.function.own else [])
 
     @classmethod
-    def from_config(cls, arguments):
+    def from_config(cls, arguments: dict[str, Any]) -> "Dense":
         if "activation" in arguments:
             arguments = arguments | {"activation": from_config(arguments["activation"])}
         return cls(**arguments, init="zeros")
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {
             "type": "dense",
             "n_out": self.n_out,
@@ -163,24 +167,25 @@ class Dense(Layer):
         }
 
     @property
-    def W(self):
+    def W(self) -> np.ndarray:
         return self._bound()[: self._n_in * self.n_out].reshape(self._n_in, self.n_out)
 
     @W.setter
-    def W(self, value):
+    def W(self, value: "ArrayLike") -> None:
         _copy_into(self.W, value, "W")
 
     @property
-    def b(self):
+    def b(self) -> np.ndarray | None:
         return self._bound()[self._n_in * self.n_out :] if self.bias else None
 
     @b.setter
-    def b(self, value):
-        if not self.bias:
+    def b(self, value: "ArrayLike") -> None:
+        b = self.b
+        if b is None:
             raise AttributeError(f"{self!r} has no bias")
-        _copy_into(self.b, value, "b")
+        _copy_into(b, value, "b")
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         place = rng, self._n_in, self.n_out
         if isinstance(self.init, Initializer):
             W, b = self.init.with_bias(*place, self.activation)
@@ -197,7 +202,7 @@ class Dense(Layer):
             self.b = self._checked(b, "bias_init", place[2:], "one number per output")
         self.W = W
 
-    def _ask(self, init, what, place):
+    def _ask(self, init: Any, what: str, place: tuple[np.random.Generator, int, int]) -> Any:
         """What the user gave, or what the user's function gives."""
         if not callable(init):
             return init
@@ -207,19 +212,19 @@ class Dense(Layer):
             error.add_note(f"in {what} of {self!r}, called with the arguments (rng, n_in, n_out)")
             raise
 
-    def _checked(self, values, what, shape, meaning):
-        values = as_parameters(values, f"{what} of {self!r}", np.float64)
-        if values.shape != shape:
+    def _checked(self, values: Any, what: str, shape: tuple[int, ...], meaning: str) -> np.ndarray:
+        array: np.ndarray = as_parameters(values, f"{what} of {self!r}", np.float64)
+        if array.shape != shape:
             raise ValueError(
-                f"{what} of {self!r} has shape {values.shape}; expected {shape}, {meaning}."
+                f"{what} of {self!r} has shape {array.shape}; expected {shape}, {meaning}."
             )
         with np.errstate(over="ignore"):
-            values = values.astype(self._theta.dtype)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{what} of {self!r} has values that are not finite in {values.dtype}")
-        return values
+            array = array.astype(self._theta.dtype)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{what} of {self!r} has values that are not finite in {array.dtype}")
+        return array
 
-    def _bound(self):
+    def _bound(self) -> np.ndarray:
         try:
             return self._theta
         except AttributeError:
@@ -228,7 +233,7 @@ class Dense(Layer):
             ) from None
 
 
-def _as_start(init, what, wanted):
+def _as_start(init: Any, what: str, wanted: str) -> Any:
     """An Initializer, a function, or an array of float64."""
     if isinstance(init, str):
         return Initializer(init)
@@ -247,14 +252,16 @@ def _as_start(init, what, wanted):
     return values
 
 
-def positive_int(value, what):
+def positive_int(value: Any, what: str) -> int:
     """Return `value` as an int from 1 to 2^31 - 1, or say what is wrong with it."""
     try:
         number = operator.index(value)
     except TypeError:
         number = 0
     if number < 1 or isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{what} must be an integer of at least 1, got {value!r}")
+        meant = str(value).removesuffix(".0")  # of "32" and 32.0
+        fix = f": write {meant}" if number == 0 and meant.isdecimal() and int(meant) else ""
+        raise ValueError(f"{what} must be an integer of at least 1, got {value!r}{fix}")
     if number >= 1 << 31:
         raise ValueError(f"{what} must be below 2**31, got {value!r}")
     return number

@@ -1,11 +1,11 @@
 """Learned vectors for tokens."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..data import slices
 from .base import Layer, Step, copy_into
@@ -60,12 +60,22 @@ class Embedding(Layer):
     first_only = True
     bends = True
     settable = ("trainable", "lr_scale")
+    n_tokens: int | Any  # None where each column has its own
+    dim: int | Any
+    columns: dict[int, tuple[int, int]] | None
 
     def __init__(
-        self, n_tokens=None, dim=None, *, columns=None, trainable=True, lr_scale=1.0
-    ):  # fmt: skip
+        self, n_tokens: int | None = None, dim: int | None = None, *,
+        columns: Mapping[int, tuple[int, int]] | None = None,
+        trainable: bool = True, lr_scale: float = 1.0,
+    ) -> None:  # fmt: skip
         self.trainable, self.lr_scale = trainable, lr_scale
         if columns is None:
+            if n_tokens is None or dim is None:
+                raise ValueError(
+                    "Embedding needs n_tokens and dim, such as Embedding(50, 4), or columns, such "
+                    f"as columns={{0: (50, 4)}}; got n_tokens={n_tokens!r} and dim={dim!r}"
+                )
             self.n_tokens = positive_int(n_tokens, "n_tokens of Embedding")
             self.dim = positive_int(dim, "dim of Embedding")
             self.columns = None
@@ -80,12 +90,12 @@ class Embedding(Layer):
         self.n_tokens = self.dim = None
         self.columns = dict(sorted(_column(*item) for item in columns.items()))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if self.columns is None:
             return f"Embedding({self.n_tokens}, {self.dim}{self._shown_settings()})"
         return f"Embedding(columns={self.columns!r}{self._shown_settings()})"
 
-    def _check_columns(self, n_in):
+    def _check_columns(self, n_in: int) -> None:
         if n_in > MOST_COLUMNS:
             raise ValueError(f"Embedding takes at most {MOST_COLUMNS} columns, not {n_in}")
         if self.columns is not None and max(self.columns) >= n_in:
@@ -94,22 +104,22 @@ class Embedding(Layer):
                 f"last is {n_in - 1}."
             )
 
-    def n_outputs(self, n_in):
+    def n_outputs(self, n_in: int) -> int:
         self._check_columns(n_in)
         if self.columns is None:
             return n_in * self.dim
         return n_in - len(self.columns) + sum(dim for _, dim in self.columns.values())
 
-    def shapes(self, n_in):
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         self._check_columns(n_in)
         if self.columns is None:
             return {"E": (self.n_tokens, self.dim)}
         return {f"E{column}": shape for column, shape in self.columns.items()}
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         self._check_columns(n_in)
         if self.columns is None:
-            columns = ((self.n_tokens, self.dim, 0),) * n_in
+            columns = [(self.n_tokens, self.dim, 0)] * n_in
         else:
             columns, table = [(0, 1, 0)] * n_in, 0
             for column, (n_tokens, dim) in self.columns.items():
@@ -123,23 +133,23 @@ class Embedding(Layer):
         ]  # fmt: skip
 
     @property
-    def E(self):
+    def E(self) -> np.ndarray | dict[int, np.ndarray]:
         tables = self.parameters()
         if self.columns is None:
             return tables["E"]
         return {column: tables[f"E{column}"] for column in self.columns}
 
     @E.setter
-    def E(self, value):
+    def E(self, value: "ArrayLike") -> None:
         if self.columns is not None:
             raise AttributeError("each column has its table: set net.layers[0].E[column][...]")
-        copy_into(self.E, value, "E")
+        copy_into(self.parameters()["E"], value, "E")
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         for table in self.parameters().values():
             table[...] = rng.standard_normal(table.shape)
 
-    def bind(self, n_in, theta, running):
+    def bind(self, n_in: int, theta: np.ndarray, running: np.ndarray) -> Layer:
         exact = 1 << (np.finfo(theta.dtype).nmant + 1)
         sizes = [self.n_tokens] if self.columns is None else [n for n, _ in self.columns.values()]
         if max(sizes) > exact:
@@ -148,7 +158,7 @@ class Embedding(Layer):
             )
         return super().bind(n_in, theta, running)
 
-    def check_inputs(self, X, name):
+    def check_inputs(self, X: np.ndarray, name: str) -> None:
         for rows in slices(X):
             block = X[rows]
             if self.columns is None:
@@ -158,10 +168,12 @@ class Embedding(Layer):
                     one = block[:, column : column + 1]
                     self._check_tokens(one, rows.start, column, n_tokens, name)
 
-    def tokens(self, X):
+    def tokens(self, X: np.ndarray) -> list[int]:
         return list(range(X.shape[1]) if self.columns is None else self.columns)
 
-    def _check_tokens(self, X, first_row, first, n_tokens, name):
+    def _check_tokens(
+        self, X: np.ndarray, first_row: int, first: int, n_tokens: int, name: str
+    ) -> None:
         good = (X >= 0) & (X < n_tokens) & (X == np.floor(X))
         if not good.all():
             row, column = np.argwhere(~good)[0]
@@ -170,8 +182,8 @@ class Embedding(Layer):
                 f"which is no token of {self!r}: those are the whole numbers 0 .. {n_tokens - 1}."
             )
 
-    def config(self):
-        config = {"type": "embedding"}
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {"type": "embedding"}
         if self.columns is None:
             config |= {"n_tokens": self.n_tokens, "dim": self.dim}
         else:
@@ -179,14 +191,14 @@ class Embedding(Layer):
         return config | self.settings()
 
     @classmethod
-    def from_config(cls, arguments):
+    def from_config(cls, arguments: dict[str, Any]) -> "Embedding":
         if "columns" in arguments:
             columns = {column: tuple(shape) for column, *shape in arguments["columns"]}
             arguments = arguments | {"columns": columns}
         return cls(**arguments)
 
 
-def _column(column, shape):
+def _column(column: Any, shape: Any) -> tuple[int, tuple[int, int]]:
     """One item of columns, checked."""
     try:
         number = -1 if isinstance(column, (bool, np.bool_)) else operator.index(column)

@@ -1,10 +1,12 @@
 """Layers that normalise: columns over a batch, or the outputs of each row."""
 
-from __future__ import annotations
+from typing import Any
 
-import math
+import numpy as np
 
 from .base import Layer, Step, real, view
+
+_NO_WIDTH = " (the network knows how many columns)"
 
 
 class _Normalization(Layer):
@@ -12,23 +14,23 @@ class _Normalization(Layer):
 
     settable = ("trainable", "lr_scale")
 
-    def __init__(self, eps, trainable, lr_scale):
-        # below that, 1 / sqrt(0 + eps) is not finite in float32
+    def __init__(self, eps: float, trainable: bool, lr_scale: float) -> None:
+        # Below that, 1 / sqrt(0 + eps) is not finite in float32; what is above is meant as a width.
         self.eps = real(
-            eps, f"eps of {type(self).__name__}", lambda e: 1e-30 <= e < math.inf,
-            "of at least 1e-30",
+            eps, f"eps of {type(self).__name__}", lambda e: 1e-30 <= e <= 1,
+            f"from 1e-30 to 1, such as 1e-5{_NO_WIDTH}",
         )  # fmt: skip
         self.trainable, self.lr_scale = trainable, lr_scale
 
-    def shapes(self, n_in):
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"gamma": (n_in,), "beta": (n_in,)}
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         self.gamma = 1
         self.beta = 0
 
-    gamma = view("gamma")
-    beta = view("beta")
+    gamma: np.ndarray | Any = view("gamma")
+    beta: np.ndarray | Any = view("beta")
 
 
 class BatchNorm(_Normalization):
@@ -44,7 +46,7 @@ class BatchNorm(_Normalization):
     momentum : float, default 0.1
         The weight of the newest batch, from 0 to 1. (What Keras calls momentum is 1 minus it.)
     eps : float, default 1e-5
-        At least 1e-30.
+        From 1e-30 to 1.
     trainable : bool, default True
         Whether training changes gamma and beta; the running statistics go on all the same.
     lr_scale : float, default 1.0
@@ -84,31 +86,41 @@ class BatchNorm(_Normalization):
 
     of_batches = True
 
-    def __init__(self, momentum=0.1, eps=1e-5, *, trainable=True, lr_scale=1.0):
+    def __init__(
+        self,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        *,
+        trainable: bool = True,
+        lr_scale: float = 1.0,
+    ) -> None:
         self.momentum = real(
-            momentum, "momentum of BatchNorm", lambda m: 0 <= m <= 1, "from 0 to 1"
+            momentum,
+            "momentum of BatchNorm",
+            lambda m: 0 <= m <= 1,
+            f"from 0 to 1, such as 0.1{_NO_WIDTH}",
         )
         super().__init__(eps, trainable, lr_scale)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"BatchNorm(momentum={self.momentum:g}, eps={self.eps:g}{self._shown_settings()})"
 
-    def running_shapes(self, n_in):
+    def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"running_mean": (n_in,), "running_var": (n_in,)}
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         super().initialize(rng)
         self.running_mean = 0
         self.running_var = 1
 
-    running_mean = view("running_mean", of="running")
-    running_var = view("running_var", of="running")
+    running_mean: np.ndarray | Any = view("running_mean", of="running")
+    running_var: np.ndarray | Any = view("running_var", of="running")
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         values = (self.momentum, self.eps)
         return [Step("batch_norm", n_in, n_in, w=offset, b=offset + n_in, values=values)]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         config = {"type": "batch_norm", "momentum": self.momentum, "eps": self.eps}
         return config | self.settings()
 
@@ -122,7 +134,7 @@ class LayerNorm(_Normalization):
     Parameters
     ----------
     eps : float, default 1e-5
-        At least 1e-30.
+        From 1e-30 to 1.
     trainable : bool, default True
         Whether training changes gamma and beta.
     lr_scale : float, default 1.0
@@ -144,14 +156,14 @@ class LayerNorm(_Normalization):
 
     bends = True
 
-    def __init__(self, eps=1e-5, *, trainable=True, lr_scale=1.0):
+    def __init__(self, eps: float = 1e-5, *, trainable: bool = True, lr_scale: float = 1.0) -> None:
         super().__init__(eps, trainable, lr_scale)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LayerNorm(eps={self.eps:g}{self._shown_settings()})"
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         return [Step("layer_norm", n_in, n_in, w=offset, b=offset + n_in, values=(0.0, self.eps))]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "layer_norm", "eps": self.eps} | self.settings()

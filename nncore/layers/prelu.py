@@ -1,6 +1,8 @@
 """The rectifier whose slope below zero is learned."""
 
-from __future__ import annotations
+from typing import Any
+
+import numpy as np
 
 from .base import Layer, Step, flag, view
 
@@ -40,24 +42,26 @@ class PReLU(Layer):
     bends = True
     settable = ("trainable", "lr_scale")
 
-    def __init__(self, *, shared=False, trainable=True, lr_scale=1.0):
+    def __init__(
+        self, *, shared: bool = False, trainable: bool = True, lr_scale: float = 1.0
+    ) -> None:
         self.shared = flag(shared, "shared of PReLU")
         self.trainable, self.lr_scale = trainable, lr_scale
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shared = ", shared=True" if self.shared else ""
         return f"PReLU({(shared + self._shown_settings()).removeprefix(', ')})"
 
-    def shapes(self, n_in):
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"slope": (1 if self.shared else n_in,)}
 
-    slope = view("slope")
+    slope: np.ndarray | Any = view("slope")
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         self.slope = 0.25
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         return [Step("prelu", n_in, n_in, w=offset, other=1 if self.shared else n_in)]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "prelu", "shared": self.shared} | self.settings()

@@ -1,10 +1,11 @@
 """Layers that are random in training: dropout and noise."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 from .base import Layer, Step, flag, real
+
+_RATE = "of at least 0 and below 1, such as 0.2"
 
 
 class Dropout(Layer):
@@ -40,17 +41,17 @@ class Dropout(Layer):
     True
     """
 
-    def __init__(self, rate, *, always=False):
-        self.rate = real(rate, "rate of Dropout", lambda r: 0 <= r < 1, "of at least 0 and below 1")
+    def __init__(self, rate: float, *, always: bool = False) -> None:
+        self.rate = real(rate, "rate of Dropout", lambda r: 0 <= r < 1, _RATE)
         self.always = flag(always, "always of Dropout")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Dropout({self.rate:g}{', always=True' if self.always else ''})"
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         return [Step("dropout", n_in, n_in, values=(self.rate, float(self.always)))]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "dropout", "rate": self.rate, "always": self.always}
 
 
@@ -73,14 +74,16 @@ class GaussianNoise(Layer):
     >>> net = nncore.Network(3, nncore.GaussianNoise(0.1), nncore.Dense(1))
     """
 
-    def __init__(self, std):
-        self.std = real(std, "std of GaussianNoise", lambda s: 0 <= s < math.inf, "of at least 0")
+    def __init__(self, std: float) -> None:
+        self.std = real(
+            std, "std of GaussianNoise", lambda s: 0 <= s < math.inf, "of at least 0, such as 0.1"
+        )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"GaussianNoise({self.std:g})"
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         return [Step("noise", n_in, n_in, values=(self.std,))]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "gaussian_noise", "std": self.std}

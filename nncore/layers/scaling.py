@@ -1,17 +1,17 @@
 """Columns in units that suit a network, and outputs back in the user's: fixed, never trained."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import names
 from ..validation import as_parameters
 from .base import Layer, Step, flag
 
 KINDS = ("standard", "minmax")
-MOST_SHOWN = 8  # numbers in a repr
+MOST_SHOWN = 80  # characters of a repr with all numbers
 _BLOCK = 1 << 16  # numbers of a block that is measured: memory is bounded
 
 
@@ -73,10 +73,14 @@ class Scaling(Layer):
     """
 
     scales = True
-    _numbers = None  # mean and scale in float64
+    _numbers: tuple[np.ndarray, np.ndarray] | None = None  # mean and scale in float64
 
     def __init__(
-        self, kind: str = "standard", *, mean: object = None, scale: object = None
+        self,
+        kind: str = "standard",
+        *,
+        mean: "ArrayLike | None" = None,
+        scale: "ArrayLike | None" = None,
     ) -> None:
         if not isinstance(kind, str):
             raise TypeError(
@@ -89,7 +93,7 @@ class Scaling(Layer):
             self._numbers = _checked(0.0 if mean is None else mean, 1.0 if scale is None else scale)
 
     @classmethod
-    def of(cls, X: object, kind: str = "standard") -> Scaling:
+    def of(cls, X: "ArrayLike | Iterator[ArrayLike]", kind: str = "standard") -> "Scaling":
         """Return a scaling with the numbers of these data.
 
         Parameters
@@ -100,21 +104,32 @@ class Scaling(Layer):
         """
         return cls(kind).adapt(X)
 
-    def inverse(self) -> Scaling:
-        """Return the scaling that leads back."""
+    def inverse(self) -> "Scaling":
+        """Return the scaling that leads back.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nncore
+        >>> to_celsius = nncore.Scaling(mean=32, scale=1.8)
+        >>> celsius = to_celsius.map(np.array([[50.0]]))
+        >>> celsius, to_celsius.inverse().map(celsius)
+        (array([[10.]]), array([[50.]]))
+        """
         other = type(self)(self.kind)
         numbers = self._now()
         if numbers is not None:
-            other._numbers = tuple(values.astype(np.float64) for values in numbers)
+            mean, scale = numbers
+            other._numbers = mean.astype(np.float64), scale.astype(np.float64)
         other.inverted = not self.inverted
         return other
 
-    def adapt(self, X: object) -> Scaling:
+    def adapt(self, X: "ArrayLike | Iterator[ArrayLike]") -> "Scaling":
         """Take the numbers of these data, as `of` does; in ``net.layers``, too. Return self."""
         self._take(*measure(X if isinstance(X, Iterator) else iter([X]), self.kind))
         return self
 
-    def _take(self, mean, scale):
+    def _take(self, mean: np.ndarray, scale: np.ndarray) -> None:
         """Take numbers; if they do not fit, nothing has changed."""
         if "_theta" in self.__dict__:
             self._check_width(mean, self._n_in)
@@ -124,15 +139,21 @@ class Scaling(Layer):
         self._numbers = mean, scale
 
     @property
-    def ready(self):
+    def ready(self) -> bool:
         return self._now() is not None
 
-    def _now(self):
+    def _now(self) -> tuple[np.ndarray, np.ndarray] | None:
         """mean and scale, or None: where this is bound, what the engine has."""
         if "_theta" not in self.__dict__:
             return self._numbers
         mean, scale = self.running().values()
         return (mean, scale) if scale.all() else None
+
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        numbers = self._now()
+        if numbers is None:
+            raise ValueError(f"{self!r} has no numbers yet: adapt it, or fit the network it is in")
+        return numbers
 
     @property
     def mean(self) -> np.ndarray | None:
@@ -142,7 +163,7 @@ class Scaling(Layer):
     def scale(self) -> np.ndarray | None:
         return self._shown(1)
 
-    def _shown(self, which):
+    def _shown(self, which: int) -> np.ndarray | None:
         numbers = self._now()
         if numbers is None:
             return None
@@ -150,64 +171,88 @@ class Scaling(Layer):
         view.flags.writeable = False
         return view
 
-    def __repr__(self):
-        arguments = "" if self.kind == KINDS[0] else repr(self.kind)
-        if "_theta" not in self.__dict__ and self._numbers is not None:
-            mean, scale = self._numbers
-            arguments = f"mean={mean.tolist()}, scale={scale.tolist()}"
-            if mean.size > MOST_SHOWN:
-                return f"<Scaling of {mean.size} columns{', inverted' * self.inverted}>"
-        return f"Scaling({arguments}){'.inverse()' * self.inverted}"
+    def __repr__(self) -> str:
+        arguments = [] if self.kind == KINDS[0] else [repr(self.kind)]
+        numbers = self._now()
+        if numbers is not None:
+            mean, scale = numbers
+            arguments += [f"mean={_digits(mean)}", f"scale={_digits(scale)}"]
+            if sum(map(len, arguments)) > MOST_SHOWN:
+                ends = (f"{values.min():.4g} to {values.max():.4g}" for values in numbers)
+                of = f"{mean.size} columns, means {next(ends)}, scales {next(ends)}"
+                return f"<Scaling of {of}{', inverted' * self.inverted}>"
+        return f"Scaling({', '.join(arguments)}){'.inverse()' * self.inverted}"
 
-    def running_shapes(self, n_in):
+    def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"mean": (n_in,), "scale": (n_in,)}
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.Generator) -> None:
         self._running[...] = 0
         if self._numbers is not None:
             self._take(*self._numbers)
 
-    def check_numbers(self):
+    def check_numbers(self) -> None:
         mean, scale = self.running().values()
         if mean.any() or scale.any():
             _in_dtype(mean, scale, mean.dtype)
 
-    def lower(self, n_in, offset):
+    def lower(self, n_in: int, offset: int) -> list[Step]:
         if self._numbers is not None:
             self._check_width(self._numbers[0], n_in)
         return [Step("scaling", n_in, n_in, values=(float(self.inverted),))]
 
-    def _check_width(self, mean, n_in):
+    def _check_width(self, mean: np.ndarray, n_in: int) -> None:
         if mean.ndim and len(mean) != n_in:
-            raise ValueError(f"{self!r} is of {len(mean)} columns, and gets {n_in}")
+            raise ValueError(
+                f"{self!r} is of {len(mean)} columns, and gets {n_in}: it needs a number for each, "
+                "or one for all"
+            )
 
     def map(self, x: np.ndarray) -> np.ndarray:
-        """Return what this layer makes of x, (n_rows, n_columns), as the engine does."""
-        mean, scale = self._now()
-        return x * scale + mean if self.inverted else (x - mean) / scale
+        """Return what this layer makes of x, (n_rows, n_columns), as the engine does.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (n_rows, n_columns)
+
+        Raises
+        ------
+        ValueError
+            If it has no numbers yet.
+        """
+        mean, scale = self._known()
+        y: np.ndarray = x * scale + mean if self.inverted else (x - mean) / scale
+        return y
 
     def unmap(self, y: np.ndarray) -> np.ndarray:
         """Return what this layer makes y of."""
-        mean, scale = self._now()
-        return (y - mean) / scale if self.inverted else y * scale + mean
+        mean, scale = self._known()
+        x: np.ndarray = (y - mean) / scale if self.inverted else y * scale + mean
+        return x
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"type": "scaling", "kind": self.kind, "inverted": self.inverted}
 
     @classmethod
-    def from_config(cls, arguments):
+    def from_config(cls, arguments: dict[str, Any]) -> "Scaling":
         return cls._described(**arguments)
 
     @classmethod
-    def _described(cls, kind, inverted):
+    def _described(cls, kind: str, inverted: bool) -> "Scaling":
         layer = cls(kind)
         layer.inverted = flag(inverted, "inverted of Scaling")
         return layer
 
 
-def measure(blocks, kind):
+def _digits(values: np.ndarray) -> str:
+    """The shortest that mean the same in their dtype."""
+    return f"[{', '.join(map(str, values))}]" if values.ndim else str(values)
+
+
+def measure(blocks: Any, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and scale of the columns of all these arrays, in float64."""
-    rows, shift, mean, squares, low, high = 0, None, 0.0, 0.0, np.inf, -np.inf
+    rows, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
+    shift: Any = None
     for X in blocks:
         X = as_parameters(X, "data of Scaling", None)
         X = X.reshape(-1, 1) if X.ndim == 1 else X
@@ -246,7 +291,7 @@ def measure(blocks, kind):
     return _checked(mean, np.where(scale == 0, 1.0, scale))
 
 
-def _checked(mean, scale):
+def _checked(mean: Any, scale: Any) -> tuple[np.ndarray, np.ndarray]:
     """mean and scale as float64 arrays of one shape."""
     mean, scale = (
         as_parameters(values, f"{name} of Scaling", np.float64).copy()
@@ -256,14 +301,18 @@ def _checked(mean, scale):
         mean, scale = np.broadcast_arrays(mean, scale)
     except ValueError:
         raise ValueError(
-            f"mean and scale of Scaling have the shapes {mean.shape} and {scale.shape}"
+            "mean and scale of Scaling need one number for each column, or one for all, got shapes "
+            f"{mean.shape} and {scale.shape}"
         ) from None
     if mean.ndim > 1 or not mean.size:
-        raise ValueError(f"mean and scale of Scaling are one number a column, got {mean.shape}")
+        raise ValueError(
+            "mean and scale of Scaling need one number for each column, or one for all, got shape "
+            f"{mean.shape}"
+        )
     return _in_dtype(mean, scale, np.float64)
 
 
-def _in_dtype(mean, scale, dtype):
+def _in_dtype(mean: np.ndarray, scale: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(over="ignore", under="ignore"):
         mean, scale = mean.astype(dtype), scale.astype(dtype)
     bad = ~(np.isfinite(mean) & (scale > 0) & (scale < np.inf))
@@ -271,6 +320,7 @@ def _in_dtype(mean, scale, dtype):
         column = int(np.argmax(bad))
         raise ValueError(
             f"Scaling needs finite means and positive, finite scales in {np.dtype(dtype)}; column "
-            f"{column} has mean {mean.flat[column]:g} and scale {scale.flat[column]:g}"
+            f"{column} has mean {mean.flat[column]:g} and scale {scale.flat[column]:g}. A column "
+            "of equal numbers gets scale 1."
         )
     return mean, scale

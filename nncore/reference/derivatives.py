@@ -4,6 +4,9 @@ Everything is made from the gradient of a loss, so it is as right as that is, an
 here is an opponent in a benchmark.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
@@ -14,7 +17,19 @@ class Derivatives:
     engine of the same steps, or of those up to the loss, and `input_gradient(X, y, dx)`.
     """
 
-    def sample_gradients(self, X, y, losses, gradients, n_threads=0, theta=None):
+    theta: np.ndarray
+    again: Callable[..., Any]
+    _output: Any
+
+    def sample_gradients(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        losses: np.ndarray,
+        gradients: np.ndarray,
+        n_threads: int = 0,
+        theta: np.ndarray | None = None,
+    ) -> None:
         """Write the loss of each row alone to losses, (M,), its gradient to gradients, (M, P).
 
         Those of the data, without the penalties.
@@ -25,7 +40,15 @@ class Derivatives:
             row = slice(i, i + 1)
             losses[i] = engine.loss_and_gradient(X[row], y[row], gradients[i])
 
-    def jacobian(self, X, by_parameters, jacobian, n_threads=0, theta=None, of_loss=False):
+    def jacobian(
+        self,
+        X: np.ndarray,
+        by_parameters: bool,
+        jacobian: np.ndarray,
+        n_threads: int = 0,
+        theta: np.ndarray | None = None,
+        of_loss: bool = False,
+    ) -> None:
         """Write dy_k/dx_j, (M, n_out, n_in), or dy_k/dtheta_j, (M, n_out, P), to jacobian.
 
         The gradient of half the squared error is y - t: with t = y - e_k it is that of output k.
@@ -47,7 +70,16 @@ class Derivatives:
         if self._output is not None and not of_loss:
             jacobian *= self._output.slopes()[:, None]
 
-    def hessian_product(self, X, y, v, product, n_threads=0, theta=None, weights=None):
+    def hessian_product(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        v: np.ndarray,
+        product: np.ndarray,
+        n_threads: int = 0,
+        theta: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> float:
         """Return the mean loss; write its Hessian times v to product, (P,).
 
         The derivative of the gradient along v, by central differences of fourth order in float64:
@@ -66,4 +98,5 @@ class Derivatives:
             total += weight * gradient
         product[:] = total / (12 * h)
         engine = self.again(theta=theta)
-        return engine.loss(X.astype(self.theta.dtype), y.astype(y.dtype), weights=weights)
+        value: float = engine.loss(X.astype(self.theta.dtype), y.astype(y.dtype), weights=weights)
+        return value

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .activations import exp_minus_abs, sigmoid, softplus
+from .activations import Array, exp_minus_abs, sigmoid, softplus
 
 
 class Loss(NamedTuple):
@@ -22,30 +22,38 @@ class Loss(NamedTuple):
     hyper       names of the parameters and their defaults
     per_target  outputs for each target: t is (M, N / per_target)
     by_rows     whether an elementwise one is a sum over each row and a mean over rows
+
+    Examples
+    --------
+    >>> s, t = np.array([[1.0, 2.0]]), np.zeros((1, 2))
+    >>> LOSSES["mse"].value(s, t), LOSSES["mse"].gradient(s, t)
+    (2.5, array([[1., 2.]]))
     """
 
     link: str | None
-    run: Callable
+    run: Callable[..., float]
     hyper: dict[str, float] = {}
     per_target: int = 1
     by_rows: bool = False
 
-    def value(self, s, t, *hyper, w=None):
+    def value(self, s: Array, t: Array, *hyper: float, w: Array | None = None) -> float:
         """Return the loss, a float."""
         return self._run(s, t, hyper, w, np.empty_like(s))
 
-    def gradient(self, s, t, *hyper, w=None):
+    def gradient(self, s: Array, t: Array, *hyper: float, w: Array | None = None) -> Array:
         """Return the gradient of `value` with respect to s, (M, N)."""
         delta = np.empty_like(s)
         self._run(s, t, hyper, w, delta)
         return delta
 
-    def _run(self, s, t, hyper, w, delta):
+    def _run(
+        self, s: Array, t: Array, hyper: tuple[float, ...], w: Array | None, delta: Array
+    ) -> float:
         rows = len(s) if w is None else w.sum()
         return self.run(s.copy(), t, rows, delta, w, *(hyper or self.hyper.values()))
 
 
-def _total(values, w):
+def _total(values: Array, w: Array | None) -> float:
     """The sum of the values, (M,) or (M, N), each row, or each value, times its weight."""
     if w is None:
         return _sum(values)
@@ -56,7 +64,7 @@ def _total(values, w):
     return float(np.dot(w, np.where(w > 0, values, 0)))
 
 
-def _scale(delta, factor, w):
+def _scale(delta: Array, factor: float, w: Array | None) -> None:
     """delta *= factor, and each row times its weight"""
     if w is None:
         delta *= factor
@@ -65,7 +73,8 @@ def _scale(delta, factor, w):
         delta[w == 0] = 0
 
 
-def _squares(y, t, delta, factor, w):  # factor sum (y - t)^2
+def _squares(y: Array, t: Array, delta: Array, factor: float, w: Array | None) -> float:
+    # factor sum (y - t)^2
     np.subtract(y, t, out=delta)
     each = np.square(delta) if w is not None and w.ndim == 2 else np.vecdot(delta, delta)
     value = factor * _total(each, w)
@@ -73,19 +82,23 @@ def _squares(y, t, delta, factor, w):  # factor sum (y - t)^2
     return value
 
 
-def _mse(y, t, rows, delta, w=None):  # mean over all elements of (y - t)^2
+def _mse(y: Array, t: Array, rows: float, delta: Array, w: Array | None = None) -> float:
+    # mean over all elements of (y - t)^2
     return _squares(y, t, delta, 1 / (rows * y.shape[1]), w)
 
 
-def _half_mse(y, t, rows, delta, w=None):  # 1/2 (y - t)^2, summed over outputs, mean over rows
+def _half_mse(y: Array, t: Array, rows: float, delta: Array, w: Array | None = None) -> float:
+    # 1/2 (y - t)^2, summed over outputs, mean over rows
     return _squares(y, t, delta, 1 / (2 * rows), w)
 
 
-def _elementwise(f):
+def _elementwise(f: Callable[..., Array]) -> Callable[..., float]:
     """The mean over all elements of f(y, t, delta, *hyper), which also writes df/dy to delta."""
 
-    def run(y, t, rows, delta, w=None, *hyper):
-        n = rows * y.shape[1]
+    def run(
+        y: Array, t: Array, rows: float, delta: Array, w: Array | None = None, *hyper: float
+    ) -> float:
+        n: float = rows * y.shape[1]
         value = _total(f(y, t, delta, *hyper), w) / n
         _scale(delta, 1 / n, w)
         return value
@@ -93,26 +106,29 @@ def _elementwise(f):
     return run
 
 
-def _mae(y, t, delta):  # |y - t|; the slope at 0 is 0
+def _mae(y: Array, t: Array, delta: Array) -> Array:  # |y - t|; the slope at 0 is 0
     np.subtract(y, t, out=delta)
     values = np.abs(delta)
     np.sign(delta, out=delta)
     return values
 
 
-def _huber(y, t, delta, bound):  # d^2 / 2 where |d| < bound, else bound (|d| - bound / 2)
+def _huber(y: Array, t: Array, delta: Array, bound: float) -> Array:
+    # d^2 / 2 where |d| < bound, else bound (|d| - bound / 2)
     d = y - t
     np.clip(d, -bound, bound, out=delta)
     return delta * (d - delta / 2)
 
 
-def _smooth_l1(y, t, delta, beta):  # Huber's with bound beta, divided by beta
+def _smooth_l1(y: Array, t: Array, delta: Array, beta: float) -> Array:
+    # Huber's with bound beta, divided by beta
     values = _huber(y, t, delta, beta) / beta
     delta /= beta
     return values
 
 
-def _log_cosh(y, t, delta):  # log cosh d = log(1 + 2 sinh(d/2)^2); |d| - log 2 for large d
+def _log_cosh(y: Array, t: Array, delta: Array) -> Array:
+    # log cosh d = log(1 + 2 sinh(d/2)^2); |d| - log 2 for large d
     d = y - t
     np.tanh(d, out=delta)
     d = np.abs(d)
@@ -120,31 +136,33 @@ def _log_cosh(y, t, delta):  # log cosh d = log(1 + 2 sinh(d/2)^2); |d| - log 2 
     return np.where(d > 20, d - math.log(2), near)
 
 
-def _quantile(y, t, delta, q):  # q (t - y) below the target, (1 - q) (y - t) above; slope 0 at it
+def _quantile(y: Array, t: Array, delta: Array, q: float) -> Array:
+    # q (t - y) below the target, (1 - q) (y - t) above; slope 0 at it
     d = y - t
     delta[...] = np.where(d < 0, -q, np.where(d > 0, 1 - q, d))
     return delta * d
 
 
-def _hinge(y, t, delta):  # max(1 - t y, 0); slope 0 where t y = 1
+def _hinge(y: Array, t: Array, delta: Array) -> Array:  # max(1 - t y, 0); slope 0 where t y = 1
     margin = np.maximum(1 - t * y, 0)
     delta[...] = np.where(margin > 0, -t, 0)
     return margin
 
 
-def _squared_hinge(y, t, delta):  # max(1 - t y, 0)^2
+def _squared_hinge(y: Array, t: Array, delta: Array) -> Array:  # max(1 - t y, 0)^2
     margin = np.maximum(1 - t * y, 0)
     np.multiply(-2 * t, margin, out=delta)
     return np.square(margin)
 
 
-def _poisson(y, t, delta):  # exp(y) - t y, y the logarithm of the rate
+def _poisson(y: Array, t: Array, delta: Array) -> Array:
+    # exp(y) - t y, y the logarithm of the rate
     e = np.exp(y)
     np.subtract(e, t, out=delta)
     return e - t * y
 
 
-def _focal(z, t, delta, gamma, alpha):
+def _focal(z: Array, t: Array, delta: Array, gamma: float, alpha: float) -> Array:
     # -c (1 - p)^gamma log p, p = sigmoid(x), x = z for t = 1 and -z for t = 0; c = alpha for t = 1
     # and 1 - alpha for t = 0, or 1 if alpha is negative
     sign = 2 * t - 1
@@ -157,7 +175,9 @@ def _focal(z, t, delta, gamma, alpha):
     return c * loss
 
 
-def _cross_entropy(z, t, rows, delta, w=None, smoothing=0.0):
+def _cross_entropy(
+    z: Array, t: Array, rows: float, delta: Array, w: Array | None = None, smoothing: float = 0.0
+) -> float:
     # -sum_j t_j log softmax(z)_j, mean over rows
     # = total log(sum_j exp z_j) - sum_j t_j z_j, where total = sum_j t_j. Subtracting the largest z
     # from all changes neither this nor the softmax, and exp cannot overflow then.
@@ -186,16 +206,19 @@ def _cross_entropy(z, t, rows, delta, w=None, smoothing=0.0):
     return value
 
 
-def _kl_divergence(z, t, rows, delta, w=None):
+def _kl_divergence(z: Array, t: Array, rows: float, delta: Array, w: Array | None = None) -> float:
     # sum_j t_j (log t_j - log softmax(z)_j), 0 log 0 = 0
     entropy = t * np.log(np.where(t > 0, t, 1))
     return _cross_entropy(z, t, rows, delta, w) + _total(entropy, w) / rows
 
 
-def _binary_cross_entropy(z, t, rows, delta, w=None, pos_weight=1.0, smoothing=0.0):
+def _binary_cross_entropy(
+    z: Array, t: Array, rows: float, delta: Array, w: Array | None = None,
+    pos_weight: float = 1.0, smoothing: float = 0.0,
+) -> float:  # fmt: skip
     # -t log y - (1 - t) log(1 - y) with y = sigmoid(z), mean over all elements, is
     # max(z, 0) - z t + log1p(exp(-|z|)), where max(z, 0) - z t = z ([z > 0] - t)
-    n = rows * z.shape[1]
+    n: float = rows * z.shape[1]
     if smoothing:
         t = t + smoothing * (0.5 - t)
     if pos_weight != 1:  # of the first term
@@ -213,9 +236,9 @@ def _binary_cross_entropy(z, t, rows, delta, w=None, pos_weight=1.0, smoothing=0
     return value / n
 
 
-def _gaussian_nll(y, t, rows, delta, w=None):
+def _gaussian_nll(y: Array, t: Array, rows: float, delta: Array, w: Array | None = None) -> float:
     # of means m and, behind them, the logarithms v of the variances: 1/2 (v + (m - t)^2 exp(-v))
-    n = t.shape[1]
+    n: int = t.shape[1]
     m, v = y[:, :n], y[:, n:]
     d = m - t
     slope = d * np.exp(-v)
@@ -225,15 +248,15 @@ def _gaussian_nll(y, t, rows, delta, w=None):
     return _total((v + d * slope) / 2, w) / (rows * n)
 
 
-def _by_rows(run):
+def _by_rows(run: Callable[..., float]) -> Callable[..., float]:
     """The same loss summed over each row, of a mean over elements."""
     return lambda y, t, rows, *rest: run(y, t, rows / t.shape[1], *rest)
 
 
-def _own_loss(of_rows):
+def _own_loss(of_rows: Callable[..., Any]) -> Callable[..., float]:
     """The mean over rows of a loss that was registered: of_rows(y, t) returns values and slopes."""
 
-    def run(y, t, rows, delta, w=None):
+    def run(y: Array, t: Array, rows: float, delta: Array, w: Array | None = None) -> float:
         kept = slice(None) if w is None else np.flatnonzero(w)
         delta[...] = 0
         if not len(y[kept]):
@@ -246,7 +269,7 @@ def _own_loss(of_rows):
     return run
 
 
-def _sum(a):
+def _sum(a: Array) -> float:
     return float(np.add.reduce(a, axis=None, dtype=np.float64))
 
 
@@ -273,7 +296,7 @@ LOSSES = {
 }
 
 
-def loss_of(loss):
+def loss_of(loss: Any) -> tuple[Loss, tuple[float, ...]]:
     """Return the `Loss` and its parameters, of a name or an object with ``name`` and ``values``."""
     if getattr(loss, "of_rows", None) is not None:
         return Loss(None, _own_loss(loss.of_rows)), ()

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .activations import Array
+
 
 class Optimizer(NamedTuple):
     """A rule that updates all parameters, a vector theta, from the gradient g of the same length.
@@ -14,25 +16,41 @@ class Optimizer(NamedTuple):
     hyper       names of the hyper-parameters and their defaults
     update(theta, g, state, move, t, *hyper)  does step t = 1, 2, ... in place on theta and on the
                 rows of state, (n_vectors, n_params); `move` is scratch, (n_params,)
+
+    Examples
+    --------
+    >>> theta, state = np.ones(2), np.zeros((1, 2))
+    >>> OPTIMIZERS["momentum"].update(theta, np.ones(2), state, np.empty(2), 1, 0.1, 0.9)
+    >>> theta, state
+    (array([0.9, 0.9]), array([[1., 1.]]))
     """
 
     n_vectors: int
     hyper: dict[str, float]
-    update: Callable
+    update: Callable[..., None]
 
 
-def _sgd(theta, g, state, move, t, lr):  # theta -= lr g
+def _sgd(theta: Array, g: Array, state: Array, move: Array, t: int, lr: float) -> None:
+    # theta -= lr g
     theta -= np.multiply(g, lr, out=move)
 
 
-def _momentum(theta, g, state, move, t, lr, mu):  # v = mu v + g;  theta -= lr v
+def _momentum(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, mu: float,
+) -> None:  # fmt: skip
+    # v = mu v + g;  theta -= lr v
     (v,) = state
     v *= mu
     v += g
     theta -= np.multiply(v, lr, out=move)
 
 
-def _nesterov(theta, g, state, move, t, lr, mu):  # v = mu v + g;  theta -= lr (g + mu v)
+def _nesterov(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, mu: float,
+) -> None:  # fmt: skip
+    # v = mu v + g;  theta -= lr (g + mu v)
     (v,) = state
     v *= mu
     v += g
@@ -42,7 +60,10 @@ def _nesterov(theta, g, state, move, t, lr, mu):  # v = mu v + g;  theta -= lr (
     theta -= move
 
 
-def _adam(theta, g, state, move, t, lr, beta1, beta2, eps):
+def _adam(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
     # m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
     # theta -= lr / (1 - beta1^t) m / (sqrt(v) / root + eps),  root = sqrt(1 - beta2^t);
     # below, the last quotient is extended by root, which saves a pass over the vector
@@ -61,7 +82,10 @@ def _adam(theta, g, state, move, t, lr, beta1, beta2, eps):
     theta -= move
 
 
-def _dampened(theta, g, state, move, t, lr, mu, dampening):
+def _dampened(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, mu: float, dampening: float,
+) -> None:  # fmt: skip
     # v = mu v + (1 - dampening) g, but v = g at first;  theta -= lr v
     (v,) = state
     v *= mu
@@ -69,14 +93,21 @@ def _dampened(theta, g, state, move, t, lr, mu, dampening):
     theta -= np.multiply(v, lr, out=move)
 
 
-def _velocity(theta, g, state, move, t, lr, mu):  # v = mu v + lr g;  theta -= v
+def _velocity(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, mu: float,
+) -> None:  # fmt: skip
+    # v = mu v + lr g;  theta -= v
     (v,) = state
     v *= mu
     v += np.multiply(g, lr, out=move)
     theta -= v
 
 
-def _velocity_nesterov(theta, g, state, move, t, lr, mu):
+def _velocity_nesterov(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, mu: float,
+) -> None:  # fmt: skip
     # v = mu v + lr g;  theta -= mu v + lr g
     (v,) = state
     v *= mu
@@ -85,7 +116,8 @@ def _velocity_nesterov(theta, g, state, move, t, lr, mu):
     theta -= np.multiply(v, mu, out=move)
 
 
-def _moments(m, v, g, move, beta1, beta2):  # m = beta1 m + (1 - beta1) g, v likewise of g^2
+def _moments(m: Array, v: Array, g: Array, move: Array, beta1: float, beta2: float) -> None:
+    # m = beta1 m + (1 - beta1) g, v likewise of g^2
     m *= beta1
     m += np.multiply(g, 1 - beta1, out=move)
     v *= beta2
@@ -94,7 +126,10 @@ def _moments(m, v, g, move, beta1, beta2):  # m = beta1 m + (1 - beta1) g, v lik
     v += move
 
 
-def _adam_keras(theta, g, state, move, t, lr, beta1, beta2, eps):
+def _adam_keras(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
     # theta -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
     m, v = state
     _moments(m, v, g, move, beta1, beta2)
@@ -105,7 +140,11 @@ def _adam_keras(theta, g, state, move, t, lr, beta1, beta2, eps):
     theta -= move
 
 
-def _amsgrad(theta, g, state, move, t, lr, beta1, beta2, eps):  # adam with the largest v so far
+def _amsgrad(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
+    # adam with the largest v so far
     m, v, largest = state
     _moments(m, v, g, move, beta1, beta2)
     np.maximum(v, largest, out=largest)
@@ -117,12 +156,18 @@ def _amsgrad(theta, g, state, move, t, lr, beta1, beta2, eps):  # adam with the 
     theta -= move
 
 
-def _amsgrad_keras(theta, g, state, move, t, lr, beta1, beta2, eps):
+def _amsgrad_keras(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
     root = math.sqrt(1 - beta2**t)
     _amsgrad(theta, g, state, move, t, lr, beta1, beta2, eps / root)
 
 
-def _adagrad(theta, g, state, move, t, lr, lr_decay, eps, eps_root):
+def _adagrad(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, lr_decay: float, eps: float, eps_root: float,
+) -> None:  # fmt: skip
     # s += g^2;  theta -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s + eps_root) + eps)
     (s,) = state
     s += np.multiply(g, g, out=move)
@@ -134,7 +179,10 @@ def _adagrad(theta, g, state, move, t, lr, lr_decay, eps, eps_root):
     theta -= move
 
 
-def _adadelta(theta, g, state, move, t, lr, rho, eps):
+def _adadelta(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, rho: float, eps: float,
+) -> None:  # fmt: skip
     # s = rho s + (1 - rho) g^2;  d = sqrt((u + eps) / (s + eps)) g
     # u = rho u + (1 - rho) d^2;  theta -= lr d
     s, u = state
@@ -151,7 +199,10 @@ def _adadelta(theta, g, state, move, t, lr, rho, eps):
     theta -= move
 
 
-def _rms_quotient(g, s, a, move, rho, eps, eps_root):
+def _rms_quotient(
+    g: Array, s: Array, a: Array | None, move: Array,
+    rho: float, eps: float, eps_root: float,
+) -> Array:  # fmt: skip
     # s = rho s + (1 - rho) g^2;  move = g / (sqrt(s + eps_root) + eps); centered, with
     # a = rho a + (1 - rho) g, the root is of s - a^2
     s *= rho
@@ -171,17 +222,24 @@ def _rms_quotient(g, s, a, move, rho, eps, eps_root):
     return np.divide(g, move, out=move)
 
 
-def _rmsprop(theta, g, state, move, t, lr, rho, eps, eps_root):  # theta -= lr quotient
+def _rmsprop(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, rho: float, eps: float, eps_root: float,
+) -> None:  # fmt: skip
+    # theta -= lr quotient
     (s,) = state
     theta -= np.multiply(_rms_quotient(g, s, None, move, rho, eps, eps_root), lr, out=move)
 
 
-def _rmsprop_centered(theta, g, state, move, t, lr, rho, eps, eps_root):
+def _rmsprop_centered(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, rho: float, eps: float, eps_root: float,
+) -> None:  # fmt: skip
     s, a = state
     theta -= np.multiply(_rms_quotient(g, s, a, move, rho, eps, eps_root), lr, out=move)
 
 
-def _rms_velocity(theta, v, move, lr, mu, early):
+def _rms_velocity(theta: Array, v: Array, move: Array, lr: float, mu: float, early: float) -> None:
     # v = mu v + quotient;  theta -= lr v;  early: v = mu v + lr quotient;  theta -= v
     v *= mu
     if early:
@@ -192,17 +250,26 @@ def _rms_velocity(theta, v, move, lr, mu, early):
         theta -= np.multiply(v, lr, out=move)
 
 
-def _rmsprop_momentum(theta, g, state, move, t, lr, rho, eps, eps_root, mu, early):
+def _rmsprop_momentum(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, rho: float, eps: float, eps_root: float, mu: float, early: float,
+) -> None:  # fmt: skip
     s, v = state
     _rms_velocity(theta, v, _rms_quotient(g, s, None, move, rho, eps, eps_root), lr, mu, early)
 
 
-def _rmsprop_centered_momentum(theta, g, state, move, t, lr, rho, eps, eps_root, mu, early):
+def _rmsprop_centered_momentum(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, rho: float, eps: float, eps_root: float, mu: float, early: float,
+) -> None:  # fmt: skip
     s, a, v = state
     _rms_velocity(theta, v, _rms_quotient(g, s, a, move, rho, eps, eps_root), lr, mu, early)
 
 
-def _adamax(theta, g, state, move, t, lr, beta1, beta2, eps, eps_max):
+def _adamax(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float, eps_max: float,
+) -> None:  # fmt: skip
     # m = beta1 m + (1 - beta1) g;  u = max(beta2 u, |g| + eps_max)
     # theta -= lr / (1 - beta1^t) m / (u + eps)
     m, u = state
@@ -218,7 +285,10 @@ def _adamax(theta, g, state, move, t, lr, beta1, beta2, eps, eps_max):
     theta -= move
 
 
-def _nadam(theta, g, state, move, t, lr, beta1, beta2, eps, momentum_decay):
+def _nadam(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float, momentum_decay: float,
+) -> None:  # fmt: skip
     # mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2);  product = mu_1 ... mu_t
     # theta -= lr ((1 - mu_t) / (1 - product) g + mu_(t+1) / (1 - product mu_(t+1)) m)
     #          / (sqrt(v / (1 - beta2^t)) + eps)
@@ -236,7 +306,10 @@ def _nadam(theta, g, state, move, t, lr, beta1, beta2, eps, momentum_decay):
     theta -= np.divide(numerator, move, out=move)
 
 
-def _radam(theta, g, state, move, t, lr, beta1, beta2, eps):
+def _radam(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float, eps: float,
+) -> None:  # fmt: skip
     # n = 2 / (1 - beta2) - 1;  n_t = n - 2 t beta2^t / (1 - beta2^t);  rate = lr / (1 - beta1^t)
     # n_t <= 5: theta -= rate m;  else theta -= rate r sqrt(1 - beta2^t) m / (sqrt(v) + eps), where
     # r^2 = (n_t - 4) (n_t - 2) n / ((n - 4) (n - 2) n_t)
@@ -255,7 +328,10 @@ def _radam(theta, g, state, move, t, lr, beta1, beta2, eps):
     theta -= move
 
 
-def _lion(theta, g, state, move, t, lr, beta1, beta2):
+def _lion(
+    theta: Array, g: Array, state: Array, move: Array, t: int,
+    lr: float, beta1: float, beta2: float,
+) -> None:  # fmt: skip
     # theta -= lr sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g
     (m,) = state
     np.multiply(m, beta1, out=move)

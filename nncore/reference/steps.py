@@ -13,7 +13,12 @@ step, its place in the network, and what has theta, the gradient, the running st
 mode of the present run.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+
+from .activations import Array
 
 
 class Mode:
@@ -32,7 +37,7 @@ class Mode:
 # --- Random numbers by counter --------------------------------------------------------------------
 
 
-def philox(counter, key):
+def philox(counter: tuple[Any, ...], key: tuple[int, int]) -> tuple[Array, ...]:
     """Philox4x32-10: four words of 32 random bits from four of a counter and two of a key.
 
     Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). The
@@ -49,7 +54,7 @@ def philox(counter, key):
     return c0, c1, c2, c3
 
 
-def words(mode, place, shape):
+def words(mode: Mode, place: int, shape: tuple[int, ...]) -> Array:
     """Random words of 32 bits for a layer's columns of rows, (M, n), as uint64.
 
     Word j % 4 of the counter (j // 4, row in the batch, ...) is that of column j.
@@ -71,7 +76,12 @@ def words(mode, place, shape):
 
 
 class _Step:
-    def __init__(self, step, place, engine):
+    w: Array
+    dw: Array
+    b: Array
+    db: Array
+
+    def __init__(self, step: Any, place: int, engine: Any) -> None:
         self.step, self.place, self.mode = step, place, engine.mode
         n = step.n_out
         self.w, self.dw = (
@@ -81,14 +91,14 @@ class _Step:
             None if step.b < 0 else v[step.b : step.b + n] for v in (engine.theta, engine.gradient)
         )
 
-    def settle(self):
+    def settle(self) -> None:
         pass
 
 
 class Dropout(_Step):
     """y = x / (1 - rate), or 0 with probability rate, in training; else y = x."""
 
-    def _drop(self, x, y):
+    def _drop(self, x: Array, y: Array) -> None:
         rate, always = self.step.values
         if self.mode.training or (always and self.mode.sample):
             kept = words(self.mode, self.place, x.shape) >= int(rate * 2**32)
@@ -97,10 +107,10 @@ class Dropout(_Step):
         else:
             y[...] = x
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         self._drop(x, y)
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         if dx is not None:
             self._drop(dy, dx)
 
@@ -108,12 +118,12 @@ class Dropout(_Step):
 class Noise(_Step):
     """y = x + std n, n standard normal, in training; else y = x."""
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         y[...] = x
         if self.mode.training:
             y += x.dtype.type(self.step.values[0]) * self._normal(x)
 
-    def _normal(self, x):  # Box and Muller 1958, of columns 2 i and 2 i + 1
+    def _normal(self, x: Array) -> Array:  # Box and Muller 1958, of columns 2 i and 2 i + 1
         rows, n = x.shape
         bits = words(self.mode, self.place, (rows, n + n % 2))
         u = ((bits >> np.uint64(9)).astype(x.dtype) + x.dtype.type(0.5)) * x.dtype.type(2.0**-23)
@@ -122,7 +132,7 @@ class Noise(_Step):
         normal = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=2)
         return normal.reshape(rows, n + n % 2)[:, :n]
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         if dx is not None:
             dx[...] = dy
 
@@ -134,13 +144,13 @@ class BatchNorm(_Step):
     momentum times the difference to the batch's mean and unbiased variance at each update.
     """
 
-    def __init__(self, step, place, engine):
+    def __init__(self, step: Any, place: int, engine: Any) -> None:
         super().__init__(step, place, engine)
         at, n = engine.place_running(2 * step.n_out), step.n_out
         self.running_mean = engine.running[at : at + n]
         self.running_var = engine.running[at + n : at + 2 * n]
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         if self.mode.training:
             self.mean, self.var = x.mean(axis=0), x.var(axis=0)
             self.rows = len(x)
@@ -151,7 +161,7 @@ class BatchNorm(_Step):
         np.multiply(self.unit, self.w, out=y)
         y += self.b
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         np.sum(dy, axis=0, out=self.db)
         np.sum(dy * self.unit, axis=0, out=self.dw)
         if dx is not None:
@@ -161,7 +171,7 @@ class BatchNorm(_Step):
                 dx -= self.unit * (self.dw / self.rows)
             dx *= self.w * self.scale
 
-    def settle(self):
+    def settle(self) -> None:
         momentum = self.step.values[0]
         unbiased = self.var * (self.rows / (self.rows - 1))
         self.running_mean += momentum * (self.mean - self.running_mean)
@@ -171,14 +181,14 @@ class BatchNorm(_Step):
 class LayerNorm(_Step):
     """y = (x - mean) / sqrt(var + eps) gamma + beta, of each row."""
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         eps = x.dtype.type(self.step.values[1])
         self.scale = 1 / np.sqrt(x.var(axis=1, keepdims=True) + eps)
         self.unit = (x - x.mean(axis=1, keepdims=True)) * self.scale
         np.multiply(self.unit, self.w, out=y)
         y += self.b
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         np.sum(dy, axis=0, out=self.db)
         np.sum(dy * self.unit, axis=0, out=self.dw)
         if dx is not None:
@@ -192,14 +202,14 @@ class LayerNorm(_Step):
 class PReLU(_Step):
     """y = x where x > 0, else w x; one w for each column, or one for all."""
 
-    def __init__(self, step, place, engine):
+    def __init__(self, step: Any, place: int, engine: Any) -> None:
         super().__init__(step, place, engine)
         self.w, self.dw = (v[step.w : step.w + step.other] for v in (engine.theta, engine.gradient))
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         np.multiply(x, np.where(x < 0, self.w, x.dtype.type(1)), out=y)
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         each = np.sum(dy * np.minimum(x, 0), axis=0)
         self.dw[:] = each if len(self.dw) == len(each) else each.sum()
         if dx is not None:
@@ -209,11 +219,11 @@ class PReLU(_Step):
 class Embedding(_Step):
     """For each column of x a row of a table, or the number itself."""
 
-    def __init__(self, step, place, engine):
+    def __init__(self, step: Any, place: int, engine: Any) -> None:
         super().__init__(step, place, engine)
         self.w, self.dw = (v[step.w : step.w + step.other] for v in (engine.theta, engine.gradient))
 
-    def _tables(self, flat):
+    def _tables(self, flat: Array) -> Iterator[tuple[slice, Array | None]]:
         """The first output of each column of x, and the table it has in a flat vector, or None."""
         first = 0
         for n_tokens, dim, at in self.step.columns:
@@ -221,14 +231,14 @@ class Embedding(_Step):
             yield slice(first, first + dim), table
             first += dim
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         for column, (to, table) in enumerate(self._tables(self.w)):
             if table is None:
                 y[:, to] = x[:, column : column + 1]
             else:
                 y[:, to] = table[x[:, column].astype(np.intp)]
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         self.dw[:] = 0
         for column, (of, table) in enumerate(self._tables(self.dw)):
             if table is not None:
@@ -240,11 +250,13 @@ class Embedding(_Step):
 class Fork(_Step):
     """y = x, which an `Add` further up adds again."""
 
-    def forward(self, x, y):
+    skipped: Array
+
+    def forward(self, x: Array, y: Array) -> None:
         y[...] = x
         self.y = y
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         if dx is not None:
             np.add(dy, self.skipped, out=dx)
 
@@ -252,14 +264,14 @@ class Fork(_Step):
 class Add(_Step):
     """y = x + what its fork had."""
 
-    def __init__(self, step, place, engine):
+    def __init__(self, step: Any, place: int, engine: Any) -> None:
         super().__init__(step, place, engine)
         self.fork = engine.made[place + step.other]
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         np.add(x, self.fork.y, out=y)
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         self.fork.skipped = dy
         if dx is not None:
             dx[...] = dy
@@ -268,10 +280,10 @@ class Add(_Step):
 class Called(_Step):
     """y = f(x), of a function that was registered."""
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         y[...] = self.step.function.apply(0, x.copy())
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         if dx is not None:
             dx[...] = self.step.function.apply(1, x.copy())
             dx *= dy
@@ -280,13 +292,13 @@ class Called(_Step):
 class Scaling(_Step):
     """y = (x - mean) / scale of each column or, inverted, x scale + mean."""
 
-    def __init__(self, step, place, engine):
+    def __init__(self, step: Any, place: int, engine: Any) -> None:
         super().__init__(step, place, engine)
         at, n = engine.place_running(2 * step.n_out), step.n_out
         self.mean, self.scale = engine.running[at : at + n], engine.running[at + n : at + 2 * n]
         self.inverted = step.values[0] != 0
 
-    def forward(self, x, y):
+    def forward(self, x: Array, y: Array) -> None:
         if self.inverted:
             np.multiply(x, self.scale, out=y)
             y += self.mean
@@ -294,15 +306,15 @@ class Scaling(_Step):
             np.subtract(x, self.mean, out=y)
             y /= self.scale
 
-    def invert(self, y):
+    def invert(self, y: Array) -> Array:
         """Return the x of these y."""
         return (y - self.mean) / self.scale if self.inverted else y * self.scale + self.mean
 
-    def slopes(self):
+    def slopes(self) -> Array:
         """Return dy/dx of each column."""
         return self.scale if self.inverted else 1 / self.scale
 
-    def backward(self, x, y, dy, dx):
+    def backward(self, x: Array, y: Array, dy: Array, dx: Array | None) -> None:
         if dx is not None:
             (np.multiply if self.inverted else np.divide)(dy, self.scale, out=dx)
 

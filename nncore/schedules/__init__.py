@@ -16,7 +16,7 @@ where it was.
 A function of ``t`` is a schedule too, ``SGD(lambda t: 0.1 / (1 + t))``, but no file can hold it.
 """
 
-from __future__ import annotations
+from typing import Any
 
 from .. import names
 from .base import SCHEDULES, Schedule
@@ -51,8 +51,14 @@ SCHEDULES.update(
 )  # fmt: skip
 
 
-def from_config(config):
-    """Return the schedule that `Schedule.config` describes."""
+def from_config(config: dict[str, Any]) -> Schedule:
+    """Return the schedule that `Schedule.config` describes.
+
+    Examples
+    --------
+    >>> from_config(Cosine(0.1, steps=10).config())
+    Cosine(lr=0.1, steps=10, lr_min=0.0)
+    """
     arguments = dict(config)
     kind = SCHEDULES[names.look_up("schedule", arguments.pop("type"), SCHEDULES)]
     if kind is WarmUp:

@@ -1,24 +1,41 @@
 """What a schedule is, and what a network does with one."""
 
-from __future__ import annotations
-
 import abc
+from typing import Any
 
 import numpy as np
 
 from ..described import Described
 
-SCHEDULES: dict[str, type[Schedule]] = {}  # by name, what a file can hold: filled by __init__.py
+REQUIRED: Any = ...  # the default of an argument that has none, as `Described` says
+
+SCHEDULES: "dict[str, type[Schedule]]" = {}  # by name, what a file can hold: filled by __init__.py
 
 
 class Schedule(Described, abc.ABC):
-    """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs)."""
+    """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs).
+
+    A class of your own has its arguments as annotated attributes, and `at`; no file can hold it.
+
+    Examples
+    --------
+    >>> class Sawtooth(Schedule):
+    ...     lr: float = 0.1
+    ...     length: int = 10
+    ...
+    ...     def at(self, t):
+    ...         return self.lr * (1 - t % self.length / self.length)
+    >>> Sawtooth(length=4)(6)
+    0.05
+    """
 
     per: str = "step"
+    lr: float
+    lr_min: float
 
     _by_name = _quiet = frozenset(("per",))
 
-    def check(self):
+    def check(self) -> None:
         own = self._arguments.items()
         self._to_floats(*(n for n, default in own if type(default) is float or n == "lr"))
         if "lr" in self._arguments:
@@ -30,13 +47,13 @@ class Schedule(Described, abc.ABC):
         self._check_choice("per", ("step", "epoch"))
 
     @abc.abstractmethod
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         """Return the rates at the times `t`, a float64 array of whole numbers."""
 
-    def __call__(self, t):
+    def __call__(self, t: float) -> float:
         return float(self.at(np.array([t], np.float64))[0])
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """Return the arguments that make this schedule again, as JSON values."""
         if type(self) is not SCHEDULES.get(type(self).__name__):
             raise ValueError(
@@ -47,12 +64,12 @@ class Schedule(Described, abc.ABC):
 
     # ---- what a network does with it ----
 
-    def start(self):
+    def start(self) -> dict[str, Any]:
         """Return the state to begin with: JSON values, for those that look at the losses."""
         return {}
 
     @np.errstate(over="ignore", under="ignore")
-    def rates(self, state, updates, steps, epochs):
+    def rates(self, state: dict[str, Any], updates: int, steps: int, epochs: int) -> np.ndarray:
         """Return the rates of the next `steps` updates, after so many updates and epochs."""
         if self.per == "step":
             rates = self.at(np.arange(updates, updates + steps, dtype=np.float64))
@@ -60,14 +77,14 @@ class Schedule(Described, abc.ABC):
             rates = np.full(steps, self.at(np.array([epochs], np.float64))[0])
         return np.ascontiguousarray(rates, np.float64)
 
-    def check_state(self, state):
+    def check_state(self, state: dict[str, Any]) -> None:
         """Raise ValueError if a state, read from a file, is none that `start` leads to."""
         if state != {}:
             raise ValueError(f"{type(self).__name__} has no state, got {state!r}")
 
-    def end_epoch(self, state, values):
+    def end_epoch(self, state: dict[str, Any], values: dict[str, float]) -> None:
         """Look at the last values of the history, by name, and change the state."""
 
-    def monitored(self):
+    def monitored(self) -> str | None:
         """Return the name of what `end_epoch` needs, or None."""
         return None

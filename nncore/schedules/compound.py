@@ -1,12 +1,11 @@
 """Schedules made of others, or of a function of the user's."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 import numpy as np
 
-from .base import Schedule
+from .base import REQUIRED, Schedule
 from .curves import Constant
 
 
@@ -31,61 +30,72 @@ class WarmUp(Schedule):
     [0.1, 0.18, 0.26, 0.34, 0.42, 0.5, 0.5]
     """
 
-    after: Schedule = ...
-    steps: int = ...
+    after: Schedule = REQUIRED
+    steps: int = REQUIRED
     start_factor: float | None = None
     per: str = "step"
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("per", ("step",))
         self._check_counts("steps")
-        vars(self)["after"] = as_schedule(self.after)
+        try:
+            vars(self)["after"] = as_schedule(self.after)
+        except ValueError:
+            raise self._refusal("after", "a positive rate, a schedule or a function") from None
         if self.start_factor is not None:
             self._to_floats("start_factor")
             self._check_not_negative("start_factor")
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return super().config() | {"after": self.after.config()}
 
-    def start(self):
+    def start(self) -> dict[str, Any]:
         return self.after.start()
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self._rise(t, self.after(0), self.after.at(np.maximum(t - self.steps, 0)))
 
-    def rates(self, state, updates, steps, epochs):
+    def rates(self, state: dict[str, Any], updates: int, steps: int, epochs: int) -> np.ndarray:
         t = np.arange(updates, updates + steps, dtype=np.float64)
         warm = int(np.clip(self.steps - updates, 0, steps))
         first = self.after.rates(state, 0, 1, epochs)[0]
         later = self.after.rates(state, max(updates - self.steps, 0), steps - warm, epochs)
         return self._rise(t, first, np.concatenate([np.full(warm, first), later]))
 
-    def _rise(self, t, first, later):
+    def _rise(self, t: np.ndarray, first: float, later: np.ndarray) -> np.ndarray:
         start = 1 / self.steps if self.start_factor is None else self.start_factor
         return np.where(t < self.steps, first * (start + (1 - start) * (t / self.steps)), later)
 
-    def check_state(self, state):
+    def check_state(self, state: dict[str, Any]) -> None:
         self.after.check_state(state)
 
-    def end_epoch(self, state, values):
+    def end_epoch(self, state: dict[str, Any], values: dict[str, float]) -> None:
         self.after.end_epoch(state, values)
 
-    def monitored(self):
+    def monitored(self) -> str | None:
         return self.after.monitored()
 
 
 class Function(Schedule):
-    """What a callable is: its value at each update."""
+    """What a callable is: its value at each update.
 
-    function: object = ...
+    Examples
+    --------
+    >>> import nncore
+    >>> optimizer = nncore.SGD(lambda t: 0.1 / (1 + t))  # becomes a Function
+    >>> optimizer.lr(3)
+    0.025
+    """
 
-    def check(self):
+    function: Any = REQUIRED
+
+    def check(self) -> None:
         super().check()
         if not callable(self.function):
             raise self._refusal("function", "callable")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         name = getattr(self.function, "__name__", repr(self.function))
         rates = []
         for each in t.tolist():
@@ -103,15 +113,25 @@ class Function(Schedule):
                 )
         return np.array(rates, np.float64)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         raise ValueError(
             f"the learning rate is a function, {self.function!r}, which a file cannot hold; use "
             "one of nncore.schedules, or set optimizer.lr to a number before saving"
         )
 
 
-def as_schedule(value):
-    """Return a `Schedule` from one, a function of the updates done, or a number."""
+def as_schedule(value: Any) -> Schedule:
+    """Return a `Schedule` from one, a function of the updates done, or a number.
+
+    Parameters
+    ----------
+    value : Schedule, callable or float
+
+    Examples
+    --------
+    >>> as_schedule(0.1)(5), as_schedule(lambda t: 0.1 / (1 + t))(3)
+    (0.1, 0.025)
+    """
     if isinstance(value, Schedule):
         return value
     return Function(value) if callable(value) else Constant(value)

@@ -1,12 +1,10 @@
 """Schedules that are a formula in time."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 
-from .base import Schedule
+from .base import REQUIRED, Schedule
 
 
 class Constant(Schedule):
@@ -21,18 +19,24 @@ class Constant(Schedule):
     steps : int, default 0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Constant(0.3, factor=0.1, steps=5)  # a start at a tenth
+    >>> [round(schedule(t), 4) for t in (0, 4, 5)]
+    [0.03, 0.03, 0.3]
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     factor: float = 1.0
     steps: int = 0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_not_negative("factor")
         self._check_counts("steps", least=0)
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr * np.where(t < self.steps, self.factor, 1.0)
 
 
@@ -54,16 +58,16 @@ class Step(Schedule):
     [0.5, 0.5, 0.05, 0.005]
     """
 
-    lr: float = ...
-    step_size: int = ...
+    lr: float = REQUIRED
+    step_size: int = REQUIRED
     gamma: float = 0.1
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("step_size")
         self._check_not_negative("gamma")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr * self.gamma ** (t // self.step_size)
 
 
@@ -78,13 +82,19 @@ class MultiStep(Schedule):
     gamma : float, default 0.1
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = MultiStep(0.1, [30, 60])
+    >>> [round(schedule(t), 4) for t in (0, 30, 60)]
+    [0.1, 0.01, 0.001]
     """
 
-    lr: float = ...
-    milestones: list = ...
+    lr: float = REQUIRED
+    milestones: list[int] = REQUIRED
     gamma: float = 0.1
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_not_negative("gamma")
         try:
@@ -95,7 +105,7 @@ class MultiStep(Schedule):
             raise self._refusal("milestones", "integers of at least 0 in increasing order")
         vars(self)["milestones"] = milestones
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr * self.gamma ** np.searchsorted(self.milestones, t, "right").astype(float)
 
 
@@ -108,18 +118,25 @@ class Exponential(Schedule):
     gamma : float
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Exponential(0.1, gamma=0.5)
+    >>> [round(schedule(t), 4) for t in (0, 1, 2)]
+    [0.1, 0.05, 0.025]
     """
 
-    lr: float = ...
-    gamma: float = ...
+    lr: float = REQUIRED
+    gamma: float = REQUIRED
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._to_floats("gamma")
         self._check_not_negative("gamma")
 
-    def at(self, t):
-        return self.lr * self.gamma**t
+    def at(self, t: np.ndarray) -> np.ndarray:
+        rates: np.ndarray = self.lr * self.gamma**t
+        return rates
 
 
 class Linear(Schedule):
@@ -132,21 +149,30 @@ class Linear(Schedule):
     start_factor, end_factor : float, default 1/3 and 1
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Linear(0.1, steps=4, start_factor=0.5)
+    >>> [round(schedule(t), 4) for t in (0, 2, 4, 9)]
+    [0.05, 0.075, 0.1, 0.1]
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     steps: int = 5
     start_factor: float = 1 / 3
     end_factor: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps")
         self._check_not_negative("start_factor", "end_factor")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         part = np.minimum(t, self.steps) / self.steps
-        return self.lr * (self.start_factor + (self.end_factor - self.start_factor) * part)
+        rates: np.ndarray = self.lr * (
+            self.start_factor + (self.end_factor - self.start_factor) * part
+        )
+        return rates
 
 
 class Polynomial(Schedule):
@@ -159,19 +185,26 @@ class Polynomial(Schedule):
     power : float, default 1.0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Polynomial(0.1, steps=10, power=2)
+    >>> [round(schedule(t), 4) for t in (0, 5, 10, 20)]
+    [0.1, 0.025, 0.0, 0.0]
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     steps: int = 5
     power: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps")
         self._check_not_negative("power")
 
-    def at(self, t):
-        return self.lr * (1 - np.minimum(t, self.steps) / self.steps) ** self.power
+    def at(self, t: np.ndarray) -> np.ndarray:
+        rates: np.ndarray = self.lr * (1 - np.minimum(t, self.steps) / self.steps) ** self.power
+        return rates
 
 
 class Cosine(Schedule):
@@ -194,17 +227,18 @@ class Cosine(Schedule):
     [0.1, 0.05, 0.0, 0.0]
     """
 
-    lr: float = ...
-    steps: int = ...
+    lr: float = REQUIRED
+    steps: int = REQUIRED
     lr_min: float = 0.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         part = np.minimum(t, self.steps) / self.steps
-        return self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        rates: np.ndarray = self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        return rates
 
 
 class WarmRestarts(Schedule):
@@ -220,18 +254,24 @@ class WarmRestarts(Schedule):
     lr_min : float, default 0.0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = WarmRestarts(0.1, steps=10, factor=2)  # periods of 10, 20, 40, ...
+    >>> [round(schedule(t), 4) for t in (0, 5, 10, 20, 30)]
+    [0.1, 0.05, 0.1, 0.05, 0.1]
     """
 
-    lr: float = ...
-    steps: int = ...
+    lr: float = REQUIRED
+    steps: int = REQUIRED
     factor: int = 1
     lr_min: float = 0.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps", "factor")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         length, begun = np.full(t.shape, float(self.steps)), np.zeros(t.shape)
         if self.factor == 1:
             begun = t // length * length
@@ -240,7 +280,8 @@ class WarmRestarts(Schedule):
                 begun = np.where(over, begun + length, begun)
                 length = np.where(over, length * self.factor, length)
         part = (t - begun) / length
-        return self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        rates: np.ndarray = self.lr_min + (self.lr - self.lr_min) * (1 + np.cos(np.pi * part)) / 2
+        return rates
 
 
 class OneCycle(Schedule):
@@ -265,17 +306,23 @@ class OneCycle(Schedule):
         Down to the first rate in the time it took to come up, then to the last one.
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = OneCycle(0.1, steps=100)
+    >>> [round(schedule(t), 4) for t in (0, 29, 99)]
+    [0.004, 0.1, 0.0]
     """
 
-    lr: float = ...
-    steps: int = ...
+    lr: float = REQUIRED
+    steps: int = REQUIRED
     pct_start: float = 0.3
     anneal: str = "cos"
     div_factor: float = 25.0
     final_div_factor: float = 1e4
     three_phase: bool = False
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_counts("steps", least=2)
         self._check_choice("anneal", ("cos", "linear"))
@@ -284,7 +331,7 @@ class OneCycle(Schedule):
         if not 0 < self.pct_start < (0.5 if self.three_phase else 1):
             raise self._refusal("pct_start", f"in (0, {0.5 if self.three_phase else 1})")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         first = self.lr / self.div_factor
         last = first / self.final_div_factor
         up = self.pct_start * self.steps - 1
@@ -317,16 +364,22 @@ class Cyclic(Schedule):
     gamma : float, default 1.0
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = Cyclic(0.01, 0.1, step_size_up=10)
+    >>> [round(schedule(t), 4) for t in (0, 10, 15, 20)]
+    [0.01, 0.1, 0.055, 0.01]
     """
 
-    lr: float = ...
-    lr_max: float = ...
+    lr: float = REQUIRED
+    lr_max: float = REQUIRED
     step_size_up: int = 2000
     step_size_down: int | None = None
     mode: str = "triangular"
     gamma: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._to_floats("lr_max")
         if not self.lr <= self.lr_max < math.inf:
@@ -337,7 +390,7 @@ class Cyclic(Schedule):
         self._check_choice("mode", ("triangular", "triangular2", "exp_range"))
         self._check_not_negative("gamma")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         up = float(self.step_size_up)
         length = up + float(self.step_size_down or self.step_size_up)
         cycle, within = np.divmod(t, length)
@@ -362,14 +415,20 @@ class InverseScaling(Schedule):
         scikit-learn's power_t.
     per : {"step", "epoch"}, default "step"
         What time is counted in.
+
+    Examples
+    --------
+    >>> schedule = InverseScaling(0.1)
+    >>> [round(schedule(t), 4) for t in (0, 3, 99)]
+    [0.1, 0.05, 0.01]
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     power: float = 0.5
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_not_negative("power")
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return self.lr / (t + 1) ** self.power

@@ -1,12 +1,11 @@
 """The schedule that looks at the losses, and so has a state."""
 
-from __future__ import annotations
-
 import math
+from typing import Any
 
 import numpy as np
 
-from .base import Schedule
+from .base import REQUIRED, Schedule
 
 
 class OnPlateau(Schedule):
@@ -32,9 +31,17 @@ class OnPlateau(Schedule):
     monitor : str, optional
         A name of the history: "loss", "val_loss" or "val_accuracy". By default "val_loss" with
         validation data, and "loss" without.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> rate = OnPlateau(0.1, factor=0.5, patience=0)
+    >>> net = nncore.Network(1, nncore.Dense(1), optimizer=nncore.SGD(rate), seed=0)
+    >>> net.fit([[0.0], [0.0]], [1.0, -1.0], epochs=4, verbose=False)["lr"]  # no progress
+    [0.1, 0.1, 0.05, 0.025]
     """
 
-    lr: float = ...
+    lr: float = REQUIRED
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
@@ -44,7 +51,7 @@ class OnPlateau(Schedule):
     monitor: str | None = None
     per: str = "epoch"
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self._check_choice("per", ("epoch",))
         if not 0 < self.factor < 1:
@@ -54,19 +61,19 @@ class OnPlateau(Schedule):
         self._check_choice("threshold_mode", ("rel", "abs"))
         self._check_choice("monitor", (None, "loss", "val_loss", "val_accuracy"))
 
-    def start(self):
+    def start(self) -> dict[str, Any]:
         return {"lr": self.lr, "best": None, "bad": 0, "cooling": 0}
 
-    def at(self, t):
+    def at(self, t: np.ndarray) -> np.ndarray:
         return np.full(t.shape, self.lr)
 
-    def rates(self, state, updates, steps, epochs):
+    def rates(self, state: dict[str, Any], updates: int, steps: int, epochs: int) -> np.ndarray:
         return np.full(steps, state["lr"])
 
-    def monitored(self):
+    def monitored(self) -> str | None:
         return self.monitor
 
-    def check_state(self, state):
+    def check_state(self, state: dict[str, Any]) -> None:
         lr, best = state["lr"], state["best"]
         counts = [state[name] for name in ("bad", "cooling")]
         if (
@@ -78,7 +85,7 @@ class OnPlateau(Schedule):
         ):
             raise ValueError(f"a state that OnPlateau cannot have: {state!r}")
 
-    def end_epoch(self, state, values):
+    def end_epoch(self, state: dict[str, Any], values: dict[str, float]) -> None:
         name = self.monitor or ("val_loss" if "val_loss" in values else "loss")
         value, best = float(values[name]), state["best"]
         upwards = name.endswith("accuracy")
@@ -95,7 +102,7 @@ class OnPlateau(Schedule):
                 state["lr"] = reduced
             state["cooling"], state["bad"] = self.cooldown, 0
 
-    def _is_better(self, value, best, upwards):
+    def _is_better(self, value: float, best: float, upwards: bool) -> bool:
         if upwards:
             value, best = -value, -best
         margin = self.threshold * (abs(best) if self.threshold_mode == "rel" else 1)
