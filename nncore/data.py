@@ -6,16 +6,30 @@ must not be converted as a whole: sparse ones, and memory-mapped ones of another
 that it would give for the whole array.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._core import BLOCK, all_finite, is_matrix
 
 _BYTES = 1 << 20  # of a block: small beside any memory, large beside a call
+
+
+class Sparse(Protocol):
+    """A matrix in CSR form."""
+
+    indptr: Any
+    indices: Any
+    data: Any
+
+    @property
+    def shape(self) -> Any: ...
+
+
+Matrix = ArrayLike | Sparse
+Batched = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
 class Rows:
