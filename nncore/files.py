@@ -12,6 +12,7 @@ import math
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from reprlib import repr as short
 from typing import Any
 
@@ -56,7 +57,7 @@ def write(path: str | os.PathLike[str], tensors: Tensors, metadata: dict[str, st
     write_bytes(path, _parts(tensors, metadata))
 
 
-def write_bytes(path: str | os.PathLike[str], parts: list[Any]) -> None:
+def write_bytes(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
     """Write buffers to a file, one behind the other, completely or not at all.
 
     The bytes go to a temporary file beside `path`, are synced to the disk and then renamed, so a

@@ -111,7 +111,8 @@ class Derivatives:
 
         x, t, w = self._samples(X, y, sample_weight)
         self._tune_if_idle()
-        return OfTheta(NetworkLoss(self, x, t, w, as_count(n_threads)))
+        network: Any = self
+        return OfTheta(NetworkLoss(network, x, t, w, as_count(n_threads)))
 
     def input_gradient(
         self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,

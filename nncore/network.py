@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -219,7 +219,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         return self._engine.isa
 
     def lsuv(
-        self, X: ArrayLike, *, init: "str | Initializer | Callable[..., Any] | None" = "orthogonal"
+        self, X: ArrayLike, *, init: "str | Initializer | None" = "orthogonal"
     ) -> list[float]:
         """Start again, so that each layer's ``x W`` has the variance 1 for the rows of X.
 

@@ -58,7 +58,7 @@ class Training:
     _training: Any
     _rng: np.random.Generator
     _optimizer: Any
-    _memory: tuple[dict[str, Any], np.ndarray | None] | None
+    _memory: Any
     _epochs: int
     _averages: str | None
     _course: tuple[Any, Any] | None
@@ -264,7 +264,8 @@ class Training:
 
         self._refuse_parts(X, y)
         self._refresh_optimizer()
-        return Course(self, X, y, w, n_threads, history)
+        network: Any = self
+        return Course(network, X, y, w, n_threads, history)
 
     def _refuse_parts(self, *of: object) -> None:
         """A full-batch trainer needs arrays."""
@@ -530,11 +531,12 @@ class Training:
             return None
         from .metrics import measures
 
+        network: Any = self
         if isinstance(y, data.Observed):
             if metrics:
                 raise ValueError("metrics are of all targets; with missing ones there is the loss")
-            return measures.Partly(self, y, w) if always else None
-        return measures.Measures(self, metrics, y[:], w, always)
+            return measures.Partly(network, y, w) if always else None
+        return measures.Measures(network, metrics, y[:], w, always)
 
     def _measure(self, X: Any, measures: "Measured", n_threads: int) -> dict[str, float]:
         out = np.empty((len(X), self.n_out), self.dtype)

@@ -3,8 +3,6 @@
 import csv
 import io
 import re
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -329,18 +327,10 @@ def test_evaluate_of_one_row_and_without_a_class(command, models):
     assert status == 2 and "('kind'): the target is missing, expected one of the model's" in err
 
 
-@pytest.mark.parametrize("module", ["argparse", "nncore.commands", "nncore.bench"])
-def test_interrupted_while_it_imports(module):
-    """Ctrl-C falls into an import of the command itself: no traceback, and what a shell says."""
-    program = f"""
-import sys, nncore.cli
-class Interrupt:
-    def find_spec(name, *_):
-        if name == {module!r}:
-            raise KeyboardInterrupt
-sys.meta_path.insert(0, Interrupt)
-sys.modules.pop({module!r}, None)
-sys.exit(nncore.cli.main(["info"]))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (130, "nncore: error: interrupted\n")
+def test_interrupted_before_it_starts(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nncore.cli, "_main", interrupt)
+    assert nncore.cli.main([]) == 130
+    assert capsys.readouterr().err == "nncore: error: interrupted\n"
