@@ -84,9 +84,11 @@ class Saved:
         """Return the rows of the validation data among n."""
         rows = self.validation_rows
         with self._careful():
-            if rows is None or len(rows) >= n or rows[0] < 0 or rows[-1] >= n:
-                raise _Other("it has other rows")
-            if (np.diff(rows) <= 0).any():
+            if rows is None:
+                raise _Other("it was made without validation_split")
+            if len(rows) >= n or rows[-1] >= n:
+                raise _Other(f"X has {n} rows here and more there")
+            if rows[0] < 0 or (np.diff(rows) <= 0).any():
                 raise ValueError("validation_rows are not in order")
         return rows
 
@@ -170,18 +172,30 @@ def _compare(place: str, before: Any, now: Any) -> None:
     elif before != now:
         if place == "start":
             raise _Other("it began with other parameters: another seed, or a network trained since")
-        raise _Other(f"{place} is {now!r:.120} here and {before!r:.120} there")
+        raise _Other(_difference(place, before, now))
+
+
+def _difference(place: str, before: Any, now: Any) -> str:
+    """Say what differs; of data in words, since a CRC tells nobody anything."""
+    name, _, what = place.replace("data.", "").partition(".")
+    if None in (before, now) and "data" in place:
+        return f"{name} was {'' if now is None else 'not '}given before"
+    if what == "values":
+        return f"{name} has other values than before"
+    if what.startswith("shape["):
+        return f"{name} has {now} {'columns' if '1' in what else 'rows'} here and {before} there"
+    return f"{place} is {now!r:.120} here and {before!r:.120} there"
 
 
 def given(run: "Run") -> dict[str, Any]:
     """Return what must be the same when a run is resumed, as JSON values."""
     return {
+        "data": _fingerprint(run.data),
+        "validation data": run.validation and _fingerprint(run.validation),
         "network": run.network.config(),
         "start": _start(run.network),
         "batch_size": run.params["batch_size"],
         "shuffle": bool(run.shuffle),
-        "data": _fingerprint(run.data),
-        "validation data": run.validation and _fingerprint(run.validation),
         "metrics": [list(measures.names) for measures in run.measures if measures],
         "stop": None if run.watch is None else repr(run.watch.stop),
         "callbacks": [type(callback).__name__ for callback in run.hooks.callbacks],

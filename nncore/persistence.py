@@ -59,7 +59,14 @@ def load(path: str, backend: str = "auto") -> "Network":
     """Return the network in the file at `path`."""
     if str(path).endswith(".onnx"):
         raise FileFormatError(f"{path} is not of Network.save: nncore.from_onnx reads ONNX files")
-    return _rebuild(*files.read(path), path, backend)
+    tensors, texts = files.read(path)
+    if "run" in texts:
+        raise FileFormatError(
+            f"{path} is a checkpoint, the state of a whole training, and not of Network.save. fit "
+            "goes on from it, called as before: callbacks=[nncore.callbacks.Checkpoint("
+            f"{os.path.dirname(path) or '.'!r})]"
+        )
+    return _rebuild(tensors, texts, path, backend)
 
 
 def restore(network: "Network", tensors: Tensors, metadata: dict[str, str]) -> None:
