@@ -31,6 +31,8 @@ class History(Mapping[str, list[float]]):
         Updates done.
     validation_rows : numpy.ndarray or None
         The rows that `validation_split` held out, in increasing order, int64.
+    error : str or None
+        What `callbacks.TerminateOnNaN` has kept from being raised: which loss, and where.
     """
 
     def __init__(self) -> None:
@@ -39,6 +41,7 @@ class History(Mapping[str, list[float]]):
         self.seconds = 0.0
         self.n_steps = 0
         self.validation_rows: np.ndarray | None = None
+        self.error: str | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         return self._values[name]
@@ -52,7 +55,8 @@ class History(Mapping[str, list[float]]):
     def __repr__(self) -> str:
         epochs = len(self._values.get("loss", ()))
         last = ", ".join(f"{name} {self[name][-1]:.4g}" for name in self.shown())
-        return f"History({epochs} epochs; {last})" if epochs else "History(0 epochs)"
+        said = last if epochs else self.error
+        return f"History({epochs} epochs; {said})" if said else f"History({epochs} epochs)"
 
     def _repr_html_(self) -> str:
         from .notebook import history_html

@@ -218,9 +218,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         """What runs this network: an instruction set of the C engine, or "reference"."""
         return self._engine.isa
 
-    def lsuv(
-        self, X: ArrayLike, *, init: "str | Initializer | None" = "orthogonal"
-    ) -> list[float]:
+    def lsuv(self, X: ArrayLike, *, init: "str | Initializer | None" = "orthogonal") -> list[float]:
         """Start again, so that each layer's ``x W`` has the variance 1 for the rows of X.
 
         Layer-sequential unit variance (Mishkin and Matas 2016): from the first `Dense` layer to the

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from .batches import Batches
     from .checkpoints import Saved
     from .history import History
-    from .metrics.measures import Measures, Partly
     from .network import Network
     from .progress import Progress
     from .stopping import Watch
@@ -38,7 +37,7 @@ class Run:
 
     def __init__(
         self, network: Any, data: Samples, validation: Samples | None,
-        measures: "tuple[Measures | Partly | None, Measures | Partly | None]", *, epochs: int,
+        measures: tuple[Any, Any], *, epochs: int,
         batch_size: Any, shuffle: bool, n_threads: int, watch: "Watch | None",
         hooks: Any, history: "History", progress: "Progress", saved: "Saved | None",
         rng: np.random.Generator | None,
@@ -119,10 +118,10 @@ class Run:
             hooks.begin_epoch(epoch - 1)
         try:
             values = self._train(epoch, course)
-        except FloatingPointError:
+        except FloatingPointError as error:
             if hooks is None or not hooks.end_on_nan:
                 raise
-            history.stop_reason = "TerminateOnNaN"
+            history.stop_reason, history.error = "TerminateOnNaN", str(error)
             return False
         of_training, of_validation = self.measures
         if of_training is not None:

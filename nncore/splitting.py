@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .data import Observed
 from .metrics.labels import is_one_hot, two_classes
 from .weights import check_weights
 
@@ -33,10 +34,10 @@ def split(
         raise ValueError(f"validation_split must be a number from 0 to below 1, got {share!r}")
     if validation is not None:
         raise ValueError("give validation_data or validation_split, not both")
-    if not all(isinstance(part, np.ndarray) for part in data[:2]):
+    if not all(isinstance(getattr(part, "values", part), np.ndarray) for part in data[:2]):
         raise ValueError(
-            "validation_split copies the rows: it needs arrays without missing targets, neither "
-            "sparse ones nor files of another dtype; give validation_data"
+            "validation_split copies the rows: it needs arrays, neither sparse ones nor files of "
+            "another dtype; give validation_data"
         )
     rng, n = copy.deepcopy(network._rng), len(data[0])
     rows = held_out(float(share), data[1], network, rng) if saved is None else saved.rows(n)
@@ -46,16 +47,21 @@ def split(
     training, validation = (
         (X[part], y[part], None if w is None else w[part]) for part in (kept, rows)
     )
-    for (_, _, weights), name in ((training, "training"), (validation, "validation")):
+    for (_, t, weights), name in ((training, "training"), (validation, "validation")):
         check_weights(weights, f"sample_weight of the {name} rows of validation_split")
+        if isinstance(t, Observed) and not t.counts(weights).any():
+            raise ValueError(
+                f"all targets of the {name} rows of validation_split are missing; give another "
+                "share, or validation_data"
+            )
     return rows, training, validation, rng
 
 
-def held_out(share: float, y: np.ndarray, network: Any, rng: np.random.Generator) -> np.ndarray:
+def held_out(share: float, y: Any, network: Any, rng: np.random.Generator) -> np.ndarray:
     """Return the numbers of a share of the rows, drawn at random, in increasing order.
 
     Of each class as large a part as of all rows, to the nearest row, and never its only row; of
-    classes that are not one for each row, and of numbers, any rows.
+    classes that are not one for each row, of numbers, and where targets are missing, any rows.
     """
     n = len(y)
     count = round(share * n)
@@ -73,7 +79,9 @@ def held_out(share: float, y: np.ndarray, network: Any, rng: np.random.Generator
     return np.sort(order[:count]).astype(np.int64)
 
 
-def _classes(y: np.ndarray, network: Any) -> Any:
+def _classes(y: Any, network: Any) -> Any:
+    if isinstance(y, Observed):
+        return None
     if y.ndim == 1:
         return y
     if two_classes(network, y) is not None:

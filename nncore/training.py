@@ -17,7 +17,7 @@ from .optimizers import OPTIMIZERS
 from .progress import Progress
 from .run import Run, Samples
 from .threads import as_count
-from .validation import as_inputs, as_row, as_targets, check_batches, target_limits
+from .validation import as_inputs, as_row, as_targets, can_mask, check_batches, target_limits
 from .weights import (
     Classes,
     as_weights,
@@ -34,12 +34,10 @@ if TYPE_CHECKING:
     from .checkpoints import Saved
     from .layers import Layer
     from .loss import Loss
-    from .metrics.measures import Measures, Partly
+    from .metrics.measures import Measures
     from .network import Network
     from .stopping import Stop, Watch
     from .trainers.course import Course
-
-    Measured = Measures | Partly
 
 Metric = str | Callable[..., float]
 Metrics = Sequence[Metric] | dict[str, Metric]
@@ -139,7 +137,7 @@ class Training:
         missing : "mask", optional
             Targets that are NaN are missing: the loss is the mean over those that are not, also in
             the validation data; without "mask" NaN is refused. Of losses that are computed target
-            by target.
+            by target. Metrics other than the accuracy then need to be of one target.
 
         Returns
         -------
@@ -270,10 +268,13 @@ class Training:
     def _refuse_parts(self, *of: object) -> None:
         """A full-batch trainer needs arrays."""
         if self._is_full_batch and not all(isinstance(what, np.ndarray) for what in of):
+            what, fix = "no sparse, converted or batched rows", "give those"
+            if any(isinstance(each, data.Observed) for each in of):
+                what, fix = "no missing targets", "leave their rows out"
             raise ValueError(
-                f"{type(self._optimizer).__name__} uses all rows at once: it needs arrays of "
-                f"{self.dtype}, without missing targets, and no sparse, converted or batched "
-                'rows; give those, or use an optimizer for batches such as "adam"'
+                f"{type(self._optimizer).__name__} uses all rows at once: it takes arrays of "
+                f"{self.dtype}, and {what}; {fix}, or use an optimizer for batches such as "
+                '"adam"'
             )
 
     @property
@@ -339,7 +340,14 @@ class Training:
 
     def _learn_one_any(self, x: ArrayLike, y: ArrayLike) -> float:
         """What `learn_one` does with what the engine cannot use as it is."""
-        return self.partial_fit(as_row(x, "x"), as_row(y, "y"))
+        sample, targets = as_row(x, "x"), as_row(y, "y")
+        masks = can_mask(self) and not self._is_full_batch
+        if masks and targets.dtype.kind == "f" and np.isnan(targets).any():
+            raise ValueError(
+                "y contains NaN, and learn_one knows no missing targets: use "
+                'partial_fit([x], [y], missing="mask")'
+            )
+        return self.partial_fit(sample, targets)
 
     def _epoch(
         self, X: Any, y: Any, w: np.ndarray | None, batch_size: int, shuffle: bool, n_threads: int,
@@ -513,7 +521,7 @@ class Training:
             self._refresh_optimizer()
 
     def _evaluate(
-        self, X: Any, y: Any, w: np.ndarray | None, n_threads: int, measures: "Measured | None"
+        self, X: Any, y: Any, w: np.ndarray | None, n_threads: int, measures: Any
     ) -> dict[str, float]:
         self._tune_if_idle()
         scores = {"loss": data.loss(self._engine, X, y, n_threads, w)}
@@ -525,7 +533,7 @@ class Training:
 
     def _measures(
         self, y: Any, w: np.ndarray | None, metrics: Metrics | None, always: tuple[str, ...] = ()
-    ) -> "Measured | None":
+    ) -> Any:
         """What computes metrics for these targets, or None."""
         if metrics is None and not always:
             return None
@@ -533,15 +541,25 @@ class Training:
 
         network: Any = self
         if isinstance(y, data.Observed):
+            if y.shape[1] == 1:
+                there = y.counts(None) > 0
+                w = None if w is None else w[there]
+                return _OfRows(
+                    measures.Measures(network, metrics, y.values[there], w, always), there
+                )
             if metrics:
-                raise ValueError("metrics are of all targets; with missing ones there is the loss")
+                raise ValueError(
+                    "metrics are of all targets of a row; where some of several are missing there "
+                    "is the loss, and the accuracy of classes. Compute others from net.predict(X)"
+                )
             return measures.Partly(network, y, w) if always else None
         return measures.Measures(network, metrics, y[:], w, always)
 
-    def _measure(self, X: Any, measures: "Measured", n_threads: int) -> dict[str, float]:
+    def _measure(self, X: Any, measures: Any, n_threads: int) -> dict[str, float]:
         out = np.empty((len(X), self.n_out), self.dtype)
         data.predict(self._engine, X, out, n_threads)
-        return measures(out)
+        scores: dict[str, float] = measures(out)
+        return scores
 
     def _samples(
         self, X: Any, y: Any, weights: ArrayLike | None = None, of: str = "",
@@ -589,6 +607,16 @@ class Training:
         size = min(positive_int(batch_size, "batch_size"), rows)
         check_batches(self, rows, size)
         return size
+
+
+class _OfRows:
+    """The metrics of those rows whose only target is not missing."""
+
+    def __init__(self, measures: "Measures", rows: np.ndarray) -> None:
+        self.names, self._measures, self._rows = measures.names, measures, rows
+
+    def __call__(self, out: np.ndarray) -> Any:
+        return self._measures(out[self._rows])
 
 
 def _hooks(callbacks: "Sequence[Callback] | None") -> "Hooks | None":

@@ -143,7 +143,8 @@ def as_targets(
             f"output{'s' if network.n_out > 1 else ''}; expected ({rows}, {n_targets}).{hint}"
         )
     _check_rows(y, rows, name, data)
-    _check_finite(y, name, names, missing)
+    masks = can_mask(network) and not network.optimizer.full_batch
+    _check_finite(y, name, names, missing, masks)
     _check_meaning(y, network, name)
     beyond = targets_beyond(y, network) if warn else None
     if beyond is not None:
@@ -161,13 +162,17 @@ def as_targets(
 def _check_mask(missing: str, network: Any) -> None:
     if missing != "mask":
         raise ValueError(f'missing must be None or "mask", got {missing!r}')
-    name = network.loss.name
-    info = LOSSES.get(name)
-    if info is None or info["per_target"] > 1 or info["output"] == "softmax":
+    if not can_mask(network):
         raise ValueError(
             f'missing="mask" needs a loss of single targets, such as mse or binary_cross_entropy; '
-            f"{name} is of whole rows. Leave rows out, with sample_weight=0."
+            f"{network.loss.name} is of whole rows. Leave rows out, with sample_weight=0."
         )
+
+
+def can_mask(network: Any) -> bool:
+    """Whether the loss is computed target by target, so that some may be missing."""
+    info = LOSSES.get(network.loss.name)
+    return info is not None and info["per_target"] == 1 and info["output"] != "softmax"
 
 
 def _as_classes(y: Any, rows: int, network: Any, name: str, data: str) -> Any:
@@ -379,8 +384,9 @@ def _check_rows(y: Any, rows: int, name: str, data: str) -> None:
 
 
 def _check_finite(
-    array: Any, name: str, columns: list[Any] | None = None, missing: str | None = None
-) -> None:
+    array: Any, name: str, columns: list[Any] | None = None, missing: str | None = None,
+    masks: bool = False,
+) -> None:  # fmt: skip
     found = array.not_finite() if isinstance(array, Rows) else first_not_finite(array)
     if found is not None and missing is not None:
         found = _first_infinite(array)
@@ -389,9 +395,10 @@ def _check_finite(
     row, column, value = found
     what = "NaN" if np.isnan(value) else "infinity"
     of = "" if columns is None else f" {columns[column]!r}"
+    mask = ' Or, if it stands for a missing target, give missing="mask".' if masks else ""
     raise ValueError(
         f"{name} contains {what} as {array.dtype} (first at row {row}, column {column}{of}). "
-        "Clean, impute or scale it."
+        f"Clean, impute or scale it.{mask if what == 'NaN' else ''}"
     )
 
 

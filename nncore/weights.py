@@ -92,7 +92,9 @@ def class_table(
     if class_weight is None:
         return None
     if hasattr(y, "counts"):
-        raise ValueError("class_weight needs the class of each row, but targets are missing")
+        raise ValueError(
+            "class_weight needs all classes, but targets are missing; use sample_weight"
+        )
     if y is None and isinstance(class_weight, str):
         raise ValueError(f"class_weight={class_weight!r} needs all labels at once, not batches")
     classes = _classes(network)
