@@ -41,6 +41,14 @@ class GradientReport:
     n_checked : int
         Derivatives that were compared.
     tolerance : float
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(3, "tanh"), nncore.Dense(1), dtype="float64", seed=0)
+    >>> report = nncore.check_gradients(net, [[0.1, 0.2]], [1.0])
+    >>> list(report.errors), report.n_checked
+    (['layers[0].W', 'layers[0].b', 'layers[1].W', 'layers[1].b', 'inputs'], 15)
     """
 
     def __init__(self, tolerance: float) -> None:

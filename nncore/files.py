@@ -63,6 +63,19 @@ def write_bytes(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
     The bytes go to a temporary file beside `path`, are synced to the disk and then renamed, so a
     crash or a full disk leaves the previous file as it was. A symbolic link is followed. An
     existing file keeps its permissions, a new one gets those of ``open(path, "wb")``.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    parts : iterable of bytes or buffers
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(f"{folder}/notes.txt", [b"a ", b"b"])
+    ...     open(f"{folder}/notes.txt").read()
+    'a b'
     """
     if not os.path.basename(os.fsdecode(path)):  # realpath would drop the slash at the end
         raise IsADirectoryError(errno.EISDIR, "expected the path of a file, got a folder's", path)

@@ -33,6 +33,16 @@ class History(Mapping[str, list[float]]):
         The rows that `validation_split` held out, in increasing order, int64.
     error : str or None
         What `callbacks.TerminateOnNaN` has kept from being raised: which loss, and where.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(1, nncore.Dense(1), seed=0)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], epochs=50, batch_size=1, verbose=False)
+    >>> len(history["loss"]), history.n_steps, history.stop_reason
+    (50, 100, 'epochs')
+    >>> history["loss"][-1] < history["loss"][0]
+    True
     """
 
     def __init__(self) -> None:

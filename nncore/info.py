@@ -38,6 +38,13 @@ def show_config() -> None:
 
     The environment variable ``NNCORE_ISA`` (``baseline``, ``avx2``, ``avx512`` or ``neon``), read
     at import, forces one.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.show_config()  # doctest: +ELLIPSIS
+    nncore: ...
+    python: ...
     """
     for key, value in get_config().items():
         print(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")

@@ -338,7 +338,14 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     # ---- description and files ----
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that make this network again (but its weights), as JSON values."""
+        """Return the arguments that make this network again (but its weights), as JSON values.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> nncore.Network(2, nncore.Dense(1)).config()["layers"]  # doctest: +ELLIPSIS
+        [{'type': 'dense', 'n_out': 1, 'activation': 'identity', ...}]
+        """
         return self._config_with(self._optimizer)
 
     def _config_with(self, optimizer: Any) -> dict[str, Any]:
@@ -359,7 +366,18 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         )
 
     def summary(self) -> None:
-        """Print a table of the layers: what they do, their shapes and parameters."""
+        """Print a table of the layers: what they do, their shapes and parameters.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(3, "tanh"), nncore.Dense(1))
+        >>> net.summary()  # doctest: +ELLIPSIS
+        layer    activation  in -> out  parameters
+        0 Dense  tanh        2 -> 3              9
+        1 Dense  identity    3 -> 1              4
+        13 parameters of float32; loss mse, optimizer Adam(...), running on ...
+        """
         from . import cells
 
         rows, note = self._summary()
@@ -387,6 +405,15 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         """Return an independent copy, with the optimizer's state and the random state.
 
         Copies and pickles keep the type and added attributes; ``__init__`` is not called.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1), seed=0)
+        >>> before = net.copy()
+        >>> loss = net.partial_fit([[1.0]], [2.0])
+        >>> (net.theta != before.theta).all()
+        np.True_
         """
         return copy.deepcopy(self)
 
@@ -398,6 +425,17 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         Parameters
         ----------
         path : str or os.PathLike
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(f"{folder}/model.safetensors")
+        ...     twin = nncore.load(f"{folder}/model.safetensors")
+        >>> (twin.predict([[1, 2]]) == net.predict([[1, 2]])).all()
+        np.True_
         """
         from . import persistence
 
@@ -572,6 +610,10 @@ def load(path: str | os.PathLike[str], *, backend: str = "auto") -> Network:
     ------
     nncore.files.FileFormatError
         A ValueError that says what in the file is wrong.
+
+    Examples
+    --------
+    See `Network.save`.
     """
     from . import persistence
 

@@ -155,6 +155,17 @@ class Training:
         Notes
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> X, y = nncore.datasets.load_digits()
+        >>> net = nncore.Network(64, nncore.Dense(16, "relu"), nncore.Dense(10, "softmax"), seed=0)
+        >>> history = net.fit(
+        ...     X / 16, y, epochs=50, validation_split=0.2, metrics=["f1"], verbose=False,
+        ...     callbacks=[nncore.callbacks.EarlyStopping(patience=5)])
+        >>> list(history), history["val_f1"][-1] > 0.9
+        (['loss', 'val_loss', 'val_accuracy', 'val_f1'], True)
         """
         epochs, n_threads = positive_int(epochs, "epochs"), as_count(n_threads)
         if not isinstance(shuffle, (bool, np.bool_)):
@@ -323,6 +334,15 @@ class Training:
         ------
         FloatingPointError
             As `fit` does.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), optimizer=nncore.SGD(0.5))
+        >>> net.partial_fit([[0.0], [2.0]], [1.0, 1.0])
+        1.0
+        >>> net.theta
+        array([1., 1.], dtype=float32)
         """
         x, t, w = self._samples(X, y, sample_weight, in_blocks=True, missing=missing)
         self._batch_size(len(x), len(x))

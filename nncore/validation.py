@@ -27,6 +27,15 @@ class LinearNetworkWarning(UserWarning):
     Given once, when such a `Network` is made; copies and files are not warned of again. A network
     of one layer is linear on purpose. To make many of them without it,
     ``warnings.simplefilter("ignore", nncore.LinearNetworkWarning)``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import nncore
+    >>> with warnings.catch_warnings(record=True, action="always") as given:
+    ...     net = nncore.Network(2, nncore.Dense(3), nncore.Dense(1), seed=0)
+    >>> given[0].category.__name__
+    'LinearNetworkWarning'
     """
 
 
