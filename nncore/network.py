@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -293,7 +293,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     def evaluate(
         self, X: data.Matrix | data.Batched, y: data.Matrix | None = None, *,
         sample_weight: ArrayLike | None = None,
-        class_weight: dict[int, float] | ArrayLike | None = None, n_threads: int | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None, n_threads: int | None = None,
         metrics: Metrics | None = None, missing: str | None = None,
     ) -> dict[str, float]:  # fmt: skip
         """Return the mean loss with the penalties of layers, the accuracy of classes, and metrics.

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .trainers.course import Course
 
 Metric = str | Callable[..., float]
-Metrics = Sequence[Metric] | dict[str, Metric]
+Metrics = Sequence[Metric] | Mapping[str, Metric]
 
 
 class Training:
@@ -73,7 +73,7 @@ class Training:
         batch_size: int | str | None = None, shuffle: bool = True,
         validation_data: Sequence[Any] | None = None, verbose: bool | int | str = "auto",
         n_threads: int | None = None, sample_weight: ArrayLike | None = None,
-        class_weight: dict[int, float] | ArrayLike | None = None, stop: "Stop | None" = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None, stop: "Stop | None" = None,
         callbacks: "Sequence[Callback] | None" = None, validation_split: float = 0.0,
         metrics: Metrics | None = None, train_metrics: Metrics | None = None,
         steps_per_epoch: int | None = None, missing: str | None = None,

@@ -6,6 +6,7 @@ weight 0 as none.
 
 import operator
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def sums_of_batches(
 
 
 def class_table(
-    class_weight: dict[int, float] | ArrayLike | None, y: Any, weights: np.ndarray | None,
+    class_weight: Mapping[int, float] | ArrayLike | None, y: Any, weights: np.ndarray | None,
     network: Any,
 ) -> Classes | None:  # fmt: skip
     """Return the classes of a network and the weight of each, or None.
@@ -108,7 +109,7 @@ def class_table(
         found = counts > 0
         table[found] = counts.sum() / (np.count_nonzero(found) * counts[found])
         return classes, table
-    if not isinstance(class_weight, dict):
+    if not isinstance(class_weight, Mapping):
         return classes, as_weights(class_weight, len(classes), "class_weight", "classes")
     for key, value in class_weight.items():
         try:
