@@ -72,20 +72,12 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from .own_activation import register_activation
     from .stopping import Stop
-    from .trainers import (
-        BFGS,
-        LBFGS,
-        BayesianRegularization,
-        ConjugateGradient,
-        GradientDescent,
-        LevenbergMarquardt,
-        OneStepSecant,
-        Quickprop,
-        Rprop,
-        ScaledConjugateGradient,
-        SteepestDescent,
-        minimize,
-    )
+    from .trainers.conjugate_gradient import ConjugateGradient, ScaledConjugateGradient
+    from .trainers.descent import GradientDescent, SteepestDescent
+    from .trainers.least_squares import BayesianRegularization, LevenbergMarquardt
+    from .trainers.minimize import minimize
+    from .trainers.quasi_newton import BFGS, LBFGS, OneStepSecant
+    from .trainers.rprop import Quickprop, Rprop
     from .validation import LinearNetworkWarning
     from .views.diagnosing.diagnosis import Diagnosis, Finding
     from .views.diagnosing.monitor import Monitor

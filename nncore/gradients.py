@@ -12,7 +12,6 @@ from .validation import as_inputs, as_parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .layers import Layer
     from .loss import Loss
     from .trainers.problem import OfTheta
 
@@ -25,7 +24,7 @@ class Derivatives:
     n_params: int
     dtype: np.dtype
     loss: "Loss"
-    layers: "tuple[Layer, ...]"
+    layers: tuple[Any, ...]  # what one has is its class's
     _engine: _core.Engine
     _samples: Callable[..., tuple[Any, Any, np.ndarray | None]]
     _tune_if_idle: Callable[[], None]

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -441,6 +441,14 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
         persistence.save(self, path)
 
+    @overload
+    def to_onnx(
+        self, path: None = None, *, opset: int = 17, dtype: DTypeLike | None = None
+    ) -> bytes: ...
+    @overload
+    def to_onnx(
+        self, path: str | os.PathLike[str], *, opset: int = 17, dtype: DTypeLike | None = None
+    ) -> None: ...
     def to_onnx(
         self, path: str | os.PathLike[str] | None = None, *, opset: int = 17,
         dtype: DTypeLike | None = None,

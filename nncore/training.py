@@ -32,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .callbacks import Callback, Hooks
     from .checkpoints import Saved
-    from .layers import Layer
     from .loss import Loss
     from .metrics.measures import Measures
     from .network import Network
@@ -49,7 +48,7 @@ class Training:
     n_out: int
     dtype: np.dtype
     loss: "Loss"
-    layers: "tuple[Layer, ...]"
+    layers: tuple[Any, ...]  # what one has is its class's
     theta: Any
     copy: "Callable[[], Network]"
     _engine: _core.Engine
