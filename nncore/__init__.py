@@ -44,14 +44,18 @@ from .threads import get_num_threads, set_num_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import (  # noqa: F401  not all in __all__
-        callbacks,
-        columns,
-        line_searches,
-        metrics,
-        plots,
-    )
+    from . import callbacks as callbacks  # not all of these are in __all__
+    from . import columns as columns
+    from . import files as files
+    from . import line_searches as line_searches
+    from . import metrics as metrics
+    from . import plots as plots
+    from . import reference as reference
+    from . import schedules as schedules
+    from . import sklearn as sklearn
+    from . import trainers as trainers
     from .callbacks import Callback
+    from .checking import GradientReport, check_gradients
     from .exchange.keras import from_keras
     from .exchange.onnx_reading import from_onnx
     from .exchange.pytorch import from_torch
@@ -68,20 +72,12 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from .own_activation import register_activation
     from .stopping import Stop
-    from .trainers import (
-        BFGS,
-        LBFGS,
-        BayesianRegularization,
-        ConjugateGradient,
-        GradientDescent,
-        LevenbergMarquardt,
-        OneStepSecant,
-        Quickprop,
-        Rprop,
-        ScaledConjugateGradient,
-        SteepestDescent,
-        minimize,
-    )
+    from .trainers.conjugate_gradient import ConjugateGradient, ScaledConjugateGradient
+    from .trainers.descent import GradientDescent, SteepestDescent
+    from .trainers.least_squares import BayesianRegularization, LevenbergMarquardt
+    from .trainers.minimize import minimize
+    from .trainers.quasi_newton import BFGS, LBFGS, OneStepSecant
+    from .trainers.rprop import Quickprop, Rprop
     from .validation import LinearNetworkWarning
     from .views.diagnosing.diagnosis import Diagnosis, Finding
     from .views.diagnosing.monitor import Monitor
@@ -89,7 +85,6 @@ if TYPE_CHECKING:
     from .views.landscapes.path import Path
     from .views.landscapes.stationary import StationaryPoint, stationary_point
     from .views.lr_find import lr_find
-del TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -125,14 +120,19 @@ _MODULES = (
 )  # fmt: skip
 
 
-def __getattr__(name):
-    import importlib
+if not TYPE_CHECKING:  # else a name that does not exist would have a type
 
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _LATER:
-        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        import importlib
+
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _LATER:
+            return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+del TYPE_CHECKING
 
 
 __all__ = [

@@ -1,8 +1,10 @@
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .data import Matrix
 
 class _Activation(TypedDict):
     keeps: Literal["none", "x", "y"]
@@ -26,20 +28,17 @@ BLOCK: int
 ISA: str
 
 def isas() -> tuple[str, ...]: ...
+
 MAX_THREADS: int
 
-def all_finite(array: NDArray[Any]) -> bool: ...
-def dot(x: NDArray[Any], y: NDArray[Any]) -> float: ...
-def two_loops(
-    s: Sequence[NDArray[Any]], y: Sequence[NDArray[Any]], q: NDArray[Any]
-) -> None: ...
-
+def all_finite(array: np.ndarray) -> bool: ...
+def dot(x: np.ndarray, y: np.ndarray) -> float: ...
+def two_loops(s: Sequence[np.ndarray], y: Sequence[np.ndarray], q: np.ndarray) -> None: ...
 def set_threads(threads: int, processors: int) -> None: ...
 def threads() -> int: ...
 def build_info() -> dict[str, Any]: ...
-def is_matrix(array: NDArray[Any], write: bool = False) -> bool: ...
-def aligned_zeros(shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]: ...
-
+def is_matrix(array: np.ndarray, write: bool = False) -> bool: ...
+def aligned_zeros(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray: ...
 def touch() -> None: ...
 
 class Exclusive:
@@ -48,20 +47,20 @@ class Exclusive:
     def locked(self) -> bool: ...
 
 class Engine:
-    theta: NDArray[Any]
-    dtype: np.dtype[Any]
+    theta: np.ndarray
+    dtype: np.dtype
     isa: str
     pending: bool
     rule: str
-    state: NDArray[Any]
+    state: np.ndarray
     hyper: tuple[float, ...]
     n_updates: int
-    running: NDArray[Any]
+    running: np.ndarray
     draws: tuple[int, int, int] | None
-    def __init__(
-        self, steps: list[Any], n_params: int, loss: Any, dtype: Any, isa: str | None = None
-    ) -> None: ...
-    average: NDArray[Any] | None
+    def __new__(
+        cls, steps: list[Any], n_params: int, loss: Any, dtype: Any, isa: str | None = None
+    ) -> Self: ...
+    average: np.ndarray | None
     averaged: int
     ema: float
     def set_optimizer(self, name: str, hyper: tuple[float, ...]) -> None: ...
@@ -76,68 +75,68 @@ class Engine:
     def forget_average(self) -> None: ...
     def set_tuning(self, tuning: list[Any] | None) -> None: ...
     def predict(
-        self, X: NDArray[Any], out: NDArray[Any], n_threads: int = 0, sample: bool = False
+        self, X: np.ndarray, out: np.ndarray, n_threads: int = 0, sample: bool = False
     ) -> None: ...
     def loss(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
         n_threads: int = 0,
-        theta: NDArray[Any] | None = None,
+        theta: np.ndarray | None = None,
         weights: NDArray[np.float64] | None = None,
         counts: NDArray[np.float64] | None = None,
         so_far: NDArray[np.float64] | None = None,
     ) -> float: ...
     def loss_and_gradient(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        gradient: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
+        gradient: np.ndarray,
         n_threads: int = 0,
-        theta: NDArray[Any] | None = None,
+        theta: np.ndarray | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def input_gradient(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        dx: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
+        dx: np.ndarray,
         n_threads: int = 0,
-        theta: NDArray[Any] | None = None,
+        theta: np.ndarray | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def sample_gradients(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
         losses: NDArray[np.float64],
-        gradients: NDArray[Any],
+        gradients: np.ndarray,
         n_threads: int = 0,
-        theta: NDArray[Any] | None = None,
+        theta: np.ndarray | None = None,
     ) -> None: ...
     def jacobian(
         self,
-        X: NDArray[Any],
+        X: np.ndarray,
         by_parameters: bool,
-        jacobian: NDArray[Any],
+        jacobian: np.ndarray,
         n_threads: int = 0,
-        theta: NDArray[Any] | None = None,
+        theta: np.ndarray | None = None,
         of_loss: bool = False,
     ) -> None: ...
     def hessian_product(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
-        v: NDArray[Any],
-        product: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
+        v: np.ndarray,
+        product: np.ndarray,
         n_threads: int = 0,
-        theta: NDArray[Any] | None = None,
+        theta: np.ndarray | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> float: ...
     def landscape(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
         center: NDArray[np.float64],
         u: NDArray[np.float64],
         v: NDArray[np.float64],
@@ -149,8 +148,8 @@ class Engine:
     ) -> NDArray[np.float64]: ...
     def train(
         self,
-        X: NDArray[Any],
-        y: NDArray[Any],
+        X: np.ndarray,
+        y: np.ndarray,
         order: NDArray[np.int64] | None,
         batch_size: int,
         n_threads: int = 0,
@@ -161,72 +160,72 @@ class Engine:
     ) -> NDArray[np.float64]: ...
 
 class Predictor:
-    _engine: Any
+    _engine: Engine
     @property
     def _training(self) -> Exclusive: ...
     def _unknown_settings(self) -> int: ...
     def _be_ready(self, settings: int, low: float, high: float, ends: bool) -> None: ...
     def predict(
-        self, X: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None
-    ) -> NDArray[Any]: ...
-    def predict_one(self, x: ArrayLike) -> NDArray[Any]: ...
+        self, X: Matrix, *, out: np.ndarray | None = None, n_threads: int | None = None
+    ) -> np.ndarray: ...
+    def predict_one(self, x: ArrayLike) -> np.ndarray: ...
     def learn_one(self, x: ArrayLike, y: ArrayLike) -> float: ...
 
 class Kernels:
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     isa: str
     lanes: int
     tile: tuple[int, int]
-    def __init__(self, isa: str | None = None, dtype: Any = "float32") -> None: ...
+    def __new__(cls, isa: str | None = None, dtype: Any = "float32") -> Self: ...
     def gemm(
         self,
-        a: NDArray[Any],
-        b: NDArray[Any],
-        c: NDArray[Any],
+        a: np.ndarray,
+        b: np.ndarray,
+        c: np.ndarray,
         *,
         transpose_a: bool = False,
         transpose_b: bool = False,
-        bias: NDArray[Any] | None = None,
+        bias: np.ndarray | None = None,
         accumulate: bool = False,
         activation: str | None = None,
         parameters: tuple[float, ...] | None = None,
-        y: NDArray[Any] | None = None,
-        kept: NDArray[Any] | None = None,
+        y: np.ndarray | None = None,
+        kept: np.ndarray | None = None,
         b_has_slack: bool = False,
     ) -> None: ...
     def activation(
         self,
         name: str,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        x: np.ndarray,
+        y: np.ndarray,
         parameters: tuple[float, ...] | None = None,
     ) -> None: ...
     def derivative(
         self,
         order: int,
         name: str,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        x: np.ndarray,
+        y: np.ndarray,
         parameters: tuple[float, ...] | None = None,
     ) -> None: ...
     def slope(
         self,
         name: str,
-        kept: NDArray[Any],
-        dy: NDArray[Any],
-        dx: NDArray[Any],
+        kept: np.ndarray,
+        dy: np.ndarray,
+        dx: np.ndarray,
         parameters: tuple[float, ...] | None = None,
     ) -> None: ...
-    def softmax(self, z: NDArray[Any], y: NDArray[Any], log: bool = False) -> None: ...
+    def softmax(self, z: np.ndarray, y: np.ndarray, log: bool = False) -> None: ...
     def softmax_slope(
-        self, y: NDArray[Any], dy: NDArray[Any], dz: NDArray[Any], log: bool = False
+        self, y: np.ndarray, dy: np.ndarray, dz: np.ndarray, log: bool = False
     ) -> None: ...
     def loss(
         self,
         name: str,
-        y: NDArray[Any],
-        t: NDArray[Any],
-        dy: NDArray[Any],
+        y: np.ndarray,
+        t: np.ndarray,
+        dy: np.ndarray,
         scale: float = 1.0,
         parameters: tuple[float, ...] | None = None,
         weights: NDArray[np.float64] | None = None,
@@ -234,45 +233,45 @@ class Kernels:
     def loss_values(
         self,
         name: str,
-        y: NDArray[Any],
-        t: NDArray[Any],
+        y: np.ndarray,
+        t: np.ndarray,
         values: NDArray[np.float64],
         parameters: tuple[float, ...] | None = None,
     ) -> None: ...
     def loss_curve(
         self,
         name: str,
-        y: NDArray[Any],
-        t: NDArray[Any],
-        r: NDArray[Any],
-        dy: NDArray[Any],
+        y: np.ndarray,
+        t: np.ndarray,
+        r: np.ndarray,
+        dy: np.ndarray,
         scale: float = 1.0,
         parameters: tuple[float, ...] | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> None: ...
-    def column_sums(self, x: NDArray[Any], s: NDArray[Any], accumulate: bool = False) -> None: ...
-    def gather(self, index: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> None: ...
-    def finite(self, x: NDArray[Any]) -> bool: ...
+    def column_sums(self, x: np.ndarray, s: np.ndarray, accumulate: bool = False) -> None: ...
+    def gather(self, index: NDArray[np.int64], x: np.ndarray, y: np.ndarray) -> None: ...
+    def finite(self, x: np.ndarray) -> bool: ...
     def update(
         self,
         name: str,
-        theta: NDArray[Any],
-        gradient: NDArray[Any],
-        state: list[NDArray[Any]],
+        theta: np.ndarray,
+        gradient: np.ndarray,
+        state: list[np.ndarray],
         hyper: tuple[float, ...],
         t: int,
     ) -> None: ...
     def shape(
         self,
-        theta: NDArray[Any],
-        gradient: NDArray[Any],
+        theta: np.ndarray,
+        gradient: np.ndarray,
         l1: float = 0.0,
         l2: float = 0.0,
         limit: float = ...,
         scale: float = 1.0,
     ) -> None: ...
-    def decay(self, theta: NDArray[Any], keep: float) -> None: ...
-    def norms(self, x: NDArray[Any]) -> tuple[float, float]: ...
-    def limit_columns(self, w: NDArray[Any], limit: float) -> None: ...
-    def average(self, to: NDArray[Any], x: NDArray[Any], weight: float) -> None: ...
+    def decay(self, theta: np.ndarray, keep: float) -> None: ...
+    def norms(self, x: np.ndarray) -> tuple[float, float]: ...
+    def limit_columns(self, w: np.ndarray, limit: float) -> None: ...
+    def average(self, to: np.ndarray, x: np.ndarray, weight: float) -> None: ...
     def fma_probe(self, iterations: int) -> float: ...

@@ -1,7 +1,5 @@
 """Batches that come one by one: what `Network.fit` and `evaluate` take in place of arrays."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables of words and numbers, as text and as HTML; the first row is the head."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 

@@ -1,12 +1,18 @@
 """check_gradients: hold a network's derivatives against differences of its own loss."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .gradients import Derivatives
 from .layers.dense import positive_int
 from .validation import as_inputs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .network import Network
 
 # Largest relative errors that are rounding: what is checked is computed in this type.
 _TOLERANCES = {"float32": 2e-3, "float64": 1e-7}
@@ -35,13 +41,29 @@ class GradientReport:
     n_checked : int
         Derivatives that were compared.
     tolerance : float
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(3, "tanh"), nncore.Dense(1), dtype="float64", seed=0)
+    >>> report = nncore.check_gradients(net, [[0.1, 0.2]], [1.0])
+    >>> list(report.errors), report.n_checked
+    (['layers[0].W', 'layers[0].b', 'layers[1].W', 'layers[1].b', 'inputs'], 15)
     """
 
-    def __init__(self, tolerance):
+    def __init__(self, tolerance: float) -> None:
         self.error, self.where, self.analytic, self.numeric = 0.0, "", 0.0, 0.0
-        self.errors, self.n_checked, self.tolerance = {}, 0, tolerance
+        self.errors: dict[str, float] = {}
+        self.n_checked, self.tolerance = 0, tolerance
 
-    def add(self, kind, places, analytic, numeric, scale):
+    def add(
+        self,
+        kind: str,
+        places: Sequence[str],
+        analytic: np.ndarray,
+        numeric: np.ndarray,
+        scale: float,
+    ) -> None:
         """Compare vectors of derivatives; places[i] says where the i-th is."""
         size = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), scale / 100)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -56,10 +78,10 @@ class GradientReport:
             self.error, self.where = float(errors[i]), places[i]
             self.analytic, self.numeric = float(analytic[i]), float(numeric[i])
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.error <= self.tolerance
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         verdict = "right" if self else "WRONG"
         lines = [f"{kind:24}{error:10.1e}" for kind, error in self.errors.items()]
         return "\n".join(
@@ -73,8 +95,9 @@ class GradientReport:
 
 
 def check_gradients(
-    network, X, y, *, inputs=True, second=False, n_checks=1000, seed=0, tolerance=None
-):
+    network: "Network", X: ArrayLike, y: ArrayLike, *, inputs: bool = True, second: bool = False,
+    n_checks: int = 1000, seed: int = 0, tolerance: float | None = None,
+) -> GradientReport:  # fmt: skip
     """Compare a network's derivatives with differences of its own loss, and report.
 
     The differences are taken in float64 through the forward pass alone, in a copy of the network
@@ -121,20 +144,20 @@ def check_gradients(
     if not isinstance(network, Derivatives):
         raise TypeError(f"the first argument must be a nncore.Network, got {network!r}")
     positive_int(n_checks, "n_checks")
-    X, y = as_inputs(X, network).astype(np.float64), np.asarray(y)
+    rows, targets = as_inputs(X, network).astype(np.float64), np.asarray(y)
     rng = np.random.default_rng(seed)
     report = GradientReport(_TOLERANCES[network.dtype.name] if tolerance is None else tolerance)
     wide = _in_float64(network)
-    _check_parameters(network, wide, X, y, n_checks, rng, report)
+    _check_parameters(network, wide, rows, targets, n_checks, rng, report)
     if inputs:
-        _check_inputs(network, wide, X, y, n_checks, rng, report)
+        _check_inputs(network, wide, rows, targets, n_checks, rng, report)
     if second:
         for number in range(3):
-            _check_second(network, wide, X, y, number, rng, report)
+            _check_second(network, wide, rows, targets, number, rng, report)
     return report
 
 
-def _in_float64(network):
+def _in_float64(network: "Network") -> "Network":
     """A network of the same layers, loss and parameters that computes in float64."""
     wide = type(network).__new__(type(network))
     wide._build(network.n_in, network.layers, network.loss, "sgd", "float64", 0, network._backend)
@@ -143,18 +166,21 @@ def _in_float64(network):
     return wide
 
 
-def _check_parameters(network, wide, X, y, n_checks, rng, report):
+def _check_parameters(
+    network: "Network", wide: "Network", X: np.ndarray, y: np.ndarray, n_checks: int,
+    rng: np.random.Generator, report: GradientReport,
+) -> None:  # fmt: skip
     _, gradient = network.loss_and_gradient(X, y)
     scale = _largest(gradient)
     samples = wide._samples(X, y)[:2]
-    theta = wide._parameters(wide.theta)  # a copy, which the engine takes as it is
+    theta = wide._vector(wide.theta, "theta")  # a copy, which the engine takes as it is
     tensors = [
         (f"layers[{i}].{name}", values.shape, _offset(network, values), values.size)
         for i, layer in enumerate(network.layers)
         for name, values in layer.parameters().items()
     ]
 
-    def loss(i, step):
+    def loss(i: int, step: float) -> float:
         there = theta[i]
         theta[i] = there + step
         value = wide._engine.loss(*samples, 0, theta)
@@ -168,13 +194,16 @@ def _check_parameters(network, wide, X, y, n_checks, rng, report):
         report.add(name, places, gradient[offset + chosen], np.array(numeric), scale)
 
 
-def _check_inputs(network, wide, X, y, n_checks, rng, report):
+def _check_inputs(
+    network: "Network", wide: "Network", X: np.ndarray, y: np.ndarray, n_checks: int,
+    rng: np.random.Generator, report: GradientReport,
+) -> None:  # fmt: skip
     gradient = network.input_gradient(X, y)
     scale = _largest(gradient)
     rows, targets, _ = wide._samples(X.copy(), y)
     flat, values = rows.reshape(-1), gradient.reshape(-1)
 
-    def loss(i, step):
+    def loss(i: int, step: float) -> float:
         there = flat[i]
         flat[i] = there + step
         value = wide._engine.loss(rows, targets)
@@ -188,7 +217,10 @@ def _check_inputs(network, wide, X, y, n_checks, rng, report):
     report.add("inputs", places, values[chosen], np.array(numeric), scale)
 
 
-def _check_second(network, wide, X, y, number, rng, report):
+def _check_second(
+    network: "Network", wide: "Network", X: np.ndarray, y: np.ndarray, number: int,
+    rng: np.random.Generator, report: GradientReport,
+) -> None:  # fmt: skip
     v = rng.standard_normal(network.n_params)
     v = v.astype(network.dtype).astype(np.float64)
     product = network.hessian_vector_product(X, y, v).astype(np.float64)
@@ -208,7 +240,9 @@ def _check_second(network, wide, X, y, number, rng, report):
     report.add("second order", places, product, numeric, scale)
 
 
-def _difference(loss, i, analytic, scale):
+def _difference(
+    loss: Callable[[int, float], float], i: int, analytic: float, scale: float
+) -> float:
     """The derivative of loss(i, .) at 0, by the step that agrees best with `analytic`."""
     best = np.nan
     for step in _STEPS:
@@ -220,18 +254,18 @@ def _difference(loss, i, analytic, scale):
     return best
 
 
-def _largest(values):
+def _largest(values: np.ndarray) -> float:
     return float(np.fmax.reduce(np.abs(values), axis=None, initial=0))  # NaN apart
 
 
-def _choose(size, n, rng):
+def _choose(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(size) if size <= n else np.sort(rng.choice(size, n, replace=False))
 
 
-def _offset(network, values):
+def _offset(network: "Network", values: np.ndarray) -> Any:
     """Where a parameter array begins in network.theta."""
     return (values.__array_interface__["data"][0] - network.theta.ctypes.data) // values.itemsize
 
 
-def _subscript(i, shape):
+def _subscript(i: int, shape: tuple[int, ...]) -> str:
     return "[" + ", ".join(str(int(n)) for n in np.unravel_index(i, shape)) + "]"

@@ -1,11 +1,13 @@
 """The command ``nncore``."""
 
-from __future__ import annotations
-
-import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 _DEMO = """
 Train a network on 1,797 handwritten digits with the C engine and with NumPy, from the same weights,
@@ -28,7 +30,7 @@ exit status: 0 done; 1 as the command says; 2 for an error
 """
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     try:
         try:
@@ -38,7 +40,7 @@ def main(arguments=None):
                 sys.stdout.flush()
     except KeyboardInterrupt:  # in an import; later see run
         print("nncore: error: interrupted", file=sys.stderr)
-        return 2
+        return 130  # what a shell says of programs that the signal SIGINT has ended
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # nothing is left to be flushed at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,7 +50,9 @@ def main(arguments=None):
         return 2
 
 
-def _main(arguments):
+def _main(arguments: Sequence[str] | None) -> int:
+    import argparse  # here, as all that takes time: main answers Ctrl-C
+
     from . import __version__, bench
     from .commands import add_parser, add_parsers, count, run
 
@@ -69,7 +73,7 @@ def _main(arguments):
     return run(parser.parse_args(arguments))
 
 
-def _demo(options):
+def _demo(options: "Namespace") -> int:
     from .demo import run
 
     run(options.epochs)

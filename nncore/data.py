@@ -6,16 +6,30 @@ must not be converted as a whole: sparse ones, and memory-mapped ones of another
 that it would give for the whole array.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._core import BLOCK, all_finite, is_matrix
 
 _BYTES = 1 << 20  # of a block: small beside any memory, large beside a call
+
+
+class Sparse(Protocol):
+    """A matrix in CSR form."""
+
+    indptr: Any
+    indices: Any
+    data: Any
+
+    @property
+    def shape(self) -> Any: ...
+
+
+Matrix = ArrayLike | Sparse
+Batched = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
 class Rows:
@@ -136,7 +150,7 @@ class Observed:
 
     def __init__(self, values: Any, of_rows: bool) -> None:
         self.values, self.shape, self.dtype = values, values.shape, values.dtype
-        self.ndim = values.ndim
+        self.ndim, self._of_rows = values.ndim, of_rows
         per_row = [np.count_nonzero(~np.isnan(values[rows]), axis=1) for rows in slices(values)]
         self._per_row = np.concatenate(per_row).astype(np.float64)
         if of_rows:  # the loss is a mean over rows
@@ -144,6 +158,9 @@ class Observed:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __getitem__(self, rows: Any) -> "Observed":
+        return Observed(self.values[rows], self._of_rows)
 
     def counts(self, weights: np.ndarray | None) -> np.ndarray:
         """Return what each row counts in a mean."""

@@ -1,15 +1,13 @@
 """``nncore demo``: real digits, trained by the C engine and by NumPy, side by side."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from . import Adam, Dense, Network, datasets
+from . import Adam, Dense, History, Network, datasets
 
 SEED = 1
 
 
-def run(epochs):
+def run(epochs: int) -> None:
     """Train 64-64-32-10 on the handwritten digits twice, and print how the two compare."""
     X, y = datasets.load_digits()
     X_train, X_test, y_train, y_test = datasets.split(X / 8 - 1, y, test_size=0.2, seed=SEED)
@@ -40,7 +38,7 @@ def run(epochs):
     )
 
 
-def _train(backend, X, y, epochs):
+def _train(backend: str, X: np.ndarray, y: np.ndarray, epochs: int) -> tuple[Network, History]:
     network = Network(
         64, Dense(64, "relu"), Dense(32, "relu"), Dense(10, "softmax"),
         optimizer=Adam(0.002), seed=SEED, backend=backend,

@@ -1,23 +1,27 @@
 """Small objects that are what their arguments say: optimizers and schedules."""
 
-from __future__ import annotations
-
 import inspect
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
 
 
 class _Signature:
     """The arguments as `inspect.signature` and `help` show them, made when they are asked for."""
 
-    def __get__(self, instance, kind):
+    def __get__(self, instance: object, kind: "type[Described]") -> inspect.Signature:
         by_name = inspect.Parameter.KEYWORD_ONLY
         return inspect.Signature(
-            inspect.Parameter(
-                name,
-                by_name if name in kind._by_name else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=inspect.Parameter.empty if default is ... else default,
-            )
-            for name, default in kind._ordered()
+            [
+                inspect.Parameter(
+                    name,
+                    by_name if name in kind._by_name else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                    default=inspect.Parameter.empty if default is ... else default,
+                )
+                for name, default in kind._ordered()
+            ]
         )
 
 
@@ -30,14 +34,16 @@ class Described:
     an underscore.
     """
 
-    _arguments: dict = {}
-    _by_name = frozenset()  # arguments that are given by name only
-    _quiet = frozenset()  # those that `repr` and `config` leave out where they are the default
-    _styles: dict = {}  # style -> other defaults
+    _arguments: ClassVar[dict[str, Any]] = {}
+    _by_name: ClassVar[frozenset[str]] = frozenset()  # arguments that are given by name only
+    _quiet: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # those that `repr` and `config` leave out where they are the default
+    _styles: ClassVar[dict[str, dict[str, Any]]] = {}  # style -> other defaults
     __signature__ = _Signature()
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = inspect.get_annotations(cls)
         named = {n: vars(cls)[n] for n in own if n in vars(cls) and not n.startswith("_")}
@@ -47,12 +53,12 @@ class Described:
                 delattr(cls, name)
 
     @classmethod
-    def _ordered(cls):
+    def _ordered(cls) -> list[tuple[str, Any]]:
         """The arguments with their defaults, those given by name last."""
         items = cls._arguments.items()
         return sorted(items, key=lambda item: item[0] in cls._by_name)
 
-    def __init__(self, *values, **named):
+    def __init__(self, *values: Any, **named: Any) -> None:
         kind = type(self)
         order = [name for name, _ in self._ordered()]
         places = [name for name in order if name not in self._by_name]
@@ -79,7 +85,7 @@ class Described:
             object.__setattr__(self, name, value)
         self.check()
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         """Refuse names that nothing reads, and changes that `check` refuses."""
         known = self._arguments
         if name not in known and not name.startswith("_") and not _declares(type(self), name):
@@ -97,10 +103,10 @@ class Described:
                 vars(self).update(before)
                 raise
 
-    def check(self):
+    def check(self) -> None:
         """Raise ValueError if an attribute has no meaning; here all have one."""
 
-    def _shown(self, kind):
+    def _shown(self, kind: "type[Described]") -> dict[str, Any]:
         """The arguments of `kind` that say what this is."""
         values = {name: getattr(self, name) for name, _ in kind._ordered()}
         return {
@@ -109,24 +115,24 @@ class Described:
             if name not in kind._quiet or value != kind._arguments[name]
         }
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shown = self._shown(type(self)).items()
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self._arguments)
 
     # ---- for `check` ----
 
-    def _to_floats(self, *names):
+    def _to_floats(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
             if type(value) is not float:
                 vars(self)[name] = self._as_float(name, value)
 
-    def _as_float(self, name, value, wanted="a number"):
+    def _as_float(self, name: str, value: Any, wanted: str = "a number") -> float:
         try:
             if isinstance(value, (bool, str, bytes)):
                 raise TypeError
@@ -136,29 +142,29 @@ class Described:
                 f"{name} of {type(self).__name__} must be {wanted}, got {value!r}"
             ) from None
 
-    def _check_positive(self, *names):
+    def _check_positive(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise self._refusal(name, "positive and finite")
 
-    def _check_not_negative(self, *names):
+    def _check_not_negative(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise self._refusal(name, "at least 0 and finite")
 
-    def _check_fractions(self, *names):
+    def _check_fractions(self, *names: str) -> None:
         for name in names:
             if not 0 <= getattr(self, name) < 1:
                 raise self._refusal(name, "at least 0 and below 1")
 
-    def _check_bools(self, *names):
+    def _check_bools(self, *names: str) -> None:
         for name in names:
             if not isinstance(getattr(self, name), bool):
                 raise self._refusal(name, "True or False")
 
-    def _check_counts(self, *names, least=1):
+    def _check_counts(self, *names: str, least: int = 1) -> None:
         for name in names:
             value = getattr(self, name)
             try:
@@ -168,18 +174,18 @@ class Described:
             if isinstance(value, bool) or not least <= vars(self)[name] < 1 << 62:
                 raise self._refusal(name, f"an integer of at least {least}")
 
-    def _check_choice(self, name, known):
+    def _check_choice(self, name: str, known: Iterable[str | None]) -> None:
         if getattr(self, name) not in known:
             options = ", ".join(f'"{k}"' for k in known if k is not None)
             none = " or None" if None in known else ""
             raise self._refusal(name, f"one of {options}{none}")
 
-    def _refusal(self, name, wanted):
+    def _refusal(self, name: str, wanted: str) -> ValueError:
         value = getattr(self, name)
         return ValueError(f"{name} of {type(self).__name__} must be {wanted}, got {value!r}")
 
 
-def _declares(kind, name):
+def _declares(kind: type, name: str) -> bool:
     """Whether a class beyond those of this package has an attribute or annotation of this name."""
     own = (__name__.partition(".")[0], "builtins")
     others = (k for k in kind.__mro__ if k.__module__.partition(".")[0] not in own)
@@ -189,21 +195,21 @@ def _declares(kind, name):
 # ---- states that are read from files ----
 
 
-def checked(state, **kinds):
+def checked(state: Mapping[str, Any], **kinds: type) -> list[Any]:
     """Return entries of a state in this order, each of its type; integers are counts."""
-    found = []
+    found: list[Any] = []
     for name, kind in kinds.items():
         value = state.get(name)
-        if type(value) is not kind or (kind is int and not 0 <= value < 1 << 62):
+        if type(value) is not kind or (kind is int and not 0 <= state[name] < 1 << 62):
             wanted = "count" if kind is int else kind.__name__
             raise ValueError(f"{name} of a state is {value!r:.60}, expected a {wanted}")
         found.append(value)
     return found
 
 
-def checked_array(state, name, like):
+def checked_array(state: Mapping[str, Any], name: str, like: np.ndarray) -> Any:
     """Return an array of a state that must have the dtype and shape of another."""
-    array = state.get(name)
+    array: Any = state.get(name)
     if getattr(array, "shape", None) != like.shape or array.dtype != like.dtype:
         raise ValueError(f"{name} of a state is not {like.dtype} of shape {like.shape}")
     return array

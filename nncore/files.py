@@ -12,7 +12,9 @@ import math
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from reprlib import repr as short
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,11 @@ MAX_HEADER = 1 << 20  # bytes
 MAX_DIMENSIONS = 8
 Tensors = dict[str, np.ndarray]
 
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype] = {
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
@@ -29,7 +35,7 @@ class FileFormatError(ValueError):
     """The content of a file is damaged or not of the kind that is read here."""
 
 
-def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -> None:
+def write(path: str | os.PathLike[str], tensors: Tensors, metadata: dict[str, str]) -> None:
     """Write arrays and text to a file, completely or not at all: see `write_bytes`.
 
     Parameters
@@ -51,12 +57,25 @@ def write(path: str | os.PathLike, tensors: Tensors, metadata: dict[str, str]) -
     write_bytes(path, _parts(tensors, metadata))
 
 
-def write_bytes(path: str | os.PathLike, parts: list) -> None:
+def write_bytes(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
     """Write buffers to a file, one behind the other, completely or not at all.
 
     The bytes go to a temporary file beside `path`, are synced to the disk and then renamed, so a
     crash or a full disk leaves the previous file as it was. A symbolic link is followed. An
     existing file keeps its permissions, a new one gets those of ``open(path, "wb")``.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    parts : iterable of bytes or buffers
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(f"{folder}/notes.txt", [b"a ", b"b"])
+    ...     os.path.getsize(f"{folder}/notes.txt")
+    3
     """
     if not os.path.basename(os.fsdecode(path)):  # realpath would drop the slash at the end
         raise IsADirectoryError(errno.EISDIR, "expected the path of a file, got a folder's", path)
@@ -99,7 +118,7 @@ def write_bytes(path: str | os.PathLike, parts: list) -> None:
             os.close(handle)
 
 
-def read(path: str | os.PathLike) -> tuple[Tensors, dict[str, str]]:
+def read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]:
     """Read a file: new, writable arrays in the machine's byte order, and the text.
 
     Content that is damaged or not of this kind raises `FileFormatError`, a missing file OSError.
@@ -139,11 +158,11 @@ def from_bytes(data: bytes) -> tuple[Tensors, dict[str, str]]:
     return _read(io.BytesIO(data), memoryview(data).nbytes, "The data")
 
 
-def _parts(tensors, metadata) -> list:
+def _parts(tensors: Tensors, metadata: dict[str, str]) -> list[Any]:
     """Return header and arrays as buffers. All that can be refused is refused here."""
     if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
         raise TypeError("metadata must map str to str; convert other values, e.g. with json.dumps.")
-    header: dict = {"__metadata__": metadata} if metadata else {}
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     parts, end = [], 0
     for name, array in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":
@@ -162,7 +181,7 @@ def _parts(tensors, metadata) -> list:
     return [len(text).to_bytes(8, "little") + text, *parts]
 
 
-def _read(file, size: int, where: str) -> tuple[Tensors, dict[str, str]]:
+def _read(file: Any, size: int, where: str) -> tuple[Tensors, dict[str, str]]:
     try:
         start = file.read(8)
         length = int.from_bytes(start, "little")
@@ -184,11 +203,13 @@ def _read(file, size: int, where: str) -> tuple[Tensors, dict[str, str]]:
     return tensors, metadata
 
 
-def _header(raw: bytes, n_data: int) -> tuple[list[tuple], dict[str, str]]:
+def _header(raw: bytes, n_data: int) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
     """Return (begin, end, name, dtype, shape) of tensors that cover n_data bytes, and the text."""
     if not raw.startswith(b"{"):
         raise ValueError(f"expected a JSON object, got {raw[:8]!r}; not a safetensors file")
-    numbers = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), _integer)
+    numbers: dict[str, Any] = dict.fromkeys(
+        ("parse_int", "parse_float", "parse_constant"), _integer
+    )
     header = json.loads(raw.decode(), object_pairs_hook=_object, **numbers)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
@@ -220,13 +241,13 @@ def _header(raw: bytes, n_data: int) -> tuple[list[tuple], dict[str, str]]:
     return entries, metadata
 
 
-def _sizes(value) -> bool:
+def _sizes(value: Any) -> bool:
     """Tell whether this is a list of at most 8 sizes; true, 1.0 and -1 are no sizes."""
     short_list = isinstance(value, list) and len(value) <= MAX_DIMENSIONS
     return short_list and all(type(n) is int and 0 <= n <= sys.maxsize for n in value)
 
 
-def _object(pairs: list) -> dict:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         raise ValueError(f"a key is given twice: {short([key for key, _ in pairs])}")

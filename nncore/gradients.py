@@ -1,18 +1,38 @@
 """Derivatives of a network: by its parameters, its inputs, row by row, and of second order."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _core
 from .threads import as_count
 from .validation import as_inputs, as_parameters
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .loss import Loss
+    from .trainers.problem import OfTheta
+
 
 class Derivatives:
     """The methods of `Network` that return derivatives; no parameter is changed by any of them."""
 
-    def loss_and_gradient(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
+    n_in: int
+    n_out: int
+    n_params: int
+    dtype: np.dtype
+    loss: "Loss"
+    layers: tuple[Any, ...]  # what one has is its class's
+    _engine: _core.Engine
+    _samples: Callable[..., tuple[Any, Any, np.ndarray | None]]
+    _tune_if_idle: Callable[[], None]
+
+    def loss_and_gradient(
+        self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Return the mean loss over all rows, with the penalties of layers, and its gradient.
 
         Parameters
@@ -47,15 +67,18 @@ class Derivatives:
         >>> loss, gradient
         (4.5, array([-6., -3.], dtype=float32))
         """
-        X, y, w = self._samples(X, y, sample_weight)
+        x, t, w = self._samples(X, y, sample_weight)
         gradient = np.empty(self.n_params, self.dtype)
         self._tune_if_idle()
         loss = self._engine.loss_and_gradient(
-            X, y, gradient, as_count(n_threads), self._parameters(theta), w
+            x, t, gradient, as_count(n_threads), self._parameters(theta), w
         )
         return loss, gradient
 
-    def theta_to_loss(self, X, y, *, sample_weight=None, n_threads=None):
+    def theta_to_loss(
+        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> "OfTheta":  # fmt: skip
         """Return the mean loss as a function of the parameters, for any optimizer outside.
 
         Parameters
@@ -85,11 +108,15 @@ class Derivatives:
         """
         from .trainers.problem import NetworkLoss, OfTheta
 
-        X, y, w = self._samples(X, y, sample_weight)
+        x, t, w = self._samples(X, y, sample_weight)
         self._tune_if_idle()
-        return OfTheta(NetworkLoss(self, X, y, w, as_count(n_threads)))
+        network: Any = self
+        return OfTheta(NetworkLoss(network, x, t, w, as_count(n_threads)))
 
-    def input_gradient(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
+    def input_gradient(
+        self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Return the gradient of the mean loss by the inputs.
 
         Parameters
@@ -112,12 +139,15 @@ class Derivatives:
         >>> net.input_gradient([[1.0, 1.0]], [[0.0]])
         array([[ 6., -2.]], dtype=float32)
         """
-        X, y, w = self._samples(X, y, sample_weight)
-        gradient = np.empty(X.shape, self.dtype)
-        self._engine.input_gradient(X, y, gradient, as_count(n_threads), self._parameters(theta), w)
+        x, t, w = self._samples(X, y, sample_weight)
+        gradient = np.empty(x.shape, self.dtype)
+        self._engine.input_gradient(x, t, gradient, as_count(n_threads), self._parameters(theta), w)
         return gradient
 
-    def sample_gradients(self, X, y, *, out=None, theta=None, n_threads=None):
+    def sample_gradients(
+        self, X: ArrayLike, y: ArrayLike, *, out: np.ndarray | None = None,
+        theta: ArrayLike | None = None, n_threads: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return the loss of each row alone, and its gradient by the parameters.
 
         Their means over the rows are the loss and the gradient of `loss_and_gradient`, but for the
@@ -151,16 +181,19 @@ class Derivatives:
         array([[-6., -3.],
                [ 1.,  1.]], dtype=float32)
         """
-        X, y, _ = self._samples(X, y)
-        out = self._result(out, (len(X), self.n_params))
-        X, y = (a.copy() if np.may_share_memory(a, out) else a for a in (X, y))
-        losses = np.empty(len(X))
+        x, t, _ = self._samples(X, y)
+        out = self._result(out, (len(x), self.n_params))
+        x, t = (a.copy() if np.may_share_memory(a, out) else a for a in (x, t))
+        losses = np.empty(len(x))
         self._engine.sample_gradients(
-            X, y, losses, out, as_count(n_threads), self._parameters(theta)
+            x, t, losses, out, as_count(n_threads), self._parameters(theta)
         )
         return losses, out
 
-    def jacobian(self, X, by="inputs", *, out=None, theta=None, n_threads=None):
+    def jacobian(
+        self, X: ArrayLike, by: str = "inputs", *, out: np.ndarray | None = None,
+        theta: ArrayLike | None = None, n_threads: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Return the derivatives of each output of each row.
 
         Parameters
@@ -187,17 +220,20 @@ class Derivatives:
         """
         if by not in ("inputs", "parameters"):
             raise ValueError(f'by must be "inputs" or "parameters", got {by!r}')
-        X = as_inputs(X, self)
+        x = as_inputs(X, self)
         n = self.n_in if by == "inputs" else self.n_params
-        out = self._result(out, (len(X), self.n_out, n))
-        X = X.copy() if np.may_share_memory(X, out) else X
-        if len(X):
+        out = self._result(out, (len(x), self.n_out, n))
+        x = x.copy() if np.may_share_memory(x, out) else x
+        if len(x):
             self._engine.jacobian(
-                X, by == "parameters", out, as_count(n_threads), self._parameters(theta)
+                x, by == "parameters", out, as_count(n_threads), self._parameters(theta)
             )
         return out
 
-    def hessian_vector_product(self, X, y, v, *, theta=None, sample_weight=None, n_threads=None):
+    def hessian_vector_product(
+        self, X: ArrayLike, y: ArrayLike, v: ArrayLike, *, theta: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Return H v, where H is the Hessian of the mean loss, with the penalties of layers.
 
         It is exact but for rounding, for some two and a half times the work of a gradient:
@@ -232,16 +268,19 @@ class Derivatives:
         array([4., 2.], dtype=float32)
         """
         self._check_curve()
-        X, y, w = self._samples(X, y, sample_weight)
+        x, t, w = self._samples(X, y, sample_weight)
         v = self._vector(v, "v")
         product = np.empty(self.n_params, self.dtype)
         self._tune_if_idle()
         self._engine.hessian_product(
-            X, y, v, product, as_count(n_threads), self._parameters(theta), w
+            x, t, v, product, as_count(n_threads), self._parameters(theta), w
         )
         return product
 
-    def hessian(self, X, y, *, theta=None, sample_weight=None, n_threads=None):
+    def hessian(
+        self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Return the Hessian of the loss of `loss_and_gradient`, of up to 10,000 parameters.
 
         Parameters
@@ -273,30 +312,30 @@ class Derivatives:
                 f"at most {most:,} parameters. hessian_vector_product needs no matrix."
             )
         self._check_curve()
-        X, y, w = self._samples(X, y, sample_weight)
+        x, t, w = self._samples(X, y, sample_weight)
         theta, n_threads = self._parameters(theta), as_count(n_threads)
         H = np.empty((self.n_params, self.n_params), self.dtype)
         v = _core.aligned_zeros(self.n_params, self.dtype)
         self._tune_if_idle()
         for i, row in enumerate(H):
             v[i] = 1
-            self._engine.hessian_product(X, y, v, row, n_threads, theta, w)
+            self._engine.hessian_product(x, t, v, row, n_threads, theta, w)
             v[i] = 0
         H += H.T.copy()
         H *= 0.5
         return H
 
-    def _check_curve(self):
+    def _check_curve(self) -> None:
         if self.loss.of_rows:
             raise ValueError(f"{self.loss.name} was registered without a second derivative")
         for layer in self.layers:
             if layer.without_d2f:
                 raise ValueError(f"{layer.without_d2f} was registered without d2f")
 
-    def _parameters(self, theta):
+    def _parameters(self, theta: ArrayLike | None) -> np.ndarray | None:
         return None if theta is None else self._vector(theta, "theta")
 
-    def _vector(self, values, name):
+    def _vector(self, values: ArrayLike, name: str) -> np.ndarray:
         """Values for all parameters, as the engine reads them."""
         values = as_parameters(values, name, self.dtype)
         if values.shape != (self.n_params,):
@@ -307,7 +346,7 @@ class Derivatives:
         vector[...] = values
         return vector
 
-    def _result(self, out, shape):
+    def _result(self, out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
         if out is None:
             return np.empty(shape, self.dtype)
         wanted = f"a writable, C-contiguous {self.dtype} array of shape {shape}"

@@ -1,11 +1,11 @@
 """History: what a call of `Network.fit` recorded."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Mapping
 
-from collections.abc import Mapping
+import numpy as np
 
 
-class History(Mapping):
+class History(Mapping[str, list[float]]):
     """What `Network.fit` recorded: lists with one value per epoch, by name.
 
     ``history["loss"]`` is the mean of the losses of the epoch's batches, each before its update,
@@ -31,49 +31,65 @@ class History(Mapping):
         Updates done.
     validation_rows : numpy.ndarray or None
         The rows that `validation_split` held out, in increasing order, int64.
+    error : str or None
+        What `callbacks.TerminateOnNaN` has kept from being raised: which loss, and where.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> net = nncore.Network(1, nncore.Dense(1), seed=0)
+    >>> history = net.fit([[1.0], [2.0]], [3.0, 5.0], epochs=50, batch_size=1, verbose=False)
+    >>> len(history["loss"]), history.n_steps, history.stop_reason
+    (50, 100, 'epochs')
+    >>> history["loss"][-1] < history["loss"][0]
+    True
     """
 
-    def __init__(self):
-        self._values = {}
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
         self.stop_reason = "epochs"
         self.seconds = 0.0
         self.n_steps = 0
-        self.validation_rows = None
+        self.validation_rows: np.ndarray | None = None
+        self.error: str | None = None
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> list[float]:
         return self._values[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._values)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         epochs = len(self._values.get("loss", ()))
         last = ", ".join(f"{name} {self[name][-1]:.4g}" for name in self.shown())
-        return f"History({epochs} epochs; {last})" if epochs else "History(0 epochs)"
+        said = last if epochs else self.error
+        return f"History({epochs} epochs; {said})" if said else f"History({epochs} epochs)"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from .notebook import history_html
 
         title = f"History of {len(self._values.get('loss', ()))} epochs"
         return history_html({name: self[name] for name in self.shown()}, title)
 
-    def append(self, **values):
+    def append(self, **values: float) -> None:
         """Add one epoch's values."""
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 
-    def column(self, name):
+    def column(self, name: str) -> list[float]:
         """Return the list of a name, a new one if there is none."""
         return self._values.setdefault(name, [])
 
-    def take(self, values, n_steps, seconds, stop_reason):
+    def take(
+        self, values: dict[str, list[float]], n_steps: int, seconds: float, stop_reason: str
+    ) -> None:
         """Begin with what was recorded before."""
         self._values |= values
         self.n_steps, self.seconds, self.stop_reason = n_steps, seconds, stop_reason
 
-    def shown(self):
+    def shown(self) -> list[str]:
         """Return the names of what belongs to no single layer."""
         return [name for name in self._values if not name.startswith("layers[")]

@@ -1,15 +1,14 @@
 """What was compiled, what can run here, what was chosen."""
 
-from __future__ import annotations
-
 import platform
+from typing import Any
 
 import numpy as np
 
 from . import _core
 
 
-def get_config():
+def get_config() -> dict[str, Any]:
     """Return the facts that `show_config` prints, as a dict of strings and tuples.
 
     Examples
@@ -34,11 +33,18 @@ def get_config():
     }
 
 
-def show_config():
+def show_config() -> None:
     """Print versions, compiler and flags, and the instruction sets: compiled, runnable, chosen.
 
     The environment variable ``NNCORE_ISA`` (``baseline``, ``avx2``, ``avx512`` or ``neon``), read
     at import, forces one.
+
+    Examples
+    --------
+    >>> import nncore
+    >>> nncore.show_config()  # doctest: +ELLIPSIS
+    nncore: ...
+    python: ...
     """
     for key, value in get_config().items():
         print(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")

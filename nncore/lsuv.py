@@ -5,14 +5,19 @@ deviation of what the layer then gives for a batch: so each layer hands on what 
 use, whatever its activation does to the variance.
 """
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from .layers import Dense, Residual
+from .layers import Dense, Layer, Residual
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .network import Network
 
 
-def start(network, X, init):
+def start(network: "Network", X: np.ndarray, init: Callable[..., Any] | None) -> list[float]:
     """Start the Dense layers of `network`; return the variance of each before it was scaled."""
     theta, random = network.theta.copy(), network._rng.bit_generator.state
     try:
@@ -23,9 +28,12 @@ def start(network, X, init):
         raise
 
 
-def _start(network, layers, X, init, within=""):
+def _start(
+    network: "Network", layers: Sequence[Layer], X: np.ndarray, init: Callable[..., Any] | None,
+    within: str = "",
+) -> list[float]:  # fmt: skip
     """Start layers that stand one behind the other and get X."""
-    variances = []
+    variances: list[float] = []
     for i, layer in enumerate(layers):
         if isinstance(layer, Residual):
             variances += _start(network, layer.layers, X, init, f"{within}{i}.")
@@ -37,7 +45,7 @@ def _start(network, layers, X, init, within=""):
     return variances
 
 
-def _scale(network, layer, name, X):
+def _scale(network: "Network", layer: Dense, name: str, X: np.ndarray) -> float:
     """Scale W until x W has the variance 1 over all rows and units; return it as it was before.
 
     Mishkin and Matas repeat this until the variance is near enough. Once is as near as rounding
@@ -58,7 +66,7 @@ def _scale(network, layer, name, X):
     return variance
 
 
-def outputs(network, layer, X, like=None):
+def outputs(network: "Network", layer: Any, X: np.ndarray, like: Layer | None = None) -> np.ndarray:
     """What a layer gives for its inputs X; or what another one `like` it would give."""
     steps = (like or layer).lower(layer._n_in, 0)
     engine = network._engine_for(steps, max(1, layer._theta.size))

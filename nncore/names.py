@@ -1,14 +1,18 @@
 """Names that users type, and what is said about one that does not exist."""
 
-from __future__ import annotations
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from . import _core
 
 # These are of a whole row of numbers, so they are not rows of the engine's table.
 WHOLE_ROW = ("softmax", "log_softmax")
-ACTIVATIONS = {**_core.ACTIVATIONS, **{n: {"keeps": "y", "parameters": {}} for n in WHOLE_ROW}}
+ACTIVATIONS: dict[str, Any] = {
+    **_core.ACTIVATIONS,
+    **{n: {"keeps": "y", "parameters": {}} for n in WHOLE_ROW},
+}
 
-own_activations = {}
+own_activations: dict[str, Any] = {}
 """Activations that the user has registered, by name; `own_activation` knows what they are."""
 
 ACTIVATION_ALIASES = {
@@ -63,18 +67,21 @@ LOSS_ALIASES = {
 }
 
 
-def activation(name):
+def activation(name: object) -> str:
     """Return the name of an activation, given that or an alias."""
     return look_up("activation", name, [*ACTIVATIONS, *own_activations], ACTIVATION_ALIASES)
 
 
-def look_up(what, name, known, aliases=()):
+def look_up(
+    what: str, name: object, known: Collection[str], aliases: Mapping[str, str] | None = None
+) -> str:
     """Return `name` if it is in `known`, or what it is an alias of, by a dict of them.
 
     Otherwise say which names are known, and the nearest name or alias.
     """
     if isinstance(name, str) and name in known:
         return name
+    aliases = aliases or {}
     if isinstance(name, str) and name in aliases:
         return aliases[name]
     import difflib  # only needed here, and it is slow to import

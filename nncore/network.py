@@ -1,26 +1,33 @@
 """Network: what users hold. It checks, lowers its layers once, and drives an engine."""
 
-from __future__ import annotations
-
 import copy
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import _core, data, names  # files and the NumPy twin are imported where they are used
 from .batches import Batches, are_batches
 from .gradients import Derivatives
 from .history import History
 from .initializer import as_initializer
-from .layers import Layer
+from .layers import Layer, Step
 from .layers.dense import positive_int
-from .loss import TWO_CLASSES, choose_loss
-from .optimizers import as_optimizer
+from .loss import TWO_CLASSES, Loss, choose_loss
+from .optimizers import Optimizer, as_optimizer
 from .threads import as_count, use_default
-from .training import Training
+from .training import Metrics, Training
 from .validation import as_inputs, as_out, as_parameters, as_row, check_linear, check_scaled
 from .views import Views
 from .weights import class_table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .columns import Columns
+    from .initializer import Initializer
+    from .trainers import Trainer
 
 __all__ = ["History", "Network", "load"]
 
@@ -89,12 +96,13 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     array([0., 1., 1., 0.], dtype=float32)
     """
 
-    columns = None
+    columns: "Columns | None" = None
 
     def __init__(
-        self, n_in, *layers, loss=None, optimizer="adam", dtype="float32", seed=None,
-        backend="auto",
-    ):  # fmt: skip
+        self, n_in: int, *layers: Layer, loss: str | Loss | None = None,
+        optimizer: "str | Optimizer | Trainer" = "adam", dtype: DTypeLike = "float32",
+        seed: int | None = None, backend: str = "auto",
+    ) -> None:  # fmt: skip
         if isinstance(n_in, Layer):
             raise TypeError(
                 "the first argument of Network is the number of inputs: "
@@ -104,13 +112,17 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         check_linear(layers)
         self._build(n_in, layers, loss, optimizer, dtype, seed, backend)
 
-    def _build(self, n_in, layers, loss, optimizer, dtype, seed, backend):
+    def _build(
+        self, n_in: int, layers: Sequence[Layer], loss: str | Loss | None,
+        optimizer: "str | Optimizer | Trainer", dtype: DTypeLike, seed: int | None, backend: str,
+    ) -> None:  # fmt: skip
         """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
         self.dtype = _as_dtype(dtype)
         self._rng, self._seeded = _as_rng(seed), seed is not None
         self._backend = check_backend(backend)
-        steps, places = [], []
+        steps: list[Step] = []
+        places = []
         offset, kept, width = 0, 0, self.n_in
         for layer in layers:
             steps += layer.lower(width, offset)
@@ -136,26 +148,26 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         self.optimizer = optimizer
         self._tune()
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if name in _FIXED and name in self.__dict__:
             raise AttributeError(f"{name} is fixed when a Network is made; make a new one")
         super().__setattr__(name, value)
 
-    def _engine_for(self, steps, n_params):
+    def _engine_for(self, steps: list[Step], n_params: int) -> Any:
         """Return an engine like this network's own for other steps."""
         return _make_engine(self._backend, steps, n_params, "mse", self.dtype)
 
-    def _at_loss(self, y=None):
+    def _at_loss(self, y: Any = None) -> tuple[Any, Any]:
         """The layer whose outputs the loss takes; and y, in the user's units, in those of the loss.
 
         Without numbers a `Scaling` leaves y as it is.
         """
-        last = self.layers[-1]
+        last: Any = self.layers[-1]
         if not last.scales:
             return last, y
         return self.layers[-2], y if y is None or not last.ready else last.unmap(y)
 
-    def _check_ready(self):
+    def _check_ready(self) -> None:
         """Raise if a `Scaling` has no numbers."""
         for i, layer in enumerate(self.layers) if self._engine.pending else ():
             if not layer.ready:
@@ -170,30 +182,30 @@ class Network(Training, Derivatives, Views, _core.Predictor):
     # ---- parameters ----
 
     @property
-    def theta(self):
+    def theta(self) -> np.ndarray:
         """All parameters, flat: a writable view of shape (n_params,). Assigning copies into it."""
         return self._engine.theta
 
     @theta.setter
-    def theta(self, values):
+    def theta(self, values: ArrayLike) -> None:
         values = as_parameters(values, "theta", self.dtype)
         if values.shape != (self.n_params,):
             raise ValueError(f"theta has shape ({self.n_params},), got {values.shape}")
         self._engine.theta[...] = values
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> Any:
         """The optimizer. Assigning one starts it afresh: its state is zero."""
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer):
+    def optimizer(self, optimizer: "str | Optimizer | Trainer") -> None:
         optimizer = as_optimizer(optimizer)
         with self._training:
             self._start_rule(optimizer)
             self._optimizer = optimizer
 
-    def _start_rule(self, optimizer):
+    def _start_rule(self, optimizer: Any) -> None:
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
         self._averages = optimizer.average
         self._memory = None  # of a full-batch trainer
@@ -202,11 +214,11 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         self._course = None  # a schedule that was followed, and its state
 
     @property
-    def backend(self):
+    def backend(self) -> str:
         """What runs this network: an instruction set of the C engine, or "reference"."""
         return self._engine.isa
 
-    def lsuv(self, X, *, init="orthogonal"):
+    def lsuv(self, X: ArrayLike, *, init: "str | Initializer | None" = "orthogonal") -> list[float]:
         """Start again, so that each layer's ``x W`` has the variance 1 for the rows of X.
 
         Layer-sequential unit variance (Mishkin and Matas 2016): from the first `Dense` layer to the
@@ -247,24 +259,27 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         from . import lsuv
 
         init = init if init is None else as_initializer(init)
-        X = as_inputs(X, self)
-        if len(X) == 0:
+        rows = as_inputs(X, self)
+        if len(rows) == 0:
             raise ValueError("X has no rows; at least one is needed.")
         with self._training:
-            variances = lsuv.start(self, X, init)
+            variances = lsuv.start(self, rows, init)
         self.optimizer = self._optimizer
         return variances
 
     # ---- use ----
 
-    def _predict_any(self, X, out, n_threads=None):
+    def _predict_any(
+        self, X: Any, out: np.ndarray | None, n_threads: int | None = None
+    ) -> np.ndarray:
         """What `predict` does with arguments that the engine cannot use as they are."""
         X = as_inputs(X, self, finite=False, in_blocks=True)
-        result = out
         if out is not None:
             as_out(out, len(X), self)
         if out is None or data.share_memory(X, out) or not _core.is_matrix(out, write=True):
             result = np.empty((len(X), self.n_out), self.dtype)
+        else:
+            result = out
         data.predict(self._engine, X, result, as_count(n_threads), sample=True)
         if out is None:
             return result
@@ -272,13 +287,15 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             out[...] = result
         return out
 
-    def _predict_one_any(self, x):
+    def _predict_one_any(self, x: ArrayLike) -> Any:
         return self._predict_any(as_row(x, "x"), None)[0]
 
     def evaluate(
-        self, X, y=None, *, sample_weight=None, class_weight=None, n_threads=None, metrics=None,
-        missing=None,
-    ):  # fmt: skip
+        self, X: data.Matrix | data.Batched, y: data.Matrix | None = None, *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None, n_threads: int | None = None,
+        metrics: Metrics | None = None, missing: str | None = None,
+    ) -> dict[str, float]:  # fmt: skip
         """Return the mean loss with the penalties of layers, the accuracy of classes, and metrics.
 
         Parameters
@@ -320,11 +337,18 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     # ---- description and files ----
 
-    def config(self):
-        """Return the arguments that make this network again (but its weights), as JSON values."""
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that make this network again (but its weights), as JSON values.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> nncore.Network(2, nncore.Dense(1)).config()["layers"]  # doctest: +ELLIPSIS
+        [{'type': 'dense', 'n_out': 1, 'activation': 'identity', ...}]
+        """
         return self._config_with(self._optimizer)
 
-    def _config_with(self, optimizer):
+    def _config_with(self, optimizer: Any) -> dict[str, Any]:
         return {
             "n_in": self.n_in,
             "layers": [layer.config() for layer in self.layers],
@@ -333,7 +357,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             "dtype": self.dtype.name,
         }
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers)
         loss = self.loss.name if self.loss == self.loss.name else self.loss
         return (
@@ -341,16 +365,27 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             f"optimizer={self._optimizer!r})"
         )
 
-    def summary(self):
-        """Print a table of the layers: what they do, their shapes and parameters."""
+    def summary(self) -> None:
+        """Print a table of the layers: what they do, their shapes and parameters.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(3, "tanh"), nncore.Dense(1))
+        >>> net.summary()  # doctest: +ELLIPSIS
+        layer    activation  in -> out  parameters
+        0 Dense  tanh        2 -> 3              9
+        1 Dense  identity    3 -> 1              4
+        13 parameters of float32; loss mse, optimizer Adam(...), running on ...
+        """
         from . import cells
 
         rows, note = self._summary()
         print(*cells.as_text(rows, 3), note, sep="\n")
 
-    def _summary(self):
+    def _summary(self) -> tuple[list[tuple[str, ...]], str]:
         """The rows of `summary`, the head first, and what is said below them."""
-        rows = [("layer", "activation", "in -> out", "parameters")]
+        rows: list[tuple[str, ...]] = [("layer", "activation", "in -> out", "parameters")]
         width = self.n_in
         for i, layer in enumerate(self.layers):
             rows += layer.rows_of_summary(str(i), width)
@@ -360,20 +395,29 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             f"optimizer {self._optimizer!r}, running on {self.backend}"
         )
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         from .notebook import network_html
 
         rows, note = self._summary()
         return network_html(rows, type(self).__name__, note)
 
-    def copy(self):
+    def copy(self) -> "Network":
         """Return an independent copy, with the optimizer's state and the random state.
 
         Copies and pickles keep the type and added attributes; ``__init__`` is not called.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1), seed=0)
+        >>> before = net.copy()
+        >>> loss = net.partial_fit([[1.0]], [2.0])
+        >>> (net.theta != before.theta).all()
+        np.True_
         """
         return copy.deepcopy(self)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file: weights, optimizer state, random state.
 
         The file is written beside `path` and renamed, so `path` is never half written.
@@ -381,12 +425,34 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         Parameters
         ----------
         path : str or os.PathLike
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(1), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(f"{folder}/model.safetensors")
+        ...     twin = nncore.load(f"{folder}/model.safetensors")
+        >>> (twin.predict([[1, 2]]) == net.predict([[1, 2]])).all()
+        np.True_
         """
         from . import persistence
 
         persistence.save(self, path)
 
-    def to_onnx(self, path=None, *, opset=17, dtype=None):
+    @overload
+    def to_onnx(
+        self, path: None = None, *, opset: int = 17, dtype: DTypeLike | None = None
+    ) -> bytes: ...
+    @overload
+    def to_onnx(
+        self, path: str | os.PathLike[str], *, opset: int = 17, dtype: DTypeLike | None = None
+    ) -> None: ...
+    def to_onnx(
+        self, path: str | os.PathLike[str] | None = None, *, opset: int = 17,
+        dtype: DTypeLike | None = None,
+    ) -> bytes | None:  # fmt: skip
         """Return what `predict` computes as an ONNX model, or write it to a file.
 
         The onnx package is not needed. The model takes ``X``, (batch, n_in), and gives ``Y``,
@@ -436,18 +502,18 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
         return onnx_writing.write(self, path, opset, dtype)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         from . import persistence
 
         data = persistence.to_bytes(self, for_copy=True)
         return persistence.from_bytes, (data, self._backend, type(self)), self.__getstate__()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """What the bytes of a file leave out: attributes that were added, the optimizer's type."""
         added = {name: value for name, value in self.__dict__.items() if name not in _OWN}
         return added | {"_optimizer": copy.copy(self._optimizer)}
 
-    def __setstate__(self, state):  # Cython gives the base one that raises
+    def __setstate__(self, state: dict[str, Any]) -> None:  # Cython gives the base one that raises
         self.__dict__.update(state)
 
 
@@ -459,7 +525,7 @@ _OWN = {
 }  # fmt: skip  # all that `_build` and training set
 
 
-def _as_dtype(dtype):
+def _as_dtype(dtype: DTypeLike) -> np.dtype:
     try:
         found = np.dtype(dtype) if dtype is not None else None
     except TypeError:
@@ -469,7 +535,7 @@ def _as_dtype(dtype):
     return np.dtype(found.name)  # the one object of this type, which is compared by identity
 
 
-def _as_rng(seed):
+def _as_rng(seed: int | None) -> np.random.Generator:
     try:
         if isinstance(seed, (np.random.Generator, np.random.BitGenerator)):
             raise TypeError("a generator is not a seed")
@@ -478,13 +544,15 @@ def _as_rng(seed):
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
-def _seed_of_draws(rng):
+def _seed_of_draws(rng: np.random.Generator) -> int:
     """A seed from that of a generator, which is left as it is."""
-    entropy = rng.bit_generator.seed_seq.entropy
-    return int(np.random.SeedSequence(entropy, spawn_key=(1,)).generate_state(1, np.uint64)[0])
+    seeds: Any = rng.bit_generator.seed_seq
+    return int(
+        np.random.SeedSequence(seeds.entropy, spawn_key=(1,)).generate_state(1, np.uint64)[0]
+    )
 
 
-def check_layers(layers):
+def check_layers(layers: Sequence[Layer]) -> None:
     """Raise if these are not the layers of a network."""
     if not layers:
         raise ValueError("Network needs at least one layer, such as nncore.Dense(1)")
@@ -498,18 +566,19 @@ def check_layers(layers):
             raise ValueError(f"layer {i} is {layer!r}, which only the first layer may be")
         if layer.activation in names.WHOLE_ROW and i < len(layers) - 1:
             raise ValueError(f"layer {i} is {layer.activation}, which only the last layer may be")
-    if layers[-1].scales and not layers[-1].inverted:
+    last: Any = layers[-1]
+    if last.scales and not last.inverted:
         raise ValueError(
-            f"the last layer is {layers[-1]!r}: there it has to lead back to the units of the "
+            f"the last layer is {last!r}: there it has to lead back to the units of the "
             "targets, Scaling.of(y).inverse()"
         )
-    output = layers[-1].activation
-    if output in names.WHOLE_ROW and layers[-1].n_out == 1:
+    output = last.activation
+    if output in names.WHOLE_ROW and last.n_out == 1:
         always = 1 if output == "softmax" else 0
         raise ValueError(f"a {output} of one output is always {always}. {TWO_CLASSES}")
 
 
-def check_backend(backend):
+def check_backend(backend: str) -> str:
     """Return the name of a backend if it can run here."""
     if not isinstance(backend, str) or backend not in ("auto", "reference", *_core.isas()):
         raise ValueError(
@@ -519,7 +588,9 @@ def check_backend(backend):
     return backend
 
 
-def _make_engine(backend, steps, n_params, loss, dtype):
+def _make_engine(
+    backend: str, steps: list[Step], n_params: int, loss: str | Loss, dtype: np.dtype
+) -> Any:
     if backend == "reference":
         from .reference import ReferenceEngine
 
@@ -528,7 +599,7 @@ def _make_engine(backend, steps, n_params, loss, dtype):
     return _core.Engine(steps, n_params, loss, dtype, None if backend == "auto" else backend)
 
 
-def load(path, *, backend="auto"):
+def load(path: str | os.PathLike[str], *, backend: str = "auto") -> Network:
     """Return the network that `Network.save` wrote to `path`.
 
     Nothing in the file is executed or trusted: sizes are checked before anything is allocated.
@@ -547,6 +618,10 @@ def load(path, *, backend="auto"):
     ------
     nncore.files.FileFormatError
         A ValueError that says what in the file is wrong.
+
+    Examples
+    --------
+    See `Network.save`.
     """
     from . import persistence
 

@@ -1,7 +1,5 @@
 """What a notebook shows of a `Network` and of a `History`: HTML in the colours of its page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -19,7 +17,7 @@ def network_html(rows: Iterable[tuple[str, ...]], title: str, note: str) -> str:
 
 def history_html(values: Mapping[str, list[float]], title: str) -> str:
     """Return a table of first, lowest, highest and last values, and the curves of the losses."""
-    rows = [("", "first", "lowest", "highest", "last")]
+    rows: list[tuple[str, ...]] = [("", "first", "lowest", "highest", "last")]
     for name, column in values.items():
         known = [v for v in column if not math.isnan(v)] or [math.nan]
         rows.append((name, *(f"{v:.4g}" for v in (known[0], min(known), max(known), known[-1]))))

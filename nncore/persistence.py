@@ -10,22 +10,28 @@ and where a layer draws random numbers draws: their seed, and how many training 
 predictions have drawn. The entry ``columns`` is what `Columns.to_json` returns, if there are any.
 """
 
-from __future__ import annotations
-
 import copy
 import json
+import os
 import reprlib
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from . import files, names
-from .files import FileFormatError
+from .files import FileFormatError, Tensors
+from .layers import Layer
 from .layers.dense import positive_int
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .network import Network
 
 FORMAT = 1
 
 
-def to_bytes(network, for_copy=False):
+def to_bytes(network: "Network", for_copy: bool = False) -> bytes:
     """Return `network` as the bytes of a safetensors file.
 
     for_copy: its optimizer is handed on beside them, so the bytes need not hold a rate that is a
@@ -34,12 +40,14 @@ def to_bytes(network, for_copy=False):
     return files.to_bytes(*describe(network, for_copy))
 
 
-def save(network, path):
+def save(network: "Network", path: str | os.PathLike[str]) -> None:
     """Write `network` to `path`, whole or not at all."""
     files.write(path, *describe(network))
 
 
-def from_bytes(data, backend="auto", kind=None):
+def from_bytes(
+    data: bytes, backend: str = "auto", kind: "type[Network] | None" = None
+) -> "Network":
     """Return the network in `data`, as a `kind` of Network (by default a plain one)."""
     from .network import check_backend
 
@@ -47,14 +55,21 @@ def from_bytes(data, backend="auto", kind=None):
     return _rebuild(*files.from_bytes(data), "the data", backend, kind)
 
 
-def load(path, backend="auto"):
+def load(path: str, backend: str = "auto") -> "Network":
     """Return the network in the file at `path`."""
     if str(path).endswith(".onnx"):
         raise FileFormatError(f"{path} is not of Network.save: nncore.from_onnx reads ONNX files")
-    return _rebuild(*files.read(path), path, backend)
+    tensors, texts = files.read(path)
+    if "run" in texts:
+        raise FileFormatError(
+            f"{path} is a checkpoint, the state of a whole training, and not of Network.save. fit "
+            "goes on from it, called as before: callbacks=[nncore.callbacks.Checkpoint("
+            f"{os.path.dirname(path) or '.'!r})]"
+        )
+    return _rebuild(tensors, texts, path, backend)
 
 
-def restore(network, tensors, metadata):
+def restore(network: "Network", tensors: Tensors, metadata: dict[str, str]) -> None:
     """Bring a network to the state of one of the same layers, which `describe` gave.
 
     The network is as before if this raises.
@@ -79,12 +94,12 @@ def restore(network, tensors, metadata):
     _fill(network, tensors, json.loads(metadata["nncore"]))
 
 
-def _set(layer, settings):
+def _set(layer: Layer, settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         setattr(layer, name, value)
 
 
-def describe(network, for_copy=False):
+def describe(network: "Network", for_copy: bool = False) -> tuple[Tensors, dict[str, str]]:
     """Return the arrays and the text of a file by name."""
     network._settle_optimizer()
     tensors = {
@@ -96,7 +111,7 @@ def describe(network, for_copy=False):
     tensors |= {f"optimizer.{j}": vector for j, vector in enumerate(engine.state)}
     if engine.average is not None:
         tensors["optimizer.average"] = engine.average
-    numbers = {}
+    numbers: dict[str, Any] = {}
     if network._memory:
         from .trainers.base import describe
 
@@ -124,7 +139,7 @@ def describe(network, for_copy=False):
     return tensors, metadata
 
 
-def _config(network, for_copy):
+def _config(network: "Network", for_copy: bool) -> dict[str, Any]:
     if not for_copy or network._optimizer.schedule is None:
         return network.config()
     try:
@@ -135,7 +150,10 @@ def _config(network, for_copy):
         return network._config_with(plain)
 
 
-def _rebuild(tensors, metadata, where, backend, kind=None):
+def _rebuild(
+    tensors: Tensors, metadata: dict[str, str], where: str, backend: str,
+    kind: "type[Network] | None" = None,
+) -> "Network":  # fmt: skip
     try:
         description = json.loads(metadata["nncore"], parse_constant=_refuse)
         if description["format"] != FORMAT:
@@ -164,11 +182,11 @@ def _rebuild(tensors, metadata, where, backend, kind=None):
     return network
 
 
-def _refuse(constant):
+def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a number that a network has")
 
 
-def _checked_layers(config, tensors):
+def _checked_layers(config: dict[str, Any], tensors: Tensors) -> list[Layer]:
     """The layers described, which may only ask for parameters that are there: none is allocated."""
     from .layers import from_config
 
@@ -188,14 +206,16 @@ def _checked_layers(config, tensors):
     return layers
 
 
-def _make(config, layers, backend, kind):
+def _make(
+    config: dict[str, Any], layers: list[Layer], backend: str, kind: "type[Network] | None"
+) -> "Network":
     from .loss import from_config
     from .network import Network, check_layers
     from .optimizers import OPTIMIZERS
 
     check_layers(layers)
     optimizer = dict(config["optimizer"])
-    known = OPTIMIZERS
+    known: dict[str, Any] = OPTIMIZERS
     if optimizer.get("type") not in known:
         from .trainers import TRAINERS
 
@@ -205,14 +225,14 @@ def _make(config, layers, backend, kind):
         from . import schedules
 
         optimizer["lr"] = schedules.from_config(optimizer["lr"])
-    optimizer = known[rule](**optimizer)
     network = Network.__new__(kind or Network)
     loss = from_config(config["loss"])
-    network._build(config["n_in"], layers, loss, optimizer, config["dtype"], 0, backend)
+    made = known[rule](**optimizer)
+    network._build(config["n_in"], layers, loss, made, config["dtype"], 0, backend)
     return network
 
 
-def _fill(network, tensors, description):
+def _fill(network: "Network", tensors: Tensors, description: dict[str, Any]) -> None:
     left = set(tensors)
     for i, layer in enumerate(network.layers):
         for name, values in (layer.parameters() | layer.running()).items():
@@ -231,7 +251,8 @@ def _fill(network, tensors, description):
         if found.shape != network.theta.shape or found.dtype != network.dtype:
             raise ValueError("optimizer.average is not like the weights")
         engine.keep_average()
-        engine.average[...] = found
+        average: Any = engine.average
+        average[...] = found
         left.discard("optimizer.average")
     if network._optimizer.full_batch:
         left -= _remember(network, tensors, description.get("memory", {}), left)
@@ -250,7 +271,9 @@ def _fill(network, tensors, description):
     network._rng = np.random.Generator(rng)
 
 
-def _remember(network, tensors, numbers, left):
+def _remember(
+    network: "Network", tensors: Tensors, numbers: dict[str, Any], left: Collection[str]
+) -> set[str]:
     """Give a full-batch trainer its memory; return the names of the tensors that it took."""
     from .trainers.problem import fixed_parameters
 
@@ -270,13 +293,13 @@ def _remember(network, tensors, numbers, left):
     return taken - {f"optimizer.{name}" for name in found}
 
 
-def _count(value, name):
+def _count(value: Any, name: str) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"{name} is {value!r}, not a count")
     return value
 
 
-def _draws(counts):
+def _draws(counts: Any) -> tuple[int, int, int]:
     """The seed and the counts of a description, checked."""
     good = isinstance(counts, list) and len(counts) == 3
     if not good or not all(
@@ -287,7 +310,7 @@ def _draws(counts):
     return tuple(counts)
 
 
-def _resume(network, state):
+def _resume(network: "Network", state: dict[str, Any]) -> None:
     """Let the schedule of the rate go on where it was."""
     schedule = network._optimizer.schedule
     if schedule is None and state:

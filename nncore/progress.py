@@ -1,10 +1,9 @@
 """The progress of a training: a bar in a terminal or notebook, lines in a log."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
+from typing import Any
 
 
 class Progress:
@@ -15,26 +14,27 @@ class Progress:
     "auto", as 1 in a terminal or a notebook and otherwise nothing.
     """
 
-    def __init__(self, epochs, verbose, unit="epoch"):
+    def __init__(self, epochs: int, verbose: bool | int | str, unit: str = "epoch") -> None:
         known = isinstance(verbose, (bool, int, str)) and verbose in (0, 1, 2, "auto")
         if not known:
             raise ValueError(f'verbose must be 0, 1, 2, True, False or "auto", got {verbose!r}')
-        self.stream = None if getattr(sys.stderr, "closed", False) else sys.stderr
+        self.stream: Any = None if getattr(sys.stderr, "closed", False) else sys.stderr
         self.notebook = type(self.stream).__module__.startswith("ipykernel")
         rewritten = self.notebook or bool(getattr(self.stream, "isatty", bool)())
-        self.shown = self.stream is not None and (rewritten if verbose == "auto" else verbose > 0)
+        self.shown = self.stream is not None and (rewritten if verbose == "auto" else bool(verbose))
         self.bar = rewritten and verbose != 2
         self.epochs, self.unit = epochs, unit
         self.every = 0.0 if verbose == 2 else 0.1 if self.bar else 2.0  # seconds between lines
-        self.last = self.shown_epoch = self.epoch = 0
+        self.last = 0.0
+        self.shown_epoch = self.epoch = 0
         self.width = 0  # of what is in the line
         self.begin(0)
 
-    def begin(self, epoch):
+    def begin(self, epoch: int) -> None:
         """Measure times from now on; so many epochs were done before."""
         self.first, self.start = epoch, time.perf_counter()
 
-    def update(self, epoch, history):
+    def update(self, epoch: int, history: Any) -> None:
         """Show the state after `epoch` epochs, unless a line was shown just before."""
         if not self.shown:
             return
@@ -44,7 +44,7 @@ class Progress:
             self.last = now
             self._show(epoch, history, (now - self.start) / (epoch - self.first))
 
-    def _show(self, epoch, history, seconds):
+    def _show(self, epoch: int, history: Any, seconds: float) -> None:
         self.shown_epoch = epoch
         head = f"{self.unit} {epoch}/{self.epochs}"
         values = [f"{_printable(key)} {history[key][-1]:.4g}" for key in history.shown()]
@@ -60,7 +60,7 @@ class Progress:
             self.width = _width(line)
         self.stream.flush()
 
-    def _columns(self):
+    def _columns(self) -> int:
         if self.notebook:
             return 100
         try:
@@ -70,7 +70,7 @@ class Progress:
 
             return shutil.get_terminal_size().columns
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """Print a line of its own."""
         if self.stream is not None:
             clear = "\r" + " " * self.width + "\r" if self.width else ""
@@ -78,7 +78,7 @@ class Progress:
             self.stream.flush()
             self.width = 0
 
-    def close(self, history=None):
+    def close(self, history: Any = None) -> None:
         """Show the last epoch, if it was not, and end the line."""
         if self.shown and history is not None and self.epoch > self.shown_epoch:
             seconds = (time.perf_counter() - self.start) / (self.epoch - self.first)
@@ -89,7 +89,7 @@ class Progress:
             self.width = 0
 
 
-def _fit(head, values, times, share, room):
+def _fit(head: str, values: list[str], times: list[str], share: float, room: int) -> str:
     """As much as there is room for: the first value, the times, other values, the bar."""
     kept, used = [head], _width(head)
     for part in (*values[:1], *times, *values[1:]):
@@ -107,11 +107,11 @@ def _fit(head, values, times, share, room):
     return line[: max(room, 0)]
 
 
-def _printable(text):
+def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _width(text):
+def _width(text: str) -> int:
     """The columns that a text takes in a terminal."""
     if text.isascii():
         return len(text)
@@ -120,13 +120,13 @@ def _width(text):
     return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
-def _short(seconds):
+def _short(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.3g} s"
     return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} us"
 
 
-def _clock(seconds):
+def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,6 +1,21 @@
 """Run: one call of `Network.fit`, from its checked data to the end."""
 
-from __future__ import annotations
+from typing import Any
+
+import numpy as np
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .batches import Batches
+    from .checkpoints import Saved
+    from .history import History
+    from .network import Network
+    from .progress import Progress
+    from .stopping import Watch
+    from .trainers.course import Course
+    from .weights import Classes
+
+Samples = tuple[Any, Any, np.ndarray | None]
 
 
 class Run:
@@ -21,34 +36,39 @@ class Run:
     """
 
     def __init__(
-        self, network, data, validation, measures, *, epochs, batch_size, shuffle, n_threads, watch,
-        hooks, history, progress, saved, rng, batches=None,
-    ):  # fmt: skip
-        self.network, self.data, self.validation = network, data, validation
+        self, network: Any, data: Samples, validation: Samples | None,
+        measures: tuple[Any, Any], *, epochs: int,
+        batch_size: Any, shuffle: bool, n_threads: int, watch: "Watch | None",
+        hooks: Any, history: "History", progress: "Progress", saved: "Saved | None",
+        rng: np.random.Generator | None,
+        batches: "tuple[Batches, Classes | None, str | None] | None" = None,
+    ) -> None:  # fmt: skip
+        self.network: Network = network
+        self.data, self.validation = data, validation
         self.measures, self.epochs, self.shuffle = measures, epochs, shuffle
         self.watch, self.hooks, self.history, self.progress = watch, hooks, history, progress
         self._batches = batches
         steps = batches[0].steps if batches else -(-len(data[0]) // batch_size)
-        self.params = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
+        self.params: dict[str, Any] = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
         self._n_threads, self._saved, self._rng = n_threads, saved, rng
-        self.given = None
+        self.given: dict[str, Any] | None = None
 
     @property
-    def done(self):
+    def done(self) -> int:
         """How many epochs are over."""
         return len(self.history.get("loss", ()))
 
-    def is_over(self, epoch):
+    def is_over(self, epoch: int) -> bool:
         """Whether training ends after this epoch, counted from 1."""
         return epoch == self.epochs or self.history.stop_reason != "epochs"
 
-    def describe(self):
+    def describe(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Return what a checkpoint of the present state holds: arrays and texts by name."""
         from . import checkpoints
 
         return checkpoints.describe(self)
 
-    def go(self):
+    def go(self) -> None:
         """Do the epochs."""
         hooks = self.hooks
         try:
@@ -74,7 +94,7 @@ class Run:
             if hooks is not None:
                 hooks.close()
 
-    def _begin(self):
+    def _begin(self) -> int:
         """Tell the callbacks; return how many epochs are done already."""
         if self.hooks.checkpoint is not None:
             from . import checkpoints
@@ -91,17 +111,17 @@ class Run:
             self.progress.say(f"going on after epoch {done} of {self.hooks.checkpoint.folder}")
         return self.epochs if self.history.stop_reason != "epochs" else done
 
-    def _epoch(self, epoch, course):
+    def _epoch(self, epoch: int, course: "Course | None") -> bool:
         """Do one epoch; return whether there was one: not where a loss is NaN that may be."""
         network, history, hooks = self.network, self.history, self.hooks
         if hooks is not None:
             hooks.begin_epoch(epoch - 1)
         try:
             values = self._train(epoch, course)
-        except FloatingPointError:
+        except FloatingPointError as error:
             if hooks is None or not hooks.end_on_nan:
                 raise
-            history.stop_reason = "TerminateOnNaN"
+            history.stop_reason, history.error = "TerminateOnNaN", str(error)
             return False
         of_training, of_validation = self.measures
         if of_training is not None:
@@ -118,10 +138,12 @@ class Run:
         self.progress.update(epoch, history)
         return True
 
-    def _train(self, epoch, course):
+    def _train(self, epoch: int, course: "Course | None") -> dict[str, float]:
         if self._batches:
-            source, *how = self._batches
-            return source.train(self.network, *how, self._n_threads, self.history, epoch)
+            source, classes, missing = self._batches
+            return source.train(
+                self.network, classes, missing, self._n_threads, self.history, epoch
+            )
         if course is None:
             return self.network._epoch(
                 *self.data, self.params["batch_size"], self.shuffle, self._n_threads, self.history,

@@ -1,13 +1,18 @@
 """When `Network.fit` ends before its last epoch."""
 
-from __future__ import annotations
-
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .described import Described, checked, checked_array
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .history import History
+    from .network import Network
 
 
 class Stop(Described):
@@ -72,7 +77,7 @@ class Stop(Described):
     ))  # fmt: skip
     _quiet = _by_name
 
-    def check(self):
+    def check(self) -> None:
         for name in (
             "loss", "gradient", "step", "seconds", "generalization_loss", "progress_quotient",
             "progress",
@@ -91,7 +96,7 @@ class Stop(Described):
         self._check_bools("restore_best")
 
     @property
-    def needs_validation(self):
+    def needs_validation(self) -> str | None:
         """The first condition on the validation loss, or None."""
         for name in ("max_fail", "generalization_loss", "progress_quotient"):
             if getattr(self, name) is not None:
@@ -99,7 +104,7 @@ class Stop(Described):
         return None
 
     @property
-    def needs_trainer(self):
+    def needs_trainer(self) -> str | None:
         """The first condition that only full-batch trainers have, or None."""
         for name in ("gradient", "evaluations"):
             if getattr(self, name) is not None:
@@ -115,16 +120,19 @@ class Best:
     better than the `baseline`, too.
     """
 
-    def __init__(self, mode="min", min_delta=0.0, value=None, baseline=None):
+    def __init__(
+        self, mode: str = "min", min_delta: float = 0.0, value: float | None = None,
+        baseline: float | None = None,
+    ) -> None:  # fmt: skip
         self._sign, self._min_delta = (1.0 if mode == "min" else -1.0), min_delta
         self._baseline = baseline
         self.value, self.since = (self._sign * math.inf if value is None else value), 0
-        self._kept = None  # theta and running statistics
+        self._kept: tuple[np.ndarray, ...] | None = None  # theta and running statistics
 
-    def is_better(self, value, than):
+    def is_better(self, value: float, than: float) -> bool:
         return self._sign * value + self._min_delta < self._sign * than
 
-    def look(self, value, network=None):
+    def look(self, value: float, network: "Network | None" = None) -> bool:
         """Count an epoch; return whether its value is the best, and keep the parameters if so."""
         self.since += 1
         if not self.is_better(value, self.value):
@@ -137,7 +145,7 @@ class Best:
             self._kept = engine.theta.copy(), engine.running.copy()
         return True
 
-    def restore(self, network):
+    def restore(self, network: "Network") -> None:
         """Put back the best parameters, if there are any."""
         if self._kept is None:
             return
@@ -146,12 +154,12 @@ class Best:
             network._memory = None  # a trainer's directions are of another place
         engine.theta[...], engine.running[...] = self._kept
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         kept = {} if self._kept is None else dict(zip(_KEPT, self._kept, strict=True))
         return {"value": float(self.value), "since": self.since} | kept
 
-    def recall(self, state, network):
+    def recall(self, state: dict[str, Any], network: "Network") -> None:
         """Take over a state that was read from a file."""
         self.value, self.since = checked(state, value=float, since=int)
         engine = network._engine
@@ -168,36 +176,37 @@ _KEPT = ("theta", "running")
 class Watch:
     """What a `Stop` has seen of one fit."""
 
-    def __init__(self, stop, network):
+    def __init__(self, stop: Stop, network: Any) -> None:
         self.stop, self._network = stop, network
         self._start = time.perf_counter()
         self._best = Best()  # of the validation loss
         self._last, self._done = network.theta.copy() if stop.step is not None else None, 0
 
-    def is_over(self, history):
+    def is_over(self, history: "History") -> bool:
         """Look at the last epoch; say in ``history.stop_reason`` which condition it met, if any."""
         stop = self.stop
         if stop.needs_validation is not None:
             kept = self._network if stop.restore_best else None
             self._best.look(history["val_loss"][-1], kept)
-        reached = {
-            "loss": lambda: history["loss"][-1] <= stop.loss,
-            "gradient": lambda: history["gradient_norm"][-1] <= stop.gradient,
-            "step": lambda: self._step(history) <= stop.step,
-            "evaluations": lambda: history["evaluations"][-1] >= stop.evaluations,
-            "seconds": lambda: time.perf_counter() - self._start >= stop.seconds,
-            "max_fail": lambda: self._best.since >= stop.max_fail,
-            "generalization_loss": lambda: self._loss_of(history) > stop.generalization_loss,
-            "progress_quotient": lambda: self._quotient(history) > stop.progress_quotient,
-            "progress": lambda: self._progress(history) < stop.progress,
+        reached: dict[str, Callable[[float], bool]] = {
+            "loss": lambda limit: history["loss"][-1] <= limit,
+            "gradient": lambda limit: history["gradient_norm"][-1] <= limit,
+            "step": lambda limit: self._step(history) <= limit,
+            "evaluations": lambda limit: history["evaluations"][-1] >= limit,
+            "seconds": lambda limit: time.perf_counter() - self._start >= limit,
+            "max_fail": lambda limit: self._best.since >= limit,
+            "generalization_loss": lambda limit: self._loss_of(history) > limit,
+            "progress_quotient": lambda limit: self._quotient(history) > limit,
+            "progress": lambda limit: self._progress(history) < limit,
         }
         for name, condition in reached.items():
-            if getattr(stop, name) is not None and condition():
+            limit = getattr(stop, name)
+            if limit is not None and condition(limit):
                 history.stop_reason = name
                 return True
         return False
 
-    def _step(self, history):
+    def _step(self, history: "History") -> float:
         if history.n_steps == self._done:  # a trainer that adapts its rate refused the step
             return math.inf
         self._done = history.n_steps
@@ -205,34 +214,34 @@ class Watch:
         self._last = self._network.theta.copy()
         return float(np.linalg.norm(change))
 
-    def _loss_of(self, history):  # GL
+    def _loss_of(self, history: "History") -> float:  # GL
         lowest = self._best.value
         return 100 * (history["val_loss"][-1] / lowest - 1) if lowest > 0 else 0.0
 
-    def _progress(self, history):  # P_k
+    def _progress(self, history: "History") -> float:  # P_k
         losses = history["loss"]
         if len(losses) % self.stop.strip:
             return math.inf
         strip = losses[-self.stop.strip :]
         return 1000 * (sum(strip) / len(strip) / min(strip) - 1) if min(strip) > 0 else math.inf
 
-    def _quotient(self, history):  # PQ
+    def _quotient(self, history: "History") -> float:  # PQ
         progress, loss = self._progress(history), self._loss_of(history)
         if progress == 0:
             return math.inf if loss > 0 else 0.0
         return loss / progress
 
-    def restore(self):
+    def restore(self) -> None:
         """Put back the best parameters, if there are any."""
         self._best.restore(self._network)
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         last = {} if self._last is None else {"last": self._last}
         seconds = time.perf_counter() - self._start
         return self._best.state() | last | {"seconds": seconds, "done": self._done}
 
-    def recall(self, state):
+    def recall(self, state: dict[str, Any]) -> None:
         """Take over a state that was read from a file."""
         self._best.recall(state, self._network)
         seconds, self._done = checked(state, seconds=float, done=int)

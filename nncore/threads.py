@@ -1,23 +1,22 @@
 """How many threads the C engine uses: what the process may use, unless told otherwise."""
 
-from __future__ import annotations
-
 import importlib
 import math
 import operator
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
 from . import _core
 
-_limit = None  # what set_num_threads said
+_limit: int | None = None  # what set_num_threads said
 _ready = False  # whether _core knows
 _registered = False  # whether threadpoolctl knows
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """Return the most threads that a call uses which does not say ``n_threads=``.
 
     That is what `set_num_threads` set, or the environment variable ``NNCORE_NUM_THREADS``, or else
@@ -38,7 +37,7 @@ def get_num_threads():
     return _core.threads()
 
 
-def set_num_threads(n):
+def set_num_threads(n: int | None) -> None:
     """Set the most threads that a call uses which does not say ``n_threads=``, in this process.
 
     The number of threads never changes a result: the bits are the same.
@@ -62,7 +61,7 @@ def set_num_threads(n):
     use_default()
 
 
-def use_default():
+def use_default() -> None:
     """Tell the engine the number of threads, unless it knows."""
     global _ready
     if not _ready:
@@ -73,7 +72,7 @@ def use_default():
         _ready = True
 
 
-def as_count(n_threads):
+def as_count(n_threads: Any) -> int:
     """Return a number of threads for the engine; 0 for None, as many as usual."""
     if n_threads is None:
         return 0
@@ -89,7 +88,7 @@ def as_count(n_threads):
     return count
 
 
-def _from_environment():
+def _from_environment() -> int:
     own = os.environ.get("NNCORE_NUM_THREADS", "").strip()
     if own:
         if not (own.isascii() and own.isdigit() and int(own) > 0):
@@ -102,14 +101,14 @@ def _from_environment():
     return int(first) if first.isascii() and first.isdigit() else 0
 
 
-def processors():
+def processors() -> int:
     """Return the number of processors in this process's affinity mask."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def cpu_quota(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
+def cpu_quota(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> float:
     """Return how many processors' time the control groups grant, infinity without a limit.
 
     Version 2 has one tree with ``cpu.max``, version 1 a tree of the controller ``cpu``; a limit
@@ -121,10 +120,10 @@ def cpu_quota(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            trees, files = [root], ("cpu.max",)
+            trees, files = [root], ["cpu.max"]
         elif "cpu" in controllers.split(","):
             trees = [f"{root}/{controllers}", f"{root}/cpu"]
-            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
         else:
             continue
         parts = [part for part in path.split("/") if part not in ("", "..")]
@@ -138,7 +137,7 @@ def cpu_quota(proc="/proc/self/cgroup", root="/sys/fs/cgroup"):
     return quota
 
 
-def _read(path):
+def _read(path: str) -> str:
     try:
         with open(path) as file:
             return file.read()
@@ -146,7 +145,7 @@ def _read(path):
         return ""
 
 
-def register_threadpoolctl():
+def register_threadpoolctl() -> None:
     """Let threadpoolctl know nncore, as ``user_api="nncore"``: its limits set `set_num_threads`.
 
     Importing nncore does so if threadpoolctl was imported before; call this if it comes later.
@@ -159,23 +158,23 @@ def register_threadpoolctl():
     ...     net.fit(X, y)
     """
     global _registered
-    threadpoolctl = importlib.import_module("threadpoolctl")
+    threadpoolctl: Any = importlib.import_module("threadpoolctl")
     if _registered:
         return
 
-    class NncoreController(threadpoolctl.LibController):
+    class NncoreController(threadpoolctl.LibController):  # type: ignore[misc]
         user_api = internal_api = "nncore"
         filename_prefixes = ("_core.",)
         check_symbols = ("nnc_max_threads",)
 
-        def get_num_threads(self):
+        def get_num_threads(self) -> int:
             return get_num_threads()
 
-        def set_num_threads(self, num_threads):
+        def set_num_threads(self, num_threads: int) -> None:
             set_num_threads(min(num_threads, _core.MAX_THREADS))
 
-        def get_version(self):
-            return sys.modules[__package__].__version__
+        def get_version(self) -> str:
+            return str(sys.modules[__package__].__version__)
 
     threadpoolctl.register(NncoreController)
     _registered = True

@@ -1,23 +1,25 @@
 """How a network is trained: epochs of batches, schedules, averages, and full-batch trainers."""
 
-from __future__ import annotations
-
 import copy
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from . import data
+from . import _core, data
 from .batches import Batches, are_batches
 from .history import History
 from .layers import Tuning
 from .layers.dense import positive_int
 from .optimizers import OPTIMIZERS
 from .progress import Progress
-from .run import Run
+from .run import Run, Samples
 from .threads import as_count
-from .validation import as_inputs, as_row, as_targets, check_batches, target_limits
+from .validation import as_inputs, as_row, as_targets, can_mask, check_batches, target_limits
 from .weights import (
+    Classes,
     as_weights,
     check_weights,
     class_table,
@@ -26,18 +28,55 @@ from .weights import (
     warn_if_without_effect,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .callbacks import Callback, Hooks
+    from .checkpoints import Saved
+    from .loss import Loss
+    from .metrics.measures import Measures
+    from .network import Network
+    from .stopping import Stop, Watch
+    from .trainers.course import Course
+
+Metric = str | Callable[..., float]
+Metrics = Sequence[Metric] | Mapping[str, Metric]
+
 
 class Training:
     """The part of `Network` that changes parameters."""
 
+    n_out: int
+    dtype: np.dtype
+    loss: "Loss"
+    layers: tuple[Any, ...]  # what one has is its class's
+    theta: Any
+    copy: "Callable[[], Network]"
+    _engine: _core.Engine
+    _training: Any
+    _rng: np.random.Generator
+    _optimizer: Any
+    _memory: Any
+    _epochs: int
+    _averages: str | None
+    _course: tuple[Any, Any] | None
+    _last_rate: float
+    _check_ready: Callable[[], None]
+    _start_rule: Callable[[Any], None]
+    _unknown_settings: Callable[[], int]
+    _be_ready: Callable[[int, float, float, bool], None]
+
     # ---- training ----
 
     def fit(
-        self, X, y=None, *, epochs=1, batch_size=None, shuffle=True, validation_data=None,
-        verbose="auto", n_threads=None, sample_weight=None, class_weight=None, stop=None,
-        callbacks=None, validation_split=0.0, metrics=None, train_metrics=None,
-        steps_per_epoch=None, missing=None,
-    ):  # fmt: skip
+        self, X: data.Matrix | data.Batched, y: data.Matrix | None = None, *, epochs: int = 1,
+        batch_size: int | str | None = None, shuffle: bool = True,
+        validation_data: Sequence[Any] | None = None, verbose: bool | int | str = "auto",
+        n_threads: int | None = None, sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None, stop: "Stop | None" = None,
+        callbacks: "Sequence[Callback] | None" = None, validation_split: float = 0.0,
+        metrics: Metrics | None = None, train_metrics: Metrics | None = None,
+        steps_per_epoch: int | None = None, missing: str | None = None,
+    ) -> History:  # fmt: skip
         """Train, from the present parameters and optimizer state on.
 
         Parameters
@@ -97,7 +136,7 @@ class Training:
         missing : "mask", optional
             Targets that are NaN are missing: the loss is the mean over those that are not, also in
             the validation data; without "mask" NaN is refused. Of losses that are computed target
-            by target.
+            by target. Metrics other than the accuracy then need to be of one target.
 
         Returns
         -------
@@ -115,36 +154,48 @@ class Training:
         Notes
         -----
         Other threads may predict meanwhile; training in two threads at once is an error.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> X, y = nncore.datasets.load_digits()
+        >>> net = nncore.Network(64, nncore.Dense(16, "relu"), nncore.Dense(10, "softmax"), seed=0)
+        >>> history = net.fit(
+        ...     X / 16, y, epochs=50, validation_split=0.2, metrics=["f1"], verbose=False,
+        ...     callbacks=[nncore.callbacks.EarlyStopping(patience=5)])
+        >>> list(history), history["val_f1"][-1] > 0.9
+        (['loss', 'val_loss', 'val_accuracy', 'val_f1'], True)
         """
         epochs, n_threads = positive_int(epochs, "epochs"), as_count(n_threads)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
         hooks = _hooks(callbacks)
-        saved = hooks and _saved(hooks)
-        history, rng, validation, batches = History(), None, None, None
-        how = {"in_blocks": True, "missing": missing}
+        saved = None if hooks is None else _saved(hooks)
+        history, rng = History(), None
+        validation: Samples | None = None
+        batches: Batches | None = None
+        how: dict[str, Any] = {"in_blocks": True, "missing": missing, "ready": False}
         if are_batches(X, y):
             batches = Batches(X, epochs, steps_per_epoch, batch_size, sample_weight)
-            X, y, w = self._first(batches, validation_split, train_metrics, missing)
+            x, t, w = self._first(batches, validation_split, train_metrics, missing)
         else:  # here, since warnings name the line that called `fit`
-            X, y, w = self._samples(X, y, sample_weight, ready=False, **how)
+            x, t, w = self._samples(X, y, sample_weight, **how)
             if steps_per_epoch is not None:
                 raise ValueError("steps_per_epoch is for batches; of arrays an epoch is all rows")
         if validation_data is not None:
-            validation = self._samples(
-                *_as_validation_data(validation_data), "validation ", ready=False, **how
-            )
+            validation = self._samples(*_as_validation_data(validation_data), "validation ", **how)
         if validation_split != 0.0:
             from .splitting import split
 
-            history.validation_rows, (X, y, w), validation, rng = split(
-                self, (X, y, w), validation_split, validation, saved
+            history.validation_rows, (x, t, w), validation, rng = split(
+                self, (x, t, w), validation_split, validation, saved
             )
-        classes = class_table(class_weight, y if batches is None else None, w, self)
+        classes = class_table(class_weight, t if batches is None else None, w, self)
+        size = None
         if batches is None:
-            w = self._weights(w, classes, y)
-            batch_size = self._batch_size(batch_size, len(X))
-            warn_if_without_effect(w, batch_size)
+            w = self._weights(w, classes, t)
+            size = self._batch_size(batch_size, len(x))
+            warn_if_without_effect(w, size)
         if validation is not None:
             V, v, w_v = validation
             validation = V, v, self._weights(w_v, classes, v, "validation ")
@@ -155,24 +206,27 @@ class Training:
                 "train_metrics are of the training data"
             )
         measures = (
-            self._measures(y, w, train_metrics),
+            self._measures(t, w, train_metrics),
             validation and self._measures(*validation[1:], metrics, self._always()),
         )
         with self._training:
             if batches is None:
-                self._adapt(X, y)
+                self._adapt(x, t)
             run = Run(
-                self, (X, y, w), validation, measures,
-                epochs=epochs, batch_size=batch_size, shuffle=shuffle, n_threads=n_threads,
+                self, (x, t, w), validation, measures,
+                epochs=epochs, batch_size=size, shuffle=shuffle, n_threads=n_threads,
                 watch=self._watch(stop, validation is not None), hooks=hooks, history=history,
                 progress=Progress(epochs, verbose), saved=saved, rng=rng,
-                batches=batches and (batches, classes, missing),
+                batches=None if batches is None else (batches, classes, missing),
             )  # fmt: skip
             run.go()
         self._check_parameters()
         return history
 
-    def _first(self, batches, validation_split, train_metrics, missing):
+    def _first(
+        self, batches: Batches, validation_split: float, train_metrics: Metrics | None,
+        missing: str | None,
+    ) -> Samples:  # fmt: skip
         """The first of batches, checked, after what cannot be done with batches."""
         self._refuse_parts(None)
         for name, value in (("validation_split", validation_split), ("metrics", train_metrics)):
@@ -188,7 +242,7 @@ class Training:
             )
         return self._samples(X, y, w, "batch 1: ", in_blocks=True, missing=missing)
 
-    def _adapt(self, X, y):
+    def _adapt(self, X: Any, y: Any) -> None:
         """Give a `Scaling` without numbers those of these data."""
         if self._engine.pending:
             from .layers.scaling import measure
@@ -198,7 +252,7 @@ class Training:
                     "a Scaling of targets that are partly missing needs numbers: "
                     "Scaling(mean=np.nanmean(y, 0), scale=np.nanstd(y, 0)).inverse()"
                 )
-            ends = ((self.layers[0], X, False), (self.layers[-1], y, True))
+            ends: Any = ((self.layers[0], X, False), (self.layers[-1], y, True))
             found = [
                 (layer, measure(_blocks(values), layer.kind))
                 for layer, values, last in ends
@@ -208,7 +262,9 @@ class Training:
                 layer._take(*numbers)
             self._check_ready()
 
-    def _start_course(self, X, y, w, n_threads, history):
+    def _start_course(
+        self, X: Any, y: Any, w: np.ndarray | None, n_threads: int, history: History
+    ) -> "Course | None":
         """A full-batch trainer at work, or None for other optimizers."""
         if not self._is_full_batch:
             return None
@@ -216,22 +272,26 @@ class Training:
 
         self._refuse_parts(X, y)
         self._refresh_optimizer()
-        return Course(self, X, y, w, n_threads, history)
+        network: Any = self
+        return Course(network, X, y, w, n_threads, history)
 
-    def _refuse_parts(self, *of):
+    def _refuse_parts(self, *of: object) -> None:
         """A full-batch trainer needs arrays."""
         if self._is_full_batch and not all(isinstance(what, np.ndarray) for what in of):
+            what, fix = "no sparse, converted or batched rows", "give those"
+            if any(isinstance(each, data.Observed) for each in of):
+                what, fix = "no missing targets", "leave their rows out"
             raise ValueError(
-                f"{type(self._optimizer).__name__} uses all rows at once: it needs arrays of "
-                f"{self.dtype}, without missing targets, and no sparse, converted or batched "
-                'rows; give those, or use an optimizer for batches such as "adam"'
+                f"{type(self._optimizer).__name__} uses all rows at once: it takes arrays of "
+                f"{self.dtype}, and {what}; {fix}, or use an optimizer for batches such as "
+                '"adam"'
             )
 
     @property
-    def _is_full_batch(self):
-        return self._optimizer.full_batch
+    def _is_full_batch(self) -> bool:
+        return bool(self._optimizer.full_batch)
 
-    def _watch(self, stop, validated):
+    def _watch(self, stop: "Stop | None", validated: bool) -> "Watch | None":
         """What looks at the conditions of `stop`, or None."""
         if stop is None:
             return None
@@ -248,7 +308,10 @@ class Training:
             )
         return Watch(stop, self)
 
-    def partial_fit(self, X, y, *, sample_weight=None, n_threads=None, missing=None):
+    def partial_fit(
+        self, X: data.Matrix, y: data.Matrix, *, sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None, missing: str | None = None,
+    ) -> float:  # fmt: skip
         """Do one update with all rows as one batch; the optimizer's state is kept.
 
         Parameters
@@ -270,26 +333,45 @@ class Training:
         ------
         FloatingPointError
             As `fit` does.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(1, nncore.Dense(1, init="zeros"), optimizer=nncore.SGD(0.5))
+        >>> net.partial_fit([[0.0], [2.0]], [1.0, 1.0])
+        1.0
+        >>> net.theta
+        array([1., 1.], dtype=float32)
         """
-        X, y, w = self._samples(X, y, sample_weight, in_blocks=True, missing=missing)
-        self._batch_size(len(X), len(X))
+        x, t, w = self._samples(X, y, sample_weight, in_blocks=True, missing=missing)
+        self._batch_size(len(x), len(x))
         n_threads = as_count(n_threads)
         with self._training:
             history = History()
-            course = self._start_course(X, y, w, n_threads, history)
+            course = self._start_course(x, t, w, n_threads, history)
             if course is None:
-                loss = self._epoch(X, y, w, len(X), False, n_threads, history, None)["loss"]
+                loss = self._epoch(x, t, w, len(x), False, n_threads, history, None)["loss"]
             else:
                 loss = course.point.loss
                 course.advance(1)
         self._check_parameters()
         return loss
 
-    def _learn_one_any(self, x, y):
+    def _learn_one_any(self, x: ArrayLike, y: ArrayLike) -> float:
         """What `learn_one` does with what the engine cannot use as it is."""
-        return self.partial_fit(as_row(x, "x"), as_row(y, "y"))
+        sample, targets = as_row(x, "x"), as_row(y, "y")
+        masks = can_mask(self) and not self._is_full_batch
+        if masks and targets.dtype.kind == "f" and np.isnan(targets).any():
+            raise ValueError(
+                "y contains NaN, and learn_one knows no missing targets: use "
+                'partial_fit([x], [y], missing="mask")'
+            )
+        return self.partial_fit(sample, targets)
 
-    def _epoch(self, X, y, w, batch_size, shuffle, n_threads, history, epoch, batch=1):
+    def _epoch(
+        self, X: Any, y: Any, w: np.ndarray | None, batch_size: int, shuffle: bool, n_threads: int,
+        history: History, epoch: int | None, batch: int = 1,
+    ) -> dict[str, float]:  # fmt: skip
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
@@ -307,7 +389,7 @@ class Training:
             self._refuse_loss(losses[-1], epoch, len(losses) - 1 + batch)
         return {"loss": float(losses @ sums / sums.sum())}
 
-    def _refuse_loss(self, loss, epoch=None, batch=1):
+    def _refuse_loss(self, loss: float, epoch: int | None = None, batch: int = 1) -> None:
         """Raise for a loss that is not finite."""
         where = f" at epoch {epoch}, batch {batch}" if epoch else ""
         if not np.isfinite(self.theta).all():
@@ -321,7 +403,7 @@ class Training:
             fix = "Try a smaller learning rate, or scale the inputs and targets."
         raise FloatingPointError(f"Loss became {loss:g}{where}; that update was not applied. {fix}")
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         """An update can overflow where the loss before it did not."""
         if not np.isfinite(self.theta).all():
             raise FloatingPointError(
@@ -329,7 +411,7 @@ class Training:
                 f"{_START_AGAIN}."
             )
 
-    def _refresh_optimizer(self):
+    def _refresh_optimizer(self) -> None:
         """Attributes of the optimizer may have been changed since the last epoch."""
         settings = self._unknown_settings()  # of now: what is changed meanwhile is looked at again
         optimizer = self._optimizer
@@ -354,36 +436,38 @@ class Training:
         if optimizer.schedule is None and type(optimizer) in OPTIMIZERS.values():
             self._be_ready(settings, *target_limits(self))
 
-    def _tune(self):
+    def _tune(self) -> None:
         """Attributes of layers may have been changed, too."""
         tuning = [t for layer in self.layers for t in layer.tunings()]
         self._engine.set_tuning(None if all(t == _PLAIN for t in tuning) else tuning)
 
-    def _tune_if_idle(self):
+    def _tune_if_idle(self) -> None:
         if not self._training.locked():  # else an epoch goes on as it began
             self._tune()
 
     # ---- schedules and averages ----
 
-    def _schedule_state(self):
+    def _schedule_state(self) -> Any:
         """The state of the present schedule, which begins with its first use."""
         schedule = self._optimizer.schedule
         if self._course is None or self._course[0] != schedule:
             self._course = (copy.deepcopy(schedule), schedule.start())
         return self._course[1]
 
-    def _rates(self, steps):
+    def _rates(self, steps: int) -> np.ndarray | None:
         """The learning rates of the next steps, or None where they have none of their own."""
         schedule = self._optimizer.schedule
         if schedule is None:
             return None
-        rates = schedule.rates(self._schedule_state(), self._engine.n_updates, steps, self._epochs)
+        rates: np.ndarray = schedule.rates(
+            self._schedule_state(), self._engine.n_updates, steps, self._epochs
+        )
         if not np.isfinite(rates).all():
             raise ValueError(f"{schedule!r} gives a rate that is not finite")
         self._last_rate = float(rates[-1])
         return rates
 
-    def _check_monitor(self, validated):
+    def _check_monitor(self, validated: bool) -> None:
         schedule = self._optimizer.schedule
         name = schedule and schedule.monitored()
         if not name or name == "loss":
@@ -393,7 +477,7 @@ class Training:
         if name == "val_accuracy" and self.loss.name not in _CLASSIFIERS:
             raise ValueError(f"the schedule monitors {name}, which {self.loss.name} does not have")
 
-    def _end_epoch(self, history):
+    def _end_epoch(self, history: History) -> None:
         """An epoch of `fit` is over: the schedule looks at the losses, an average is taken."""
         self._epochs += 1
         if self._optimizer.schedule is not None:
@@ -407,7 +491,7 @@ class Training:
             average = engine.average
             average += (self.theta - average) / engine.averaged
 
-    def averaged(self):
+    def averaged(self) -> "Network":
         """Return a copy of the network with the averaged parameters.
 
         Returns
@@ -439,7 +523,7 @@ class Training:
         network.theta = average
         return network
 
-    def _settle_optimizer(self):
+    def _settle_optimizer(self) -> None:
         """Let a changed rule count now, so that what is saved fits together."""
         self._optimizer.check()
         if self._has_new_rule:
@@ -447,65 +531,85 @@ class Training:
                 self._refresh_optimizer()
 
     @property
-    def _has_new_rule(self):
+    def _has_new_rule(self) -> bool:
         return not self._is_full_batch and self._optimizer.rule != self._engine.rule
 
-    def _settle_rule(self):
+    def _settle_rule(self) -> None:
         """Likewise, between the epochs of a fit, which holds the lock."""
         if self._has_new_rule:
             self._refresh_optimizer()
 
-    def _evaluate(self, X, y, w, n_threads, measures):
+    def _evaluate(
+        self, X: Any, y: Any, w: np.ndarray | None, n_threads: int, measures: Any
+    ) -> dict[str, float]:
         self._tune_if_idle()
         scores = {"loss": data.loss(self._engine, X, y, n_threads, w)}
         return scores | (self._measure(X, measures, n_threads) if measures is not None else {})
 
-    def _always(self):
+    def _always(self) -> tuple[str, ...]:
         """What is measured of validation data besides the loss."""
         return ("accuracy",) if self.loss.name in _CLASSIFIERS else ()
 
-    def _measures(self, y, w, metrics, always=()):
+    def _measures(
+        self, y: Any, w: np.ndarray | None, metrics: Metrics | None, always: tuple[str, ...] = ()
+    ) -> Any:
         """What computes metrics for these targets, or None."""
         if metrics is None and not always:
             return None
         from .metrics import measures
 
+        network: Any = self
         if isinstance(y, data.Observed):
+            if y.shape[1] == 1:
+                there = y.counts(None) > 0
+                w = None if w is None else w[there]
+                return _OfRows(
+                    measures.Measures(network, metrics, y.values[there], w, always), there
+                )
             if metrics:
-                raise ValueError("metrics are of all targets; with missing ones there is the loss")
-            return measures.Partly(self, y, w) if always else None
-        return measures.Measures(self, metrics, y[:], w, always)
+                raise ValueError(
+                    "metrics are of all targets of a row; where some of several are missing there "
+                    "is the loss, and the accuracy of classes. Compute others from net.predict(X)"
+                )
+            return measures.Partly(network, y, w) if always else None
+        return measures.Measures(network, metrics, y[:], w, always)
 
-    def _measure(self, X, measures, n_threads):
+    def _measure(self, X: Any, measures: Any, n_threads: int) -> dict[str, float]:
         out = np.empty((len(X), self.n_out), self.dtype)
         data.predict(self._engine, X, out, n_threads)
-        return measures(out)
+        scores: dict[str, float] = measures(out)
+        return scores
 
-    def _samples(self, X, y, weights=None, of="", in_blocks=False, missing=None, ready=True):
+    def _samples(
+        self, X: Any, y: Any, weights: ArrayLike | None = None, of: str = "",
+        in_blocks: bool = False, missing: str | None = None, ready: bool = True,
+    ) -> Samples:  # fmt: skip
         X = as_inputs(X, self, f"{of}X", in_blocks=in_blocks, ready=ready)
         y = as_targets(
             y, len(X), self, f"{of}y", f"{of}X", in_blocks=in_blocks, missing=missing
         )  # fmt: skip
-        weights = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
+        w = as_weights(weights, len(X), f"{of}sample_weight", f"{of}X")
         if len(X) == 0:
             raise ValueError(f"{of}X has no rows; at least one is needed.")
-        check_weights(weights, f"{of}sample_weight")
-        if missing is not None and not y.counts(weights).any():
+        check_weights(w, f"{of}sample_weight")
+        if missing is not None and not y.counts(w).any():
             raise ValueError(f"all targets in {of}y are missing: there is nothing left to learn.")
         # A step changes theta while it still reads X and y.
         X, y = (self._apart(a) for a in (X, y))
-        return X, y, weights
+        return X, y, w
 
-    def _apart(self, array):
+    def _apart(self, array: Any) -> Any:
         shared = isinstance(array, np.ndarray) and np.may_share_memory(array, self.theta)
         return array.copy() if shared else array
 
-    def _weights(self, weights, classes, y, of=""):
+    def _weights(
+        self, weights: np.ndarray | None, classes: Classes | None, y: Any, of: str = ""
+    ) -> np.ndarray | None:
         weights = times_classes(weights, classes, y, self, f"{of}y")
         check_weights(weights, f"{of}sample_weight times class_weight")
         return weights
 
-    def _batch_size(self, batch_size, rows):
+    def _batch_size(self, batch_size: Any, rows: int) -> int:
         if self._is_full_batch:
             if batch_size not in (None, "full", rows):
                 raise ValueError(
@@ -519,12 +623,22 @@ class Training:
             if batch_size != "full":
                 raise ValueError(f'batch_size must be an integer or "full", got {batch_size!r}')
             batch_size = rows
-        batch_size = min(positive_int(batch_size, "batch_size"), rows)
-        check_batches(self, rows, batch_size)
-        return batch_size
+        size = min(positive_int(batch_size, "batch_size"), rows)
+        check_batches(self, rows, size)
+        return size
 
 
-def _hooks(callbacks):
+class _OfRows:
+    """The metrics of those rows whose only target is not missing."""
+
+    def __init__(self, measures: "Measures", rows: np.ndarray) -> None:
+        self.names, self._measures, self._rows = measures.names, measures, rows
+
+    def __call__(self, out: np.ndarray) -> Any:
+        return self._measures(out[self._rows])
+
+
+def _hooks(callbacks: "Sequence[Callback] | None") -> "Hooks | None":
     """What calls the callbacks, or None where there are none."""
     if callbacks is None:
         return None
@@ -533,7 +647,7 @@ def _hooks(callbacks):
     return Hooks(callbacks)
 
 
-def _saved(hooks):
+def _saved(hooks: "Hooks") -> "Saved | None":
     """The checkpoint to go on from, or None."""
     found = hooks.checkpoint and hooks.checkpoint.newest()
     if not found:
@@ -543,18 +657,19 @@ def _saved(hooks):
     return Saved(*found)
 
 
-def _blocks(values):
+def _blocks(values: Any) -> Iterable[np.ndarray]:
     """An array, or what must not be converted as a whole, for `Scaling`."""
     if isinstance(values, data.Observed):
         values = values.values
     return (values[rows] for rows in data.slices(values)) if values.ndim == 2 else [values]
 
 
-def _as_validation_data(data):
+def _as_validation_data(data: Sequence[Any]) -> tuple[Any, Any, Any]:
     """X, y, and weights or None."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-    return (*data, None)[:3]
+    X, y, weights = (*data, None)[:3]
+    return X, y, weights
 
 
 # Losses of classes: those of two by the sign of the score, or the half of its sigmoid.

@@ -4,15 +4,21 @@ Each returns an array that the engine can read, or raises an error that says wha
 what came, and what to do.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from ._core import LOSSES, is_matrix
 from .data import Observed, Rows, as_rows, first_not_finite, slices
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .layers import Layer
+    from .loss import Loss
 
 
 class LinearNetworkWarning(UserWarning):
@@ -21,10 +27,19 @@ class LinearNetworkWarning(UserWarning):
     Given once, when such a `Network` is made; copies and files are not warned of again. A network
     of one layer is linear on purpose. To make many of them without it,
     ``warnings.simplefilter("ignore", nncore.LinearNetworkWarning)``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import nncore
+    >>> with warnings.catch_warnings(record=True, action="always") as given:
+    ...     net = nncore.Network(2, nncore.Dense(3), nncore.Dense(1), seed=0)
+    >>> given[0].category.__name__
+    'LinearNetworkWarning'
     """
 
 
-def check_linear(layers):
+def check_linear(layers: "Sequence[Layer]") -> None:
     """Warn where nothing bends between two layers of weights: then the layers are one."""
     mixing = [i for i, layer in enumerate(layers) if layer.mixes]
     if len(mixing) > 1 and not any(layer.bends for layer in layers[: mixing[-1]]):
@@ -41,7 +56,7 @@ def check_linear(layers):
         )
 
 
-def check_batches(network, rows, batch_size):
+def check_batches(network: Any, rows: int, batch_size: int) -> None:
     """Raise where a batch of one row would have to be normalised."""
     if any(layer.of_batches for layer in network.layers) and 1 in (batch_size, rows % batch_size):
         last = (
@@ -55,7 +70,10 @@ def check_batches(network, rows, batch_size):
         )
 
 
-def as_inputs(X, network, name="X", *, finite=True, in_blocks=False, ready=True):
+def as_inputs(
+    X: Any, network: Any, name: str = "X", *, finite: bool = True, in_blocks: bool = False,
+    ready: bool = True,
+) -> Any:  # fmt: skip
     """Return X as (rows, n_in) of the network's dtype, copied only where it must be.
 
     in_blocks: what must not be copied as a whole comes as `Rows`. ready: whether a `Scaling`
@@ -79,7 +97,7 @@ def as_inputs(X, network, name="X", *, finite=True, in_blocks=False, ready=True)
     return X
 
 
-def _hint(X, n_in, name):
+def _hint(X: Any, n_in: int, name: str) -> str:
     if X.ndim == 1 and X.shape[0] == n_in:
         return f" One sample is a row: {name}.reshape(1, -1)."
     if X.ndim == 1 and n_in == 1:
@@ -89,7 +107,7 @@ def _hint(X, n_in, name):
     return ""
 
 
-def as_row(x, name):
+def as_row(x: ArrayLike, name: str) -> np.ndarray:
     """Return one sample as a matrix, or its targets as those of one row."""
     if x is None:
         raise ValueError(f"{name} is None; expected what belongs to one sample.")
@@ -103,8 +121,9 @@ def as_row(x, name):
 
 
 def as_targets(
-    y, rows, network, name="y", data="X", *, warn=True, in_blocks=False, missing=None
-):  # fmt: skip
+    y: Any, rows: int, network: Any, name: str = "y", data: str = "X", *, warn: bool = True,
+    in_blocks: bool = False, missing: str | None = None,
+) -> Any:  # fmt: skip
     """Return y as (rows, n_out) of the network's dtype, or as int64 labels (rows,).
 
     warn: of targets that the output cannot give. in_blocks: as in `as_inputs`. missing: "mask"
@@ -133,7 +152,8 @@ def as_targets(
             f"output{'s' if network.n_out > 1 else ''}; expected ({rows}, {n_targets}).{hint}"
         )
     _check_rows(y, rows, name, data)
-    _check_finite(y, name, names, missing)
+    masks = can_mask(network) and not network.optimizer.full_batch
+    _check_finite(y, name, names, missing, masks)
     _check_meaning(y, network, name)
     beyond = targets_beyond(y, network) if warn else None
     if beyond is not None:
@@ -148,19 +168,23 @@ def as_targets(
     return y if missing is None else Observed(y, network.loss.mean == "rows")
 
 
-def _check_mask(missing, network):
+def _check_mask(missing: str, network: Any) -> None:
     if missing != "mask":
         raise ValueError(f'missing must be None or "mask", got {missing!r}')
-    name = network.loss.name
-    info = LOSSES.get(name)
-    if info is None or info["per_target"] > 1 or info["output"] == "softmax":
+    if not can_mask(network):
         raise ValueError(
             f'missing="mask" needs a loss of single targets, such as mse or binary_cross_entropy; '
-            f"{name} is of whole rows. Leave rows out, with sample_weight=0."
+            f"{network.loss.name} is of whole rows. Leave rows out, with sample_weight=0."
         )
 
 
-def _as_classes(y, rows, network, name, data):
+def can_mask(network: Any) -> bool:
+    """Whether the loss is computed target by target, so that some may be missing."""
+    info = LOSSES.get(network.loss.name)
+    return info is not None and info["per_target"] == 1 and info["output"] != "softmax"
+
+
+def _as_classes(y: Any, rows: int, network: Any, name: str, data: str) -> Any:
     """Integer labels (rows,), or rows of class weights that sum to 1."""
     n = network.n_out
     wanted = f" cross_entropy needs integer labels in 0..{n - 1} or one-hot rows."
@@ -194,7 +218,7 @@ def _as_classes(y, rows, network, name, data):
 # them, and this in words with the fix.
 _BETWEEN = (0, 1, False, "targets in [0, 1]", "")
 _SIGNS = (-1, 1, True, "targets -1 or 1", " For classes 0 and 1 give 2 * y - 1.")
-_TARGETS = {
+_TARGETS: dict[str, tuple[float, float, bool, str, str]] = {
     "cross_entropy": _BETWEEN,
     "kl_divergence": _BETWEEN,
     "binary_cross_entropy": _BETWEEN,
@@ -208,7 +232,7 @@ _TARGETS = {
 }  # fmt: skip
 
 
-def target_limits(network):
+def target_limits(network: Any) -> tuple[float, float, bool]:
     """Return the lowest and highest target that nothing is to be said of, and if only those two."""
     loss = network.loss
     if loss.name in _TARGETS:
@@ -216,7 +240,7 @@ def target_limits(network):
     return (*_ends_of_output(network), False)
 
 
-def _check_meaning(y, network, name):
+def _check_meaning(y: Any, network: Any, name: str) -> None:
     """Raise for targets with which the loss has no meaning."""
     loss = network.loss
     if loss.name not in _TARGETS or len(y) == 0:
@@ -242,7 +266,7 @@ def _check_meaning(y, network, name):
                 )
 
 
-def check_scaled(loss, layers):
+def check_scaled(loss: "Loss", layers: "Sequence[Layer]") -> None:
     """Raise if the last layer scales targets that the loss does not take as any numbers."""
     if layers[-1].scales and (loss.name in _TARGETS or loss.per_target > 1):
         raise ValueError(
@@ -251,7 +275,7 @@ def check_scaled(loss, layers):
         )
 
 
-def targets_beyond(y, network):
+def targets_beyond(y: Any, network: Any) -> tuple[float, float, tuple[float, float]] | None:
     """Return the ends of y and of the output's range if it cannot give all of y, else None.
 
     Both in front of a `Scaling` at the end.
@@ -259,7 +283,7 @@ def targets_beyond(y, network):
     bottom, top = _ends_of_output(network)
     if len(y) == 0 or (bottom, top) == (-math.inf, math.inf):
         return None
-    low, high = np.inf, -np.inf
+    low, high = math.inf, -math.inf
     for rows in slices(y):  # fmin and fmax: what is missing is left out
         block = network._at_loss(y[rows])[1]
         low = np.fmin(low, np.fmin.reduce(block, axis=None))
@@ -268,7 +292,7 @@ def targets_beyond(y, network):
     return (float(low), float(high), (bottom, top)) if beyond else None
 
 
-def _ends_of_output(network):
+def _ends_of_output(network: Any) -> Any:
     """The range of what the loss takes, where targets are to be in it and nothing else checks."""
     loss = network.loss
     function = getattr(network._at_loss()[0], "function", None)  # without one: any outputs
@@ -277,7 +301,7 @@ def _ends_of_output(network):
     return function.range
 
 
-def as_out(out, rows, network):
+def as_out(out: object, rows: int, network: Any) -> None:
     """Check an output array: it is filled in place, so nothing about it can be converted."""
     wanted = f"a writable {network.dtype} array of shape ({rows}, {network.n_out})"
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):  # masks would stay
@@ -288,12 +312,12 @@ def as_out(out, rows, network):
         raise ValueError(f"out must be {wanted}, got a read-only array")
 
 
-def as_parameters(values, name, dtype):
+def as_parameters(values: ArrayLike, name: str, dtype: DTypeLike | None) -> np.ndarray:
     """Return values for parameters as an array of real numbers."""
     return np.asarray(_as_array(values, name), dtype=dtype)
 
 
-def _as_array(value, name, wanted="", labels=False):
+def _as_array(value: Any, name: str, wanted: str = "", labels: bool = False) -> np.ndarray:
     """An ndarray of bool, int or float, whatever it came as; or what is wrong with it."""
     if value is None:
         raise ValueError(f"{name} is None; expected an array of numbers.{wanted}")
@@ -327,20 +351,20 @@ def _as_array(value, name, wanted="", labels=False):
     )
 
 
-def _columns(value):
+def _columns(value: object) -> list[Any] | None:
     """The names of the columns of a data frame, or None."""
     columns = getattr(value, "columns", None)
     return None if columns is None or not hasattr(value, "__array__") else [*columns]
 
 
-def _from_frame(frame, name):
+def _from_frame(frame: Any, name: str) -> np.ndarray:
     """A frame as an array, if each of its columns is of numbers."""
     array = np.asarray(frame)
     kinds = [str(dtype).lower()[:8] for dtype in getattr(frame, "dtypes", ())]
     if array.dtype.kind in "biuf" and "category" not in kinds:
         return array
     columns = []
-    for i, column in enumerate(_columns(frame)):
+    for i, column in enumerate(frame.columns):
         series = frame.iloc[:, i] if hasattr(frame, "iloc") else frame[column]
         values, kind = np.asarray(series), getattr(series.dtype, "kind", "O")
         if values.dtype.kind == "O" and kind in "biuf":  # numbers of which some may be missing
@@ -354,7 +378,7 @@ def _from_frame(frame, name):
     return np.column_stack(columns) if columns else array
 
 
-def _as_real(value, name, dtype):
+def _as_real(value: Any, name: str, dtype: DTypeLike) -> np.ndarray:
     array = _as_array(value, name)
     with np.errstate(over="ignore"):  # found by the check for infinities
         array = np.asarray(array, dtype=dtype)
@@ -363,12 +387,15 @@ def _as_real(value, name, dtype):
     return array
 
 
-def _check_rows(y, rows, name, data):
+def _check_rows(y: Any, rows: int, name: str, data: str) -> None:
     if len(y) != rows:
         raise ValueError(f"{data} has {rows} rows but {name} has {len(y)}.")
 
 
-def _check_finite(array, name, columns=None, missing=None):
+def _check_finite(
+    array: Any, name: str, columns: list[Any] | None = None, missing: str | None = None,
+    masks: bool = False,
+) -> None:  # fmt: skip
     found = array.not_finite() if isinstance(array, Rows) else first_not_finite(array)
     if found is not None and missing is not None:
         found = _first_infinite(array)
@@ -377,13 +404,14 @@ def _check_finite(array, name, columns=None, missing=None):
     row, column, value = found
     what = "NaN" if np.isnan(value) else "infinity"
     of = "" if columns is None else f" {columns[column]!r}"
+    mask = ' Or, if it stands for a missing target, give missing="mask".' if masks else ""
     raise ValueError(
         f"{name} contains {what} as {array.dtype} (first at row {row}, column {column}{of}). "
-        "Clean, impute or scale it."
+        f"Clean, impute or scale it.{mask if what == 'NaN' else ''}"
     )
 
 
-def _first_infinite(array):
+def _first_infinite(array: Any) -> tuple[int, int, float] | None:
     for rows in slices(array):
         infinite = np.argwhere(np.isinf(array[rows]))
         if len(infinite):

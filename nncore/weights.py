@@ -4,17 +4,22 @@ The mean loss is ``sum w_i l_i / sum w_i``: a row of weight 2 counts as that row
 weight 0 as none.
 """
 
-from __future__ import annotations
-
 import operator
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+Classes = tuple[list[int], np.ndarray]
 
 _SMALLEST, _LARGEST = 1e-100, 1e100  # sums and quotients of such weights are finite
 
 
-def as_weights(weights, rows, name="sample_weight", data="X"):
+def as_weights(
+    weights: ArrayLike | None, rows: int, name: str = "sample_weight", data: str = "X"
+) -> Any:
     """Return weights as a new float64 array (rows,), or None."""
     if weights is None:
         return None
@@ -38,13 +43,13 @@ def as_weights(weights, rows, name="sample_weight", data="X"):
     return array
 
 
-def check_weights(weights, name="sample_weight"):
+def check_weights(weights: np.ndarray | None, name: str = "sample_weight") -> None:
     """Raise if no row counts."""
     if weights is not None and not weights.any():
         raise ValueError(f"{name} is 0 for every row: there is nothing left to take the mean of.")
 
 
-def warn_if_without_effect(weights, batch_size):
+def warn_if_without_effect(weights: np.ndarray | None, batch_size: int) -> None:
     """Within a batch, weights are relative: in batches of one row they say only who is left out."""
     if weights is None or batch_size > 1:
         return
@@ -57,7 +62,9 @@ def warn_if_without_effect(weights, batch_size):
         )
 
 
-def sums_of_batches(weights, order, batch_size, rows):
+def sums_of_batches(
+    weights: np.ndarray | None, order: np.ndarray | None, batch_size: int, rows: int
+) -> np.ndarray:
     """The weight of each batch of an epoch."""
     if weights is None:
         sums = np.full(-(-rows // batch_size), batch_size)
@@ -67,7 +74,10 @@ def sums_of_batches(weights, order, batch_size, rows):
     return np.add.reduceat(weights if order is None else weights[order], starts)
 
 
-def class_table(class_weight, y, weights, network):
+def class_table(
+    class_weight: Mapping[int, float] | ArrayLike | None, y: Any, weights: np.ndarray | None,
+    network: Any,
+) -> Classes | None:  # fmt: skip
     """Return the classes of a network and the weight of each, or None.
 
     Parameters
@@ -83,7 +93,9 @@ def class_table(class_weight, y, weights, network):
     if class_weight is None:
         return None
     if hasattr(y, "counts"):
-        raise ValueError("class_weight needs the class of each row, but targets are missing")
+        raise ValueError(
+            "class_weight needs all classes, but targets are missing; use sample_weight"
+        )
     if y is None and isinstance(class_weight, str):
         raise ValueError(f"class_weight={class_weight!r} needs all labels at once, not batches")
     classes = _classes(network)
@@ -97,7 +109,7 @@ def class_table(class_weight, y, weights, network):
         found = counts > 0
         table[found] = counts.sum() / (np.count_nonzero(found) * counts[found])
         return classes, table
-    if not isinstance(class_weight, dict):
+    if not isinstance(class_weight, Mapping):
         return classes, as_weights(class_weight, len(classes), "class_weight", "classes")
     for key, value in class_weight.items():
         try:
@@ -108,15 +120,17 @@ def class_table(class_weight, y, weights, network):
     return classes, table
 
 
-def times_classes(weights, table, y, network, name="y"):
+def times_classes(
+    weights: np.ndarray | None, table: Classes | None, y: Any, network: Any, name: str = "y"
+) -> np.ndarray | None:
     """Return the weights of rows times those of their classes."""
     if table is None:
         return weights
-    of_rows = table[1][_index_of_class(y, table[0], network, name)]
+    of_rows: np.ndarray = table[1][_index_of_class(y, table[0], network, name)]
     return of_rows if weights is None else weights * of_rows
 
 
-def _classes(network):
+def _classes(network: Any) -> list[int]:
     """The classes as they stand in targets."""
     loss = network.loss.name
     if loss == "cross_entropy":
@@ -132,7 +146,7 @@ def _classes(network):
     )
 
 
-def _index_of_class(y, classes, network, name):
+def _index_of_class(y: Any, classes: list[int], network: Any, name: str) -> Any:
     if y.ndim == 1:
         return y
     if not isinstance(y, np.ndarray):

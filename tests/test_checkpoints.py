@@ -454,15 +454,19 @@ OTHERS = {
     "it began with other parameters": {"net": lambda: moved(regressor("adam"))},
     "batch_size": {"batch_size": 5},
     "shuffle": {"shuffle": False},
-    r"data\.X\.shape\[0\]": {"data": (X[1:], Y[1:])},
-    r"data\.y\.values": {"data": (X, Y + 1)},
-    r"data\.sample_weight": {"sample_weight": np.ones(60)},
-    "validation data": {"validation_data": VALIDATION},
+    "X has 59 rows here and 60 there": {"data": (X[1:], Y[1:])},
+    "X has 5 columns here and 4 there": {
+        "data": (np.c_[X, Y], Y), "net": lambda: Network(5, Dense(1), seed=0)
+    },
+    "X has other values than before": {"data": (X + 1, Y)},
+    "y has other values than before": {"data": (X, Y + 1)},
+    "sample_weight was not given before": {"sample_weight": np.ones(60)},
+    "validation data was not given before": {"validation_data": VALIDATION},
     "metrics": {"train_metrics": ["mae"]},
     "stop": {"stop": Stop(loss=1e-9)},
     "callbacks": {"callbacks": [LambdaCallback()]},
     "it has done 6 epochs, and fit is asked for 3": {"epochs": 3},
-    "it has other rows": {"validation_split": 0.5},
+    "it was made without validation_split": {"validation_split": 0.5},
 }
 
 
@@ -559,3 +563,35 @@ def test_batches_go_on_where_they_were(tmp_path, kind, capsys):
     train(4, tmp_path)
     np.testing.assert_array_equal(train(9, tmp_path), train(9))
     assert f"going on after epoch 4 of {tmp_path}" in capsys.readouterr().err
+
+
+def test_validation_data_that_have_changed(tmp_path):
+    def fit(data):
+        checkpoint = Checkpoint(tmp_path)
+        regressor("adam").fit(X, Y, verbose=0, callbacks=[checkpoint], validation_data=data)
+
+    V, v = VALIDATION
+    fit((V, v))
+    for data, what in (
+        ((V[1:], v[1:]), "X has 14 rows here and 15 there"),
+        ((V, v + 1), "y has other values than before"),
+        (None, "data was given before"),
+    ):
+        with pytest.raises(ValueError, match=f"is of another training: validation {what}. Use"):
+            fit(data)
+
+
+def test_fewer_rows_than_were_split(tmp_path):
+    split = {"validation_split": 0.5}
+    regressor("adam").fit(X, Y, verbose=0, callbacks=[Checkpoint(tmp_path)], **split)
+    with pytest.raises(ValueError, match="of another training: X has 20 rows here and more there"):
+        regressor("adam").fit(X[:20], Y[:20], verbose=0, callbacks=[Checkpoint(tmp_path)], **split)
+
+
+def test_load_says_what_a_checkpoint_is(tmp_path):
+    trained(tmp_path)
+    path = max(tmp_path.iterdir())
+    with pytest.raises(FileFormatError) as met:
+        nncore.load(path)
+    assert str(met.value).startswith(f"{path} is a checkpoint, ")
+    assert f"callbacks=[nncore.callbacks.Checkpoint({str(tmp_path)!r})]" in str(met.value)

@@ -334,7 +334,7 @@ def test_interrupted_before_it_starts(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(nncore.cli, "_main", interrupt)
-    assert nncore.cli.main([]) == 2
+    assert nncore.cli.main([]) == 130
     assert capsys.readouterr().err == "nncore: error: interrupted\n"
 
 

@@ -120,3 +120,14 @@ def test_without_a_proper_stderr(monkeypatch, kind, verbose):
     classifier().fit(*labelled(), epochs=2, verbose=verbose)
     if kind == "logger":
         assert ("epoch 2/2" in stream.text) == (verbose is True)
+
+
+def test_what_ended_it_is_said():
+    net = Network(1, Dense(1), optimizer=SGD(1e30), seed=0)
+    history = net.fit(
+        [[1.0], [2.0]], [3.0, 5.0], batch_size=1, verbose=False,
+        callbacks=[nncore.callbacks.TerminateOnNaN()],
+    )  # fmt: skip
+    assert history.error.startswith("Loss became inf at epoch 1, batch 2; that update was not")
+    assert repr(history) == f"History(0 epochs; {history.error})"
+    assert Network(1, Dense(1), seed=0).fit([[1.0]], [1.0], verbose=False).error is None

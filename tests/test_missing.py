@@ -176,7 +176,7 @@ def test_rows_in_blocks_and_batches(tmp_path):
 
 def test_refusals():
     y, net = targets("mse"), make("mse")
-    with refused(ValueError, "y contains NaN", network=net):
+    with refused(ValueError, "y contains NaN", 'give missing="mask"', network=net):
         net.fit(X, y)
     with refused(ValueError, "missing must be None or", network=net):
         net.fit(X, y, missing="drop")
@@ -194,13 +194,63 @@ def test_refusals():
     with refused(ValueError, "cross_entropy is of whole rows", "sample_weight=0", network=classes):
         classes.fit(X, np.zeros(300, int), missing="mask")
     full = make("mse", optimizer="lbfgs")
-    with refused(ValueError, "without missing targets", network=full):
-        full.fit(X, y, missing="mask")
+    for call in (full.fit, full.partial_fit):
+        with refused(ValueError, "no missing targets; leave their rows out", network=full):
+            call(X, y, missing="mask")
+    with refused(ValueError, "y contains NaN", "scale it.", network=full):
+        full.learn_one(X[0], y[0])
+    with refused(ValueError, 'partial_fit([x], [y], missing="mask")', network=net):
+        net.learn_one(X[0], y[0])
+    for data in ({"metrics": ["mae"], "validation_data": (X, y)}, {"train_metrics": ["mae"]}):
+        with refused(ValueError, "some of several are missing", "net.predict(X)", network=net):
+            net.fit(X, y, missing="mask", **data)
     with refused(ValueError, "Monitor", "missing", network=net):
         net.fit(X, y, missing="mask", callbacks=[nncore.Monitor()])
     one = make("binary_cross_entropy", n_out=1)
     with refused(ValueError, "class_weight", "missing", network=one):
         one.fit(X, THERE[:, 0] * 1.0, missing="mask", class_weight={0: 2})
+
+
+# ---- of one target: rows without it are left out ----
+
+
+@pytest.mark.parametrize("w", [None, WEIGHTS], ids=["plain", "weights"])
+def test_metrics_of_one_target(w):
+    """As of the rows that have it, alone."""
+    for name, metrics in (
+        ("mse", ["mae", "r2", lambda t, p: np.max(t - p)]),
+        ("binary_cross_entropy", ["f1", "roc_auc"]),
+    ):
+        metrics = {str(i): metric for i, metric in enumerate(metrics)}
+        y, kept = targets(name)[:, :1].round(), THERE[:, 0]
+        net = make(name, n_out=1)
+        some = net.evaluate(X, y, sample_weight=w, metrics=metrics, missing="mask")
+        weights = None if w is None else w[kept]
+        alone = net.evaluate(X[kept], y[kept], sample_weight=weights, metrics=metrics)
+        assert some == pytest.approx(alone, rel=1e-13) and len(some) > len(metrics)
+        options = {"missing": "mask", "sample_weight": w, "verbose": False, "metrics": metrics}
+        history = net.fit(X, y, validation_data=(X, y), train_metrics=metrics, **options)
+        if w is None:
+            assert all(history[f"val_{name}"] == history[name] for name in metrics)
+
+
+def test_validation_split():
+    y, net = targets("mse"), make("mse")
+    history = net.fit(X, y, missing="mask", validation_split=0.25, sample_weight=WEIGHTS)
+    rows = history.validation_rows
+    assert len(rows) == 75 and len(set(rows)) == 75
+    kept = np.setdiff1d(np.arange(300), rows)
+    expected = loss_of(net, X[rows], y[rows], WEIGHTS[rows])
+    assert history["val_loss"][-1] == pytest.approx(expected, rel=1e-13)
+    twin = make("mse")
+    twin._rng.permutation(300)  # as the rows were drawn
+    twin.fit(X[kept], y[kept], missing="mask", sample_weight=WEIGHTS[kept])
+    assert twin.theta.tobytes() == net.theta.tobytes()
+    rare = np.full((300, 1), np.nan)
+    rare[5] = 1.0
+    one = make("mse", n_out=1)
+    with refused(ValueError, "rows of validation_split are missing", network=one):
+        one.fit(X, rare, missing="mask", validation_split=0.25)
 
 
 def test_targets_beyond_the_output_are_still_noticed():

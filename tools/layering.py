@@ -2,8 +2,9 @@
 
     python tools/layering.py [ROOT]
 
-A file may use only layers above its own. Imports inside functions count as well. A file that
-stands in no layer is reported, so that a new one is put somewhere on purpose.
+A file may use only layers above its own. Imports inside functions count as well, those under
+`if TYPE_CHECKING:` do not: they are never run. A file that stands in no layer is reported, so that
+a new one is put somewhere on purpose.
 """
 
 import ast
@@ -140,7 +141,16 @@ def python_imports(file):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             for node in ast.walk(function)
         }
+        never = {
+            id(node)
+            for block in ast.walk(tree)
+            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+            for statement in block.body
+            for node in ast.walk(statement)
+        }
         for node in ast.walk(tree):
+            if id(node) in never:
+                continue
             if isinstance(node, ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 yield node.lineno, node.level, node.module or "", names, id(node) in inside
