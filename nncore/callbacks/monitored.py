@@ -1,8 +1,7 @@
 """Callbacks that look at one number of the history."""
 
-from __future__ import annotations
-
 import math
+import operator
 import os
 from typing import Any
 
@@ -19,7 +18,10 @@ class _Monitored(Callback):
 
     _baseline: float | None = None
 
-    def __init__(self, monitor, mode, min_delta=0.0, verbose=0, value=None):
+    def __init__(
+        self, monitor: str, mode: str, min_delta: float = 0.0, verbose: int = 0,
+        value: float | None = None,
+    ):  # fmt: skip
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be a name of the history, got {monitor!r}")
         self.monitor, self.verbose = monitor, verbose
@@ -27,7 +29,7 @@ class _Monitored(Callback):
         self.min_delta = abs(_number(self, "min_delta", min_delta))
         self._first = value if value is None else _number(self, "initial_value_threshold", value)
 
-    def _mode(self, mode):
+    def _mode(self, mode: str) -> str:
         if mode in ("min", "max"):
             return mode
         if mode != "auto":
@@ -48,7 +50,7 @@ class _Monitored(Callback):
                 'validation_split; or give monitor="loss"'
             )
 
-    def _value(self, logs):
+    def _value(self, logs: dict[str, float]) -> float | None:
         """The number of this epoch, or None where a callback has not recorded it in this one."""
         if self.monitor not in logs and self.monitor not in self.history:
             raise ValueError(
@@ -200,7 +202,7 @@ class ModelCheckpoint(_Monitored):
         super().__init__(monitor, mode, 0.0, verbose, initial_value_threshold)
         self.every = _count(self, "every", every, 1)
 
-    def _mode(self, mode):
+    def _mode(self, mode: str) -> str:
         return super()._mode(mode) if self.save_best_only else "min"
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -341,7 +343,7 @@ class TerminateOnNaN(Callback):
                 self.stop()
 
 
-def rate_of(callback):
+def rate_of(callback: Callback) -> float:
     """The learning rate that a callback may set, or what is wrong."""
     optimizer, name = callback.network.optimizer, type(callback).__name__
     if not hasattr(optimizer, "lr"):
@@ -351,10 +353,10 @@ def rate_of(callback):
             f"{name} sets the learning rate, but the optimizer has a schedule, {optimizer.lr!r}; "
             "give it a number"
         )
-    return optimizer.lr
+    return float(optimizer.lr)
 
 
-def _number(callback, name, value):
+def _number(callback: Callback, name: str, value: Any) -> float:
     try:
         if isinstance(value, (bool, str, bytes)) or math.isnan(value):
             raise TypeError
@@ -364,11 +366,9 @@ def _number(callback, name, value):
         raise ValueError(f"{name} of {kind} must be a number, got {value!r}") from None
 
 
-def _count(callback, name, value, least=0):
-    try:
-        if not isinstance(value, bool) and value.__index__() >= least:
-            return value.__index__()
-    except AttributeError:
-        pass
+def _count(callback: Callback, name: str, value: Any, least: int = 0) -> int:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if whole and (count := operator.index(value)) >= least:
+        return count
     kind = type(callback).__name__
     raise ValueError(f"{name} of {kind} must be an integer of at least {least}, got {value!r}")

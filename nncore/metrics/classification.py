@@ -6,11 +6,11 @@ scores, whose largest is the class, or one probability for each row, of the larg
 A weight of 2 is the row twice, one of 0 none.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..weights import as_weights, check_weights
 from .labels import is_one_hot, numbered
@@ -32,7 +32,7 @@ class Decided(NamedTuple):
         return self.true.ndim == 2
 
 
-def decide(y_true: Any, y_pred: Any, sample_weight: Any) -> Decided:
+def decide(y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None) -> Decided:
     """Return the classes that labels, probabilities or scores of any kind mean."""
     T = np.asarray(y_true)
     if T.ndim == 2 and T.shape[1] > 1 and np.isin(T, (0, 1)).all() and not is_one_hot(T):
@@ -48,13 +48,15 @@ def decide(y_true: Any, y_pred: Any, sample_weight: Any) -> Decided:
     return Decided(true, predicted, k, _weights(sample_weight, len(true)))
 
 
-def _weights(sample_weight, rows):
+def _weights(sample_weight: ArrayLike | None, rows: int) -> np.ndarray | None:
     weights = as_weights(sample_weight, rows, data="y_true")
     check_weights(weights)
     return weights
 
 
-def accuracy(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the share of rows whose class is right; where columns are questions, of answers.
 
     Examples
@@ -73,7 +75,9 @@ def accuracy_of(found: Decided) -> float:
     return float(np.average(right, weights=found.weights))
 
 
-def confusion_matrix(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> np.ndarray:
+def confusion_matrix(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> np.ndarray:  # fmt: skip
     """Return how often each true class (row) was said to be which (column); weights are summed.
 
     Examples
@@ -96,8 +100,9 @@ def confusion_of(found: Decided) -> np.ndarray:
 
 
 def precision(
-    y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: Any = None
-) -> float:
+    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
     """Return ``tp / (tp + fp)``: the share of what is said to be of a class that is.
 
     Parameters
@@ -123,7 +128,10 @@ def precision(
     return precision_of(decide(y_true, y_pred, sample_weight), average)
 
 
-def recall(y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: Any = None) -> float:
+def recall(
+    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
     """Return ``tp / (tp + fn)``: the share of a class that is found; arguments of `precision`.
 
     Examples
@@ -135,7 +143,10 @@ def recall(y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: An
     return recall_of(decide(y_true, y_pred, sample_weight), average)
 
 
-def f1(y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: Any = None) -> float:
+def f1(
+    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
     """Return ``2 tp / (2 tp + fp + fn)``, the harmonic mean of precision and recall.
 
     Arguments of `precision`; the macro mean is that of the classes' F1 (averaged F1 of Opitz and
@@ -162,7 +173,9 @@ def f1_of(found: Decided, average: str = "auto") -> float:
     return _averaged(found, average, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))
 
 
-def _averaged(found, average, ratio):
+def _averaged(
+    found: Decided, average: str, ratio: Callable[..., tuple[np.ndarray, np.ndarray]]
+) -> float:
     if average not in ("auto", "binary", "macro"):
         raise ValueError(f'average must be "auto", "binary" or "macro", got {average!r}')
     two = found.k == 2 and not found.of_questions
@@ -183,7 +196,9 @@ def _averaged(found, average, ratio):
     return float((values if found.of_questions else values[tp + fp + fn > 0]).mean())
 
 
-def top_k_accuracy(y_true: Any, y_pred: Any, *, k: int = 5, sample_weight: Any = None) -> float:
+def top_k_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, k: int = 5, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the share of rows whose class is among the `k` with the highest scores.
 
     Parameters
@@ -215,13 +230,15 @@ def top_k_accuracy(y_true: Any, y_pred: Any, *, k: int = 5, sample_weight: Any =
     return top_k_of(labels.astype(int), scores, _weights(sample_weight, len(labels)), k)
 
 
-def top_k_of(true, scores, weights, k):
+def top_k_of(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None, k: int) -> float:
     own = np.take_along_axis(scores, true[:, None], axis=1)
     before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < true[:, None]))
     return float(np.average(before.sum(axis=1) < k, weights=weights))
 
 
-def roc_auc(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def roc_auc(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the area under the ROC curve: how often a row of a class scores above another.
 
     Equal scores count half (Mann-Whitney's U over the number of pairs; Fawcett 2006). With several
@@ -270,20 +287,20 @@ def roc_auc(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return roc_auc_of(T > 0, scores, _weights(sample_weight, len(T)))
 
 
-def roc_auc_of(true, scores, weights):
-    found = [_area(t, s, weights) for t, s in zip(true.T, scores.T, strict=True)]
-    found = [area for area in found if area is not None]
+def roc_auc_of(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> float:
+    areas = [_area(t, s, weights) for t, s in zip(true.T, scores.T, strict=True)]
+    found = [area for area in areas if area is not None]
     return float(np.mean(found)) if found else np.nan
 
 
-def _area(true, scores, weights):
+def _area(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> float | None:
     """The area of one class, or None where there are only rows of it, or none."""
     if not np.isfinite(scores).all():
         return np.nan
     order = np.argsort(scores, kind="stable")
-    weights = np.ones(len(true)) if weights is None else weights[order]
+    w = np.ones(len(true)) if weights is None else weights[order]
     ties = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    positive = np.add.reduceat(weights * true[order], ties)
-    negative = np.add.reduceat(weights * ~true[order], ties)
+    positive = np.add.reduceat(w * true[order], ties)
+    negative = np.add.reduceat(w * ~true[order], ties)
     pairs = positive.sum() * negative.sum()
-    return positive @ (np.cumsum(negative) - negative / 2) / pairs if pairs else None
+    return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs else None

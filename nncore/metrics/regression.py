@@ -3,16 +3,15 @@
 With several outputs each is the mean over them. A weight of 2 is the row twice, one of 0 none.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..weights import as_weights, check_weights
 
 
-def mae(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def mae(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the mean of ``abs(y_true - y_pred)``.
 
     Examples
@@ -25,7 +24,9 @@ def mae(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float(np.average(np.abs(t - p), axis=0, weights=w).mean())
 
 
-def mse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def mse(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the mean of ``(y_true - y_pred)**2``.
 
     Examples
@@ -37,7 +38,9 @@ def mse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float(_squares(*_numbers(y_true, y_pred, sample_weight)).mean())
 
 
-def rmse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def rmse(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the root of the mean of ``(y_true - y_pred)**2``, of each output.
 
     Examples
@@ -49,7 +52,9 @@ def rmse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float(np.sqrt(_squares(*_numbers(y_true, y_pred, sample_weight))).mean())
 
 
-def r2(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def r2(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``.
 
     Where the targets are all the same, 1 if the predictions are too, and else 0, as scikit-learn.
@@ -67,11 +72,13 @@ def r2(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float((1 - ratio).mean())
 
 
-def _squares(t, p, w):
+def _squares(t: np.ndarray, p: np.ndarray, w: np.ndarray | None) -> np.ndarray:
     return np.average((t - p) ** 2, axis=0, weights=w)
 
 
-def _numbers(y_true, y_pred, sample_weight):
+def _numbers(
+    y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     t, p = np.asarray(y_true, float), np.asarray(y_pred, float)
     t, p = (a[:, None] if a.ndim == 1 else a for a in (t, p))
     if t.shape != p.shape or t.ndim != 2 or not t.size:

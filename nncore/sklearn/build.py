@@ -1,19 +1,24 @@
 """The network and the optimizer that an estimator's parameters describe."""
 
-from __future__ import annotations
-
 import copy
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from ..activation import Activation
 from ..initializer import Initializer
-from ..layers import Dense, Dropout
+from ..layers import Dense, Dropout, Layer
+from ..loss import Loss
 from ..network import Network, check_layers
 from ..optimizers import SGD, Adam, as_optimizer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import BaseMLP
 
-def hidden_sizes(estimator):
+
+def hidden_sizes(estimator: "BaseMLP") -> list[int]:
     """Return the numbers of hidden units as a list."""
     sizes = estimator.hidden_layer_sizes
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
@@ -22,7 +27,10 @@ def hidden_sizes(estimator):
     return sizes
 
 
-def make_network(estimator, n_in, n_out, output, loss, dtype, rng):
+def make_network(
+    estimator: "BaseMLP", n_in: int, n_out: int, output: str, loss: Loss, dtype: Any,
+    rng: np.random.RandomState,
+) -> Network:  # fmt: skip
     """Return a network that starts as scikit-learn's does, or as ``init`` says.
 
     output : the last activation.
@@ -35,7 +43,7 @@ def make_network(estimator, n_in, n_out, output, loss, dtype, rng):
     activations = [*hidden, output]
     init = estimator.init
     named = isinstance(init, (str, Initializer)) or callable(init)
-    layers = []
+    layers: list[Layer] = []
     for n, activation, rate in zip(widths[1:], activations, [*rates, 0], strict=True):
         layers.append(Dense(n, activation, init=init if named else "zeros"))
         if rate:
@@ -58,11 +66,11 @@ def make_network(estimator, n_in, n_out, output, loss, dtype, rng):
     return network
 
 
-def dense_layers(network):
+def dense_layers(network: Network) -> list[Dense]:
     return [layer for layer in network.layers if isinstance(layer, Dense)]
 
 
-def _for_each(value, one, n, name):
+def _for_each(value: Any, one: tuple[type, ...], n: int, name: str) -> list[Any]:
     """A value for each hidden layer, of one value or a list of them."""
     if isinstance(value, one):
         return [value] * n
@@ -75,7 +83,9 @@ def _for_each(value, one, n, name):
     return values
 
 
-def _start(widths, under, rng):
+def _start(
+    widths: list[int], under: list[Any], rng: np.random.RandomState
+) -> Iterable[tuple[Any, Any]]:
     """W and b of each layer as scikit-learn draws them (Glorot and Bengio 2010)."""
     values = []
     for n_in, n_out, activation in zip(widths[:-1], widths[1:], under, strict=True):
@@ -85,7 +95,7 @@ def _start(widths, under, rng):
     return values
 
 
-def _given(init, widths):
+def _given(init: Any, widths: list[int]) -> Iterable[tuple[Any, Any]]:
     arrays, n = list(init), len(widths) - 1
     if len(arrays) == n:
         arrays += [0.0] * n
@@ -97,7 +107,7 @@ def _given(init, widths):
     return zip(arrays[:n], arrays[n:], strict=True)
 
 
-def make_optimizer(estimator):
+def make_optimizer(estimator: "BaseMLP") -> Any:
     """Return the optimizer that ``solver`` names or is."""
     e, solver = estimator, estimator.solver
     if solver == "sgd":
@@ -113,7 +123,7 @@ def make_optimizer(estimator):
     return optimizer
 
 
-def is_stochastic(solver):
+def is_stochastic(solver: Any) -> bool:
     """Whether a solver takes batches. It may be no solver at all."""
     try:
         return not as_optimizer(solver).full_batch

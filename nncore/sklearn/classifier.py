@@ -1,24 +1,24 @@
 """MLPClassifier."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
     unique_labels,
 )
 
+from ..described import Described
 from ..loss import Loss
-from .base import BaseMLP
+from .base import BaseMLP, fits, for_batches
+from .data import Samples
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -125,22 +125,28 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     True
     """
 
-    _parameter_constraints: dict = {
+    classes_: Any
+    _label_binarizer: Any
+    _parameter_constraints: dict[str, list[Any]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [None, dict, StrOptions({"balanced"})],
     }
 
     def __init__(
-        self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
-        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
-        momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
-        beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-        loss="log_loss", class_weight=None, dropout=0.0, init=None, n_threads=None,
+        self, hidden_layer_sizes: ArrayLike = (100,), activation: Any = "relu", *,
+        solver: str | Described = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: bool = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        loss: str | Loss = "log_loss", class_weight: dict[Any, float] | str | None = None,
+        dropout: ArrayLike = 0.0, init: Any = None, n_threads: int | None = None,
     ):  # fmt: skip
         self._keep(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
@@ -171,8 +177,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
-    @available_if(BaseMLP._check_solver)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @for_batches
+    @fits
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> Self:  # fmt: skip
@@ -198,7 +204,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class, or the labels, of each row of X."""
         out = self._outputs(X)
-        return self._label_binarizer.inverse_transform(out.ravel() if out.shape[1] == 1 else out)
+        classes: np.ndarray = self._label_binarizer.inverse_transform(
+            out.ravel() if out.shape[1] == 1 else out
+        )
+        return classes
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities, shape (n_samples, n_classes), in the order of ``classes_``."""
@@ -209,29 +218,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Return the logarithms of `predict_proba`."""
         out = self.predict_proba(X)
         with np.errstate(divide="ignore"):
-            return np.log(out, out=out)
+            np.log(out, out=out)
+        return out
 
     # ---- targets: places in classes_, or columns of labels ----
 
     @property
-    def _is_multiclass(self):
-        return self._label_binarizer.y_type_ == "multiclass"
+    def _is_multiclass(self) -> bool:
+        return bool(self._label_binarizer.y_type_ == "multiclass")
 
-    def _check_data(self, X, y, **options):
+    def _check_data(self, X: Any, y: Any, **options: Any) -> tuple[Any, np.ndarray]:
         X, y = super()._check_data(X, y, **options)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _targets(self, y, incremental):
+    def _targets(self, y: np.ndarray, incremental: bool) -> np.ndarray:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return self._label_binarizer.transform(y)
+            columns: np.ndarray = self._label_binarizer.transform(y)
+            return columns
         return np.searchsorted(self.classes_, y)
 
-    def _check_classes(self, classes):
+    def _check_classes(self, classes: np.ndarray) -> None:
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
@@ -243,22 +254,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"'y' has {classes}."
             )
 
-    def _n_targets(self, targets):
+    def _n_targets(self, targets: np.ndarray) -> int:
         if targets.ndim == 2:
-            return targets.shape[1]
+            return int(targets.shape[1])
         return len(self.classes_) if self._is_multiclass else 1
 
-    def _encoded(self, targets):
+    def _encoded(self, targets: np.ndarray) -> np.ndarray:
         if self.network_.loss.name == "cross_entropy":
             return targets.astype(np.int64, copy=False)
         if targets.ndim == 1 and self._is_multiclass:
-            return np.eye(len(self.classes_), dtype=self.network_.dtype)[targets]
+            one_hot: np.ndarray = np.eye(len(self.classes_), dtype=self.network_.dtype)[targets]
+            return one_hot
         return targets.reshape(len(targets), -1)
 
-    def _strata(self, targets):
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         return targets.reshape(-1, 1).astype(bool) if self.n_outputs_ == 1 else None
 
-    def _choose_loss(self):
+    def _choose_loss(self) -> tuple[Loss, str]:
         output = "softmax" if self._is_multiclass else "logistic"
         if self.loss != "log_loss":
             loss = self.loss if isinstance(self.loss, Loss) else Loss(self.loss)
@@ -270,7 +282,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         one = self.n_outputs_ == 1
         return Loss("binary_cross_entropy", mean=None if one else "rows"), output
 
-    def _times_classes(self, weights, targets, incremental):
+    def _times_classes(
+        self, weights: np.ndarray | None, targets: np.ndarray, incremental: bool
+    ) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
         if targets.ndim == 2:
@@ -282,15 +296,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         table = compute_class_weight(
             self.class_weight, classes=self.classes_, y=self.classes_[targets]
-        )
-        weights = table[targets] if weights is None else table[targets] * weights
-        return weights.astype(np.float64, copy=False)
+        ).astype(np.float64, copy=False)
+        of_rows: np.ndarray = table[targets]
+        return of_rows if weights is None else of_rows * weights
 
-    def _most(self):
+    def _most(self) -> float:
         """scikit-learn reports the loss of probabilities that are at least eps."""
         return -float(np.log(np.finfo(self.network_.dtype).eps)) if self.loss == "log_loss" else 0.0
 
-    def _score_outputs(self, out, samples):
+    def _score_outputs(self, out: np.ndarray, samples: Samples) -> Any:
         """The accuracy; of labels, that all of a row are right."""
         if self._is_multiclass:
             y = samples.y if samples.y.ndim == 1 else samples.y.argmax(axis=1)
@@ -299,7 +313,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             right = ((out > 0.5) == (samples.y > 0.5)).all(axis=1)
         return np.average(right, weights=samples.weights)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
