@@ -227,6 +227,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         rng: np.random.RandomState, callbacks: Callbacks, incremental: bool,
     ) -> None:  # fmt: skip
         network, order = self.network_, np.arange(len(samples))
+        if network.optimizer.full_batch:
+            build.check_solver(self, network)
         validation = None if given[0] is None else self._own_validation(*given)
         if self.solver == "lbfgs":
             run_lbfgs(self, samples, validation, callbacks)

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import names
 from ..activation import Activation
 from ..initializer import Initializer
 from ..layers import Dense, Dropout, Layer
+from ..layers.base import copy_into
 from ..loss import Loss
 from ..network import Network, check_layers
 from ..optimizers import SGD, Adam, as_optimizer
@@ -24,6 +26,8 @@ def hidden_sizes(estimator: "BaseMLP") -> list[int]:
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if any(n <= 0 for n in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    if not all(hasattr(n, "__index__") for n in sizes):
+        raise ValueError(f"hidden_layer_sizes must be integers, got {sizes}.")
     return sizes
 
 
@@ -38,6 +42,12 @@ def make_network(
     """
     sizes = hidden_sizes(estimator)
     hidden = _for_each(estimator.activation, (str, Activation), len(sizes), "activation")
+    for function in hidden:
+        if getattr(function, "name", function) in names.WHOLE_ROW:
+            raise ValueError(
+                f"activation={estimator.activation!r}: {function} is for outputs, and those of a "
+                'classifier have it anyway. Use "relu", "tanh" or "logistic" in hidden layers.'
+            )
     rates = _for_each(estimator.dropout, (int, float), len(sizes), "dropout")
     widths = [n_in, *sizes, n_out]
     activations = [*hidden, output]
@@ -61,8 +71,9 @@ def make_network(
     network = Network.__new__(Network)  # linear layers are no mistake here, so nobody is warned
     network._build(n_in, layers, loss, "sgd", dtype, seed, "auto")
     if values is not None:
-        for layer, (W, b) in zip(dense_layers(network), values, strict=True):
-            layer.W, layer.b = W, b
+        for i, (layer, (W, b)) in enumerate(zip(dense_layers(network), values, strict=True)):
+            copy_into(layer.W, W, f"init[{i}]")
+            copy_into(layer.b, b, f"init[{i + len(dense)}]")
     return network
 
 
@@ -121,6 +132,20 @@ def make_optimizer(estimator: "BaseMLP") -> Any:
     if not optimizer.full_batch:
         optimizer.lr = e.learning_rate_init
     return optimizer
+
+
+def check_solver(estimator: "BaseMLP", network: Network) -> None:
+    """Raise where other parameters do not go with a solver of all rows, and name them."""
+    from ..trainers.least_squares import BayesianRegularization, LevenbergMarquardt  # seldom used
+
+    solver, optimizer = f"solver={estimator.solver!r}", network.optimizer
+    if network._engine.draws:
+        raise ValueError(f'dropout needs a solver that takes batches, such as "adam", not {solver}')
+    squares = isinstance(optimizer, LevenbergMarquardt)
+    if squares and network.loss.name not in ("mse", "half_mse"):
+        raise ValueError(f'{solver} needs loss="squared_error"; other losses: "scg" or "lbfgs"')
+    if isinstance(optimizer, BayesianRegularization) and estimator.alpha > 0:
+        raise ValueError(f"{solver} finds the penalty itself: set alpha=0")
 
 
 def is_stochastic(solver: Any) -> bool:

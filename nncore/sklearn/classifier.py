@@ -76,8 +76,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     max_fun : int, default 15000
         Evaluations of the loss, of "lbfgs".
     loss : {"log_loss"}, str or nncore.Loss, default "log_loss"
-        Or another of `nncore.losses` that fits the probabilities, such as "focal" (two classes or
-        labels), ``nncore.Loss("cross_entropy", label_smoothing=0.1)`` (more classes) or "mse".
+        Or another of `nncore.losses` that fits the probabilities, such as
+        ``nncore.Loss("focal", gamma=1.0)`` (two classes or labels), "mse" or
+        ``nncore.Loss("cross_entropy", label_smoothing=0.1)`` (more classes).
     class_weight : dict, "balanced" or None, default None
         Multiplies sample weights, as elsewhere in scikit-learn; not for labels.
     dropout : float or list of float, default 0.0
@@ -275,7 +276,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.loss != "log_loss":
             loss = self.loss if isinstance(self.loss, Loss) else Loss(self.loss)
             if loss.name in _NOT_OF_PROBABILITIES:
-                raise ValueError(f"loss={loss!r} is not one of probabilities")
+                raise ValueError(
+                    f'loss={self.loss!r} is not one of probabilities; use loss="log_loss"'
+                )
+            if loss.output not in (None, "softmax" if self._is_multiclass else "sigmoid"):
+                raise ValueError(
+                    f"loss={self.loss!r} is for {_OF_OUTPUT[loss.output]}, and y is "
+                    f'{self._label_binarizer.y_type_}; use loss="log_loss"'
+                )
             return loss, output
         if self._is_multiclass:
             return Loss("cross_entropy"), output
@@ -319,4 +327,5 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
 
+_OF_OUTPUT = {"sigmoid": "two classes or labels", "softmax": "three classes or more"}
 _NOT_OF_PROBABILITIES = ("hinge", "squared_hinge", "poisson", "gaussian_nll")

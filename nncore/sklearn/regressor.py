@@ -131,9 +131,14 @@ from numpy.typing import ArrayLike
     def _choose_loss(self) -> tuple[Loss, str]:
         loss = self.loss
         if isinstance(loss, str):
-            loss = {"squared_error": "half_mse"}.get(loss, loss)
+            other = {"squared_error": "half_mse", "log_loss": "binary_cross_entropy"}
+            loss = other.get(loss, loss)
             several = loss == "poisson" and self.n_outputs_ > 1
             loss = Loss(loss, mean="rows") if several else Loss(loss)
+        if loss.output is not None:
+            raise ValueError(
+                f'loss={self.loss!r} is of classes: use MLPClassifier, or loss="squared_error"'
+            )
         return loss, "exp" if loss.name == "poisson" else "identity"
 
     def _targets(self, y: np.ndarray, incremental: bool) -> np.ndarray:
