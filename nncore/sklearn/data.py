@@ -81,6 +81,10 @@ class Samples:
         )
         return np.divide(sums, total, out=np.zeros(len(sums)), where=total > 0)
 
+    def constant_mean(self) -> float:
+        """Return what is added to the loss of all rows."""
+        return float(np.sum(self.constants(np.arange(len(self)), len(self))))
+
     def blocks(self, network: Network) -> Iterator[tuple[Any, ...]]:
         """Yield (X, y, weights) of all rows, X as an engine of `network` takes it."""
         if not self.is_sparse and self.X.dtype == network.dtype:

@@ -45,8 +45,7 @@ class Solver:
         for X, y, w in samples.blocks(self.network):
             weight = len(X) if w is None else w.sum()
             sum_of_losses += weight * engine.loss(X, y, self.n_threads, weights=w)
-        constant = samples.constants(np.arange(len(samples)), len(samples))
-        return float(sum_of_losses / samples.weight() + np.sum(constant))
+        return float(sum_of_losses / samples.weight()) + samples.constant_mean()
 
 
 class Stochastic(Solver):
@@ -124,7 +123,7 @@ class FullBatch(Solver):
         some = self.samples
         some = some if len(self.order) == len(some) else some.take(self.order)
         self.penalise(some.weight())
-        self._constant = float(np.sum(some.constants(np.arange(len(some)), len(some))))
+        self._constant = some.constant_mean()
         X, y, w = some.X, some.y, some.weights
         self._course = self.network._start_course(X, y, w, self.n_threads, self.history)
         self._weight = some.weight()
@@ -157,8 +156,6 @@ class LBFGS(Solver):
     """
 
     def __init__(self, network: Network, samples: Samples, alpha: float, n_threads: int):
-        if network._engine.draws:
-            raise ValueError('dropout needs a solver that takes batches, not "lbfgs"')
         if network.dtype == np.float64:
             wide = network
         else:
@@ -171,21 +168,22 @@ class LBFGS(Solver):
             samples = Samples(samples.X, y, samples.weights, samples.constant)
         super().__init__(wide, samples, alpha, n_threads)
         self.narrow, self.loss = network, math.nan
+        self._constant = samples.constant_mean()
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the objective and its gradient, of a flat vector laid out as ``theta``."""
         network, total = self.network, self.samples.weight()
         self.penalise(total)
         network.theta[...] = theta
-        loss, gradient = 0.0, np.zeros_like(network.theta)
-        part = np.empty_like(gradient)
+        loss: float = 0.0
+        gradient: Any = 0.0
         for X, y, w in self.samples.blocks(network):
-            share = (len(X) if w is None else w.sum()) / total
+            part = np.empty_like(network.theta)
             value = network._engine.loss_and_gradient(X, y, part, self.n_threads, weights=w)
+            share = (len(X) if w is None else w.sum()) / total
             loss += share * value
-            gradient += share * part
-        n = len(self.samples)
-        self.loss = loss + float(np.sum(self.samples.constants(np.arange(n), n)))
+            gradient = part if share == 1 else gradient + share * part
+        self.loss = loss + self._constant
         return self.loss, gradient
 
     def run(
