@@ -67,7 +67,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Both of "sgd".
     early_stopping : bool, default False
         Whether to stop by the score of a validation set, and keep the weights of the best one. It
-        is ``X_val`` of `fit`, or else a part of the rows; shares of two classes are kept.
+        is ``X_val`` of `fit`, or else a part of the rows; shares of two classes are kept. Not of
+        "lbfgs", which ignores it.
     validation_fraction : float, default 0.1
         That part.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999 and 1e-8
@@ -113,6 +114,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "softmax", or "logistic" for two classes and for labels.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
+
+    Notes
+    -----
+    Not as in scikit-learn 1.9, here and in `MLPRegressor`:
+
+    - ``loss_`` is the objective whose gradient is followed. With squared errors of several outputs
+      scikit-learn reports the mean over the outputs and follows the gradient of their sum (its
+      issue 8349); here both are of the sum, and `tol` counts for each output, so that training
+      stops where it does there. With "sgd" and "adam" a logarithmic loss is reported as
+      scikit-learn does, as if no probability were below ``eps``; the gradient, in both, and all
+      else know the exact one.
+    - A loss that is not finite ends `fit` at once, not after `max_iter` epochs; with
+      `early_stopping` the best weights are kept.
+    - Refused are a `momentum` of 1, sample weights that are not 0 or between 1e-100 and 1e100, and
+      negative targets of "poisson".
+    - "lbfgs" has a ``loss_curve_``, and prints it if `verbose`. Rounding differs, which its line
+      searches magnify: as good, but in other digits after a hundred iterations.
+    - After a fit to float32 predictions are float32, also of an X in float64.
+    - Rows of a sparse X are made dense, some at a time: slower from some thousand columns on.
 
     Examples
     --------
@@ -203,7 +223,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class, or the labels, of each row of X."""
+        """Return the most probable class, or the labels, of each row of X.
+
+        Parameters
+        ----------
+        X : array_like, frame or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_samples,) or (n_samples, n_labels)
+        """
         out = self._outputs(X)
         classes: np.ndarray = self._label_binarizer.inverse_transform(
             out.ravel() if out.shape[1] == 1 else out
@@ -211,12 +240,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return classes
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities, shape (n_samples, n_classes), in the order of ``classes_``."""
+        """Return probabilities, shape (n_samples, n_classes), in the order of ``classes_``.
+
+        Of the dtype of ``coefs_``. X is as in `predict`.
+        """
         out = self._outputs(X)
         return np.hstack([1 - out, out]) if out.shape[1] == 1 else out
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`, -inf where it is 0."""
         out = self.predict_proba(X)
         with np.errstate(divide="ignore"):
             np.log(out, out=out)

@@ -19,8 +19,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : {"squared_error", "poisson"}, str or nncore.Loss, default "squared_error"
-        Half the squared error or half the Poisson deviance, as scikit-learn has them, summed over
-        the outputs; or a loss of `nncore.losses`, such as "huber" or
+        Half the squared error or half the Poisson deviance (targets at least 0), as scikit-learn
+        has them, summed over the outputs; or a loss of `nncore.losses`, such as "huber" or
         ``nncore.Loss("quantile", q=0.9)``. "gaussian_nll" learns a variance too, in ``network_``.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate : optional
         As in `MLPClassifier`, like all that follow.
@@ -37,6 +37,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_loss_curve_, t_, n_iter_, \
 n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, feature_names_in_
         As in `MLPClassifier`.
+
+    Notes
+    -----
+    What is not as in scikit-learn is in the notes of `MLPClassifier`.
 
     Examples
     --------
