@@ -10,6 +10,7 @@ from ..stopping import Best
 from .base import Callback
 
 _UP = {"acc", "accuracy", "auc", "f1", "precision", "r2", "recall"}
+_OTHERS = (".h5", ".hdf5", ".joblib", ".keras", ".npz", ".onnx", ".pickle", ".pkl", ".pt", ".pth")
 _DOWN = {"error", "gradient", "loss", "mae", "mse", "rmse"}
 
 
@@ -87,7 +88,7 @@ class EarlyStopping(_Monitored):
     patience : int, default 0
         Training ends after so many epochs in a row that were no better; 0 is as 1.
     verbose : int, default 0
-        1 prints a line when training ends.
+        1 prints a line when this ends the training: which epoch was best, and whose weights stay.
     mode : {"auto", "min", "max"}, default "auto"
         Whether it should become smaller or larger; "auto" knows it of losses and `nncore.metrics`.
     baseline : float, optional
@@ -143,7 +144,13 @@ class EarlyStopping(_Monitored):
             self.best_epoch = epoch
         elif self._best.since >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
-            self._say(epoch, f"{self.monitor} was best in epoch {(self.best_epoch or 0) + 1}")
+            best, last = self.best_epoch, epoch
+            where = "never better than at the start"
+            if best is not None:
+                where = f"best in epoch {best + 1}"
+                last = best if self.restore_best_weights else epoch
+            weights = f"the weights are those of epoch {last + 1}"
+            self._say(epoch, f"training ends; {self.monitor} was {where}, {weights}")
             self.stop()
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -170,7 +177,8 @@ class ModelCheckpoint(_Monitored):
     ----------
     filepath : str or os.PathLike
         Where; ``"{epoch:03d}-{val_loss:.3f}.safetensors"`` is filled in with the epoch, counted
-        from 1, and numbers of the history. Without such a field the file is replaced.
+        from 1, and numbers of the history. Without such a field the file is replaced. A name of
+        another format, such as "net.h5", is a ValueError.
     monitor, verbose, mode : optional
         As in `EarlyStopping`; `monitor` only counts with `save_best_only`.
     save_best_only : bool, default False
@@ -198,6 +206,11 @@ class ModelCheckpoint(_Monitored):
         initial_value_threshold: float | None = None,
     ):  # fmt: skip
         self.filepath = os.fsdecode(filepath)
+        if self.filepath.lower().endswith(_OTHERS):
+            raise ValueError(
+                f"filepath {self.filepath!r} of ModelCheckpoint says another format, but files are "
+                "safetensors, for nncore.load; let it end in .safetensors"
+            )
         self.save_best_only = save_best_only
         super().__init__(monitor, mode, 0.0, verbose, initial_value_threshold)
         self.every = _count(self, "every", every, 1)
@@ -313,7 +326,8 @@ class TerminateOnNaN(Callback):
 
     `fit` raises FloatingPointError by itself when the training loss is, without applying that
     update. With this it returns the history of the epochs before instead, whose ``stop_reason`` is
-    "TerminateOnNaN". A validation loss that is not finite ends the training, too.
+    "TerminateOnNaN" and whose ``error`` says which loss, in which epoch and batch. A validation
+    loss that is not finite ends the training, too.
 
     Parameters
     ----------
@@ -338,8 +352,10 @@ class TerminateOnNaN(Callback):
         for name in ("loss", "val_loss"):
             value = logs.get(name, 0.0)
             if not math.isfinite(value):
+                error = f"{name} became {value:g} at epoch {epoch + 1}"
                 if self.raise_error:
-                    raise FloatingPointError(f"{name} became {value:g} at epoch {epoch + 1}")
+                    raise FloatingPointError(error)
+                self.history.error = error
                 self.stop()
 
 
