@@ -247,7 +247,7 @@ def _fill(values: list[float], length: int) -> None:
 
 
 def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
-    """Return the callbacks as a tuple, or say what is wrong with them."""
+    """Return the callbacks as a tuple, or raise a TypeError that says what is wrong with them."""
     if isinstance(callbacks, Callback):
         name = type(callbacks).__name__
         raise TypeError(f"callbacks must be a list: callbacks=[{name}(...)], got a {name}")

@@ -1,10 +1,4 @@
-"""Metrics of classes.
-
-`y_true` are labels (numbers or text), one-hot rows, or rows of 0 and 1 with any number of ones, of
-which each column is then a question of its own. `y_pred` are labels, rows of probabilities or
-scores, whose largest is the class, or one probability for each row, of the larger of two classes.
-A weight of 2 is the row twice, one of 0 none.
-"""
+"""Metrics of classes. `accuracy` says what labels and predictions may be."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -59,6 +53,26 @@ def accuracy(
 ) -> float:  # fmt: skip
     """Return the share of rows whose class is right; where columns are questions, of answers.
 
+    Parameters
+    ----------
+    y_true : array_like, shape (n_rows,) or (n_rows, k)
+        Labels (numbers or text), one-hot rows, or rows of 0 and 1 with any number of ones, of which
+        each column is a question of its own.
+    y_pred : array_like, shape (n_rows,) or (n_rows, k)
+        Labels, rows of probabilities or scores, whose largest is the class, or one probability for
+        each row, of the larger of two classes.
+    sample_weight : array_like, shape (n_rows,), optional
+        2 is the row twice, 0 none.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the two do not fit, or single scores are no probabilities; give ``scores > 0``.
+
     Examples
     --------
     >>> from nncore import metrics
@@ -78,7 +92,17 @@ def accuracy_of(found: Decided) -> float:
 def confusion_matrix(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> np.ndarray:  # fmt: skip
-    """Return how often each true class (row) was said to be which (column); weights are summed.
+    """Return how often each true class (row) was said to be which (column).
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `accuracy`, but no questions.
+
+    Returns
+    -------
+    numpy.ndarray, shape (k, k)
+        Integers; with weights their sums, float64.
 
     Examples
     --------
@@ -107,12 +131,11 @@ def precision(
 
     Parameters
     ----------
-    y_true, y_pred : array_like
-        See the module.
+    y_true, y_pred, sample_weight
+        As in `accuracy`.
     average : {"auto", "binary", "macro"}, default "auto"
         "binary": of the larger of two classes, "macro": the mean over the classes that occur, true
         or predicted. "auto": binary where there are two.
-    sample_weight : array_like, shape (n_rows,), optional
 
     Returns
     -------
@@ -132,7 +155,12 @@ def recall(
     y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
     sample_weight: ArrayLike | None = None,
 ) -> float:  # fmt: skip
-    """Return ``tp / (tp + fn)``: the share of a class that is found; arguments of `precision`.
+    """Return ``tp / (tp + fn)``: the share of a class that is found.
+
+    Parameters
+    ----------
+    y_true, y_pred, average, sample_weight
+        As in `precision`.
 
     Examples
     --------
@@ -149,8 +177,12 @@ def f1(
 ) -> float:  # fmt: skip
     """Return ``2 tp / (2 tp + fp + fn)``, the harmonic mean of precision and recall.
 
-    Arguments of `precision`; the macro mean is that of the classes' F1 (averaged F1 of Opitz and
-    Burst 2019).
+    The macro mean is that of the classes' F1 (averaged F1 of Opitz and Burst 2019).
+
+    Parameters
+    ----------
+    y_true, y_pred, average, sample_weight
+        As in `precision`.
 
     Examples
     --------

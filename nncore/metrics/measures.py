@@ -41,6 +41,15 @@ class Measures:
         Checked targets, and the weights of the rows or None.
     always : tuple of str
         Names that come first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nncore
+    >>> net = nncore.Network(2, nncore.Dense(2, "softmax", init="zeros"))
+    >>> measures = nncore.metrics.Measures(net, ["accuracy"], np.array([0, 1]), None)
+    >>> measures(net.predict([[1, 2], [3, 4]]))
+    {'accuracy': 0.5}
     """
 
     _true: np.ndarray  # the class of each row, or yes and no; after `_classes`
@@ -61,6 +70,7 @@ class Measures:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Of the metrics, in their order."""
         return tuple(self._functions)
 
     def __call__(self, out: np.ndarray) -> dict[str, float]:

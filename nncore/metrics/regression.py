@@ -1,7 +1,4 @@
-"""Metrics of numbers: `y_true` and `y_pred` of shape (n_rows,) or (n_rows, n_outputs).
-
-With several outputs each is the mean over them. A weight of 2 is the row twice, one of 0 none.
-"""
+"""Metrics of numbers. `mae` says what targets and predictions may be."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +10,13 @@ def mae(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:  # fmt: skip
     """Return the mean of ``abs(y_true - y_pred)``.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, shape (n_rows,) or (n_rows, n_outputs)
+        Numbers, as many in both. Of several outputs the mean is returned.
+    sample_weight : array_like, shape (n_rows,), optional
+        2 is the row twice, 0 none.
 
     Examples
     --------
@@ -29,6 +33,11 @@ def mse(
 ) -> float:  # fmt: skip
     """Return the mean of ``(y_true - y_pred)**2``.
 
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `mae`.
+
     Examples
     --------
     >>> from nncore import metrics
@@ -42,6 +51,11 @@ def rmse(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:  # fmt: skip
     """Return the root of the mean of ``(y_true - y_pred)**2``, of each output.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `mae`.
 
     Examples
     --------
@@ -58,6 +72,11 @@ def r2(
     """Return the coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``.
 
     Where the targets are all the same, 1 if the predictions are too, and else 0, as scikit-learn.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `mae`.
 
     Examples
     --------

@@ -144,6 +144,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     >>> model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=1000, random_state=0))
     >>> model.fit(X, y).score(X, y) > 0.95
     True
+    >>> model.predict(X[:2]), model.predict_proba(X[:2]).shape
+    (array([0, 0]), (2, 3))
     """
 
     classes_: Any

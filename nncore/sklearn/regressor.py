@@ -51,6 +51,8 @@ from numpy.typing import ArrayLike
     >>> model = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0)
     >>> model.fit(X, X.ravel() ** 2).score(X, X.ravel() ** 2) > 0.99
     True
+    >>> abs(model.predict([[0.5]]) - 0.25) < 0.05
+    array([ True])
     """
 
     def __init__(
