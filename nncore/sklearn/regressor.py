@@ -45,7 +45,6 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
     Examples
     --------
     >>> import numpy as np
-from numpy.typing import ArrayLike
     >>> from nncore.sklearn import MLPRegressor
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
     >>> model = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0)
