@@ -43,7 +43,7 @@ def decide(y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None
 
 
 def _weights(sample_weight: ArrayLike | None, rows: int) -> np.ndarray | None:
-    weights = as_weights(sample_weight, rows, data="y_true")
+    weights: np.ndarray | None = as_weights(sample_weight, rows, data="y_true")
     check_weights(weights)
     return weights
 

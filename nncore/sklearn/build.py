@@ -73,7 +73,8 @@ def make_network(
     if values is not None:
         for i, (layer, (W, b)) in enumerate(zip(dense_layers(network), values, strict=True)):
             copy_into(layer.W, W, f"init[{i}]")
-            copy_into(layer.b, b, f"init[{i + len(dense)}]")
+            if layer.b is not None:
+                copy_into(layer.b, b, f"init[{i + len(dense)}]")
     return network
 
 

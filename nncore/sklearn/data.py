@@ -105,7 +105,8 @@ def slices(X: Any) -> Iterator[slice]:
 def dense(X: Any, network: Network) -> np.ndarray:
     """Return X as a matrix of the network's type."""
     X = X.toarray() if scipy.sparse.issparse(X) else X
-    return as_inputs(X, network, finite=False)
+    rows: np.ndarray = as_inputs(X, network, finite=False)
+    return rows
 
 
 def predict(network: Network, X: Any, n_threads: int | None) -> np.ndarray:

@@ -125,7 +125,7 @@ class FullBatch(Solver):
         self.penalise(some.weight())
         self._constant = some.constant_mean()
         X, y, w = some.X, some.y, some.weights
-        self._course = self.network._start_course(X, y, w, self.n_threads, self.history)
+        self._course: Any = self.network._start_course(X, y, w, self.n_threads, self.history)
         self._weight = some.weight()
 
     def epoch(self) -> float:
