@@ -95,6 +95,23 @@ def test_early_stopping_counts_as_stop_does():
     assert stopping.stopped_epoch == stopping.best_epoch + 5 == len(one["loss"]) - 1
 
 
+@pytest.mark.parametrize(
+    "values, restore, said",
+    [
+        ([2, 1, 1], True, "best in epoch 2, the weights are those of epoch 2"),
+        (
+            [math.nan, math.nan],
+            True,
+            "never better than at the start, the weights are those of epoch 2",
+        ),
+    ],
+)
+def test_the_line_says_whose_weights_stay(values, restore, said, capsys):
+    stopping = EarlyStopping("score", mode="min", restore_best_weights=restore, verbose=1)
+    fit(network(), Puts(values), stopping, epochs=3)
+    assert f"epoch {len(values)}: training ends; score was {said}" in capsys.readouterr().err
+
+
 def test_running_statistics_are_restored_too():
     def frozen():  # nothing changes but the running statistics
         frozen = {"trainable": False}
@@ -166,7 +183,8 @@ def test_verbose_says_so(capsys):
     fit(network(), LearningRateScheduler(lambda epoch: 0.5, verbose=1), epochs=1)
     out, err = capsys.readouterr()
     assert out == "" and err == (
-        "epoch 3: score was best in epoch 2\nepoch 2: the learning rate is now 0.01\n"
+        "epoch 3: training ends; score was best in epoch 2, the weights are those of epoch 3\n"
+        "epoch 2: the learning rate is now 0.01\n"
         "epoch 1: the learning rate is 0.5\n"
     )
 
@@ -293,6 +311,12 @@ def test_a_log_that_cannot_be_written_is_found_out_before_training(tmp_path):
     assert (net.theta == before).all()
 
 
+@pytest.mark.parametrize("name", ["net.h5", "{epoch}.KERAS", "net.weights.h5", "net.pkl", "a.pth"])
+def test_files_are_not_named_after_other_formats(name):
+    with pytest.raises(ValueError, match=r"let it end in \.safetensors"):
+        ModelCheckpoint(name)
+
+
 # ---- TerminateOnNaN ----
 
 
@@ -315,6 +339,7 @@ def test_terminate_on_a_validation_loss_that_is_not_finite():
     far = np.full((1, 1), 3e38), np.full((1, 1), -3e38)
     history = fit(network(), TerminateOnNaN(), validation_data=far)
     assert len(history["loss"]) == 1 and history.stop_reason == "TerminateOnNaN"
+    assert history.error == "val_loss became inf at epoch 1"
     with pytest.raises(FloatingPointError, match="val_loss became inf at epoch 1"):
         fit(network(), TerminateOnNaN(True), validation_data=far)
 

@@ -233,6 +233,30 @@ def test_several_outputs_report_what_is_differentiated(solver):
     assert 25 < one.n_iter_ == other.n_iter_ < 400
 
 
+@pytest.mark.skipif(VERSION < (1, 9), reason="said of scikit-learn 1.9")
+def test_what_the_notes_say_is_different():
+    """Each is still other than there; what `loss_` is of several outputs is tested above."""
+    X, y = DATA["iris"][1:]
+    few = {"max_iter": 3, "random_state": 0}
+    for refused, fit in (
+        ("momentum", lambda m: m.MLPClassifier(solver="sgd", momentum=1.0, **few).fit(X, y)),
+        ("sample_weight", lambda m: m.MLPClassifier(**few).fit(X, y, -np.ones(len(y)))),
+        ("at least 0", lambda m: m.MLPRegressor("poisson", **few).fit(X, y - 100)),
+    ):
+        fit(theirs)
+        with pytest.raises(ValueError, match=refused):
+            fit(ours)
+    types = [m.MLPRegressor(**few).fit(X.astype("f4"), y).predict(X).dtype for m in (theirs, ours)]
+    assert types == [np.float64, np.float32]
+    models, X, y = both("diabetes", solver="lbfgs", max_iter=100, early_stopping=True)
+    for model in models:
+        model.fit(X, y)
+    assert models[0].n_iter_ == models[1].n_iter_ == 100  # nothing has stopped it early
+    assert not hasattr(models[0], "loss_curve_") and len(models[1].loss_curve_) == 100
+    off = abs(models[1].loss_ / models[0].loss_ - 1)
+    assert 1e-10 < off < 0.02  # epsilon of 1e-16, doubled in one iteration out of two or three
+
+
 def test_what_is_printed_is_the_same(capsys):
     printed = []
     for parameters in ({"tol": 0.2}, {"early_stopping": True, "solver": "sgd", "tol": 0.3},

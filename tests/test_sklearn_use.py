@@ -381,11 +381,10 @@ def test_refusals():
         ({"momentum": 1.0}, "'momentum' parameter"),
         ({"early_stopping": True, "validation_fraction": 0.005}, "validation set is too small"),
         ({"init": [np.zeros((4, 100))]}, "init has 1 arrays; expected the 2 of coefs_"),
-        ({"init": [np.zeros((4, 9)), np.zeros((9, 3))]}, "shape"),
+        ({"init": [np.zeros((4, 9)), np.zeros((9, 3))]}, r"init\[0\] has shape"),
         ({"loss": "hinge"}, "probabilities"),
-        ({"loss": "focal"}, "sigmoid"),
         ({"dropout": 0.1, "solver": "lbfgs"}, "dropout needs a solver that takes batches"),
-        ({"dropout": 0.1, "solver": "scg"}, "leave Dropout"),
+        ({"dropout": 0.1, "solver": "scg"}, "dropout needs a solver .* not solver='scg'"),
         ({"dropout": 1.5}, "dropout"),
         ({"n_threads": 0}, "n_threads"),
         ({"class_weight": {7: 2.0}}, "class_weight"),
@@ -402,3 +401,35 @@ def test_refusals():
         MLPRegressor("poisson").fit(X, -y)
     with pytest.raises(ValueError, match="needs all rows"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "kind, parameters, two, message",
+    [
+        (MLPClassifier, {"activation": "softmax"}, False, "activation='softmax'.* hidden layers"),
+        (MLPRegressor, {"activation": ["log_softmax"]}, False, "activation=.* hidden layers"),
+        (MLPClassifier, {"loss": "focal"}, False, "loss='focal' .*labels, .*multiclass;.*log_loss"),
+        (MLPClassifier, {"loss": "cross_entropy"}, True, "loss='cross_entropy' .* y is binary"),
+        (MLPRegressor, {"loss": "focal"}, False, "loss='focal' .* MLPClassifier"),
+        (MLPRegressor, {"loss": "log_loss"}, False, "loss='log_loss' .* MLPClassifier"),
+        (MLPClassifier, {"solver": "lm"}, False, "solver='lm' needs loss="),
+        (MLPRegressor, {"solver": "bayesian"}, False, "solver='bayesian' .* set alpha=0"),
+        (MLPRegressor, {"hidden_layer_sizes": (2.5,)}, False, "hidden_layer_sizes .* integers"),
+    ],
+)
+def test_refusals_name_parameters_of_the_estimator(kind, parameters, two, message):
+    """And not layers, or arguments of Network, that users of an estimator have never seen."""
+    X, y = IRIS
+    with pytest.raises(ValueError, match=message):
+        kind(**parameters).fit(X, y > 0 if two else y)
+
+
+def test_what_refusals_advise():
+    X, y = IRIS
+    limits = {"hidden_layer_sizes": 5, "max_iter": 3, "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        MLPRegressor(solver="bayesian", alpha=0, **limits).fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        MLPClassifier(solver="lm", loss="squared_error", **limits).fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        MLPClassifier(loss=nncore.Loss("focal", gamma=1.0), **limits).fit(X, y > 0)

@@ -14,9 +14,8 @@ Keras calls BackupAndRestore: training goes on where it was killed. Keras' Histo
 callback: `fit` returns one, and callbacks have it as ``self.history``.
 """
 
-from __future__ import annotations
-
 import importlib
+from typing import Any
 
 from .base import HOOKS, Callback, Hooks, check_callbacks
 
@@ -46,7 +45,7 @@ _OF_KERAS = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     why = f": {_OF_KERAS[name]}" if name in _OF_KERAS else ""

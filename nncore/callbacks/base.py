@@ -1,9 +1,15 @@
 """The base of callbacks, and what calls them."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterable
 from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..history import History
+    from ..network import Network
+    from ..run import Run
+    from .checkpoint import Checkpoint
 
 HOOKS = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
 
@@ -60,11 +66,11 @@ class Callback:
     True
     """
 
-    network: Any = None
-    history: Any = None
+    network: "Network | Any" = None
+    history: "History | Any" = None
     params: Any = None
     data: Any = None
-    _run: Any = None  # the call of fit
+    _run: "Run | Any" = None  # the call of fit
     _is_last = False  # whether it is called after all others
     _ends_on_nan = False  # whether a loss that is not finite ends the training without an error
 
@@ -77,13 +83,13 @@ class Callback:
                     f"the hooks are {', '.join(HOOKS)}"
                 )
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: dict[str, float]) -> None:
         """Called before the first epoch, with an empty dict."""
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         """Called before each epoch. Epochs are counted from 0, as in Keras; `logs` is empty."""
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Called after each epoch, so that ``history["loss"][epoch]`` is its loss.
 
         Parameters
@@ -96,7 +102,7 @@ class Callback:
             which has NaN for epochs without it.
         """
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: dict[str, float]) -> None:
         """Called when training has ended without an error, with the `logs` of the last epoch.
 
         The network is as `fit` leaves it: what a `Stop` restores has been restored.
@@ -139,18 +145,22 @@ class Callback:
 class Hooks:
     """The callbacks of one call of `Network.fit`, from `begin` to `close`."""
 
-    def __init__(self, callbacks):
+    _history: "History | Any"
+    _network: "Network | Any"
+    _measured: tuple[str, ...]  # what is in the history but for `_recorded`; from the first epoch
+
+    def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.callbacks = sorted(check_callbacks(callbacks), key=lambda callback: callback._is_last)
-        self._at_work = []
-        self._measured, self._recorded = None, {}
-        self._logs = {}
+        self._at_work: list[Callback] = []
+        self._recorded: dict[str, list[float]] = {}
+        self._logs: dict[str, float] = {}
         last = [callback for callback in self.callbacks if callback._is_last]
         if len(last) > 1:
             raise ValueError("one Checkpoint is enough: the list of callbacks has several")
-        self.checkpoint = last[0] if last else None
+        self.checkpoint: Checkpoint | Any = last[0] if last else None
         self.end_on_nan = any(callback._ends_on_nan for callback in self.callbacks)
 
-    def begin(self, run):
+    def begin(self, run: "Run") -> None:
         """Tell the callbacks that training begins."""
         self._history, self._network = run.history, run.network
         for callback in self.callbacks:
@@ -166,24 +176,25 @@ class Hooks:
             callback.on_train_begin({})
 
     @property
-    def recorded(self):
+    def recorded(self) -> list[str]:
         """The names that callbacks have put into the history."""
         return list(self._recorded)
 
-    def resume(self, recorded):
+    def resume(self, recorded: Iterable[str]) -> None:
         """Go on with a history that has values already, of callbacks under the names `recorded`."""
         self._measured = tuple(name for name in self._history if name not in recorded)
         self._recorded = {name: self._history.column(name) for name in recorded}
         self._logs = {name: values[-1] for name, values in self._history.items()}
 
-    def begin_epoch(self, epoch):
+    def begin_epoch(self, epoch: int) -> None:
+        """Call them before an epoch, counted from 0."""
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch, {})
 
-    def end_epoch(self, epoch):
+    def end_epoch(self, epoch: int) -> None:
         """Call them with the last values of the history, and record what they add."""
         history = self._history
-        if self._measured is None:
+        if not hasattr(self, "_measured"):
             self._measured = tuple(history)
         logs = self._logs = {name: history[name][-1] for name in self._measured}
         for callback in self.callbacks:
@@ -191,7 +202,7 @@ class Hooks:
             self._network._settle_rule()  # so that those after it can save the network
             self._record(callback, epoch, logs)
 
-    def _record(self, callback, epoch, logs):
+    def _record(self, callback: Callback, epoch: int, logs: dict[str, float]) -> None:
         """Take over the numbers under new names; epochs before that lack them get NaN.
 
         Those after them get theirs with the next number, or at the end: an epoch in which nobody
@@ -215,7 +226,7 @@ class Hooks:
             _fill(values, epoch + 1)
             values[epoch] = value
 
-    def end(self):
+    def end(self) -> None:
         """Tell them that training has ended."""
         epochs = len(self._history.get("loss", ()))
         for values in self._recorded.values():
@@ -223,7 +234,7 @@ class Hooks:
         for callback in self.callbacks:
             callback.on_train_end(dict(self._logs))
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the network and the data."""
         self._network = None
         for callback in self._at_work:
@@ -231,12 +242,12 @@ class Hooks:
             callback._run = None
 
 
-def _fill(values, length):
+def _fill(values: list[float], length: int) -> None:
     values.extend([math.nan] * (length - len(values)))
 
 
-def check_callbacks(callbacks):
-    """Return the callbacks as a tuple, or say what is wrong with them."""
+def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Return the callbacks as a tuple, or raise a TypeError that says what is wrong with them."""
     if isinstance(callbacks, Callback):
         name = type(callbacks).__name__
         raise TypeError(f"callbacks must be a list: callbacks=[{name}(...)], got a {name}")

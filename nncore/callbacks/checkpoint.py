@@ -1,7 +1,5 @@
 """Checkpoint: training that can be killed at any time and goes on where it was."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -9,6 +7,8 @@ import time
 import warnings
 import zlib
 from typing import Any
+
+import numpy as np
 
 from .. import files
 from .base import Callback
@@ -84,10 +84,10 @@ class Checkpoint(Callback):
         self.every, self.keep = _count(self, "every", every, 1), _count(self, "keep", keep, 1)
         self.seconds, self.resume = _number(self, "seconds", seconds), resume
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Checkpoint({self.folder!r})"
 
-    def newest(self):
+    def newest(self) -> tuple[str, dict[str, np.ndarray], dict[str, str]] | None:
         """Return the path, arrays and texts of the newest good checkpoint, or None."""
         found = self._found() if self.resume else []
         for number, path in found:
@@ -107,7 +107,7 @@ class Checkpoint(Callback):
             )
         return None
 
-    def _found(self):
+    def _found(self) -> list[tuple[int, str]]:
         """The numbers and paths of the checkpoints, newest first."""
         try:
             names = os.listdir(self.folder)
@@ -143,17 +143,17 @@ class Checkpoint(Callback):
         self._last = time.monotonic()
 
 
-def _remove(path):
+def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
 
 
-def _sum(tensors, texts):
+def _sum(tensors: dict[str, np.ndarray], texts: dict[str, str]) -> str:
     """CRC-32 of all that a checkpoint holds, in order of names."""
     found = 0
     for name, text in sorted(texts.items()):
         found = zlib.crc32(f"{name} {text}".encode(), found)
     for name, array in sorted(tensors.items()):
         found = zlib.crc32(name.encode(), found)
-        found = zlib.crc32(memoryview(array.reshape(-1)).cast("B") if array.size else b"", found)
+        found = zlib.crc32(array.reshape(-1).data.cast("B") if array.size else b"", found)
     return str(found)

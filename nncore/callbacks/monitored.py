@@ -1,8 +1,7 @@
 """Callbacks that look at one number of the history."""
 
-from __future__ import annotations
-
 import math
+import operator
 import os
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..stopping import Best
 from .base import Callback
 
 _UP = {"acc", "accuracy", "auc", "f1", "precision", "r2", "recall"}
+_OTHERS = (".h5", ".hdf5", ".joblib", ".keras", ".npz", ".onnx", ".pickle", ".pkl", ".pt", ".pth")
 _DOWN = {"error", "gradient", "loss", "mae", "mse", "rmse"}
 
 
@@ -19,7 +19,10 @@ class _Monitored(Callback):
 
     _baseline: float | None = None
 
-    def __init__(self, monitor, mode, min_delta=0.0, verbose=0, value=None):
+    def __init__(
+        self, monitor: str, mode: str, min_delta: float = 0.0, verbose: int = 0,
+        value: float | None = None,
+    ):  # fmt: skip
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be a name of the history, got {monitor!r}")
         self.monitor, self.verbose = monitor, verbose
@@ -27,7 +30,7 @@ class _Monitored(Callback):
         self.min_delta = abs(_number(self, "min_delta", min_delta))
         self._first = value if value is None else _number(self, "initial_value_threshold", value)
 
-    def _mode(self, mode):
+    def _mode(self, mode: str) -> str:
         if mode in ("min", "max"):
             return mode
         if mode != "auto":
@@ -48,7 +51,7 @@ class _Monitored(Callback):
                 'validation_split; or give monitor="loss"'
             )
 
-    def _value(self, logs):
+    def _value(self, logs: dict[str, float]) -> float | None:
         """The number of this epoch, or None where a callback has not recorded it in this one."""
         if self.monitor not in logs and self.monitor not in self.history:
             raise ValueError(
@@ -85,7 +88,7 @@ class EarlyStopping(_Monitored):
     patience : int, default 0
         Training ends after so many epochs in a row that were no better; 0 is as 1.
     verbose : int, default 0
-        1 prints a line when training ends.
+        1 prints a line when this ends the training: which epoch was best, and whose weights stay.
     mode : {"auto", "min", "max"}, default "auto"
         Whether it should become smaller or larger; "auto" knows it of losses and `nncore.metrics`.
     baseline : float, optional
@@ -141,7 +144,13 @@ class EarlyStopping(_Monitored):
             self.best_epoch = epoch
         elif self._best.since >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
-            self._say(epoch, f"{self.monitor} was best in epoch {(self.best_epoch or 0) + 1}")
+            best, last = self.best_epoch, epoch
+            where = "never better than at the start"
+            if best is not None:
+                where = f"best in epoch {best + 1}"
+                last = best if self.restore_best_weights else epoch
+            weights = f"the weights are those of epoch {last + 1}"
+            self._say(epoch, f"training ends; {self.monitor} was {where}, {weights}")
             self.stop()
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -168,7 +177,8 @@ class ModelCheckpoint(_Monitored):
     ----------
     filepath : str or os.PathLike
         Where; ``"{epoch:03d}-{val_loss:.3f}.safetensors"`` is filled in with the epoch, counted
-        from 1, and numbers of the history. Without such a field the file is replaced.
+        from 1, and numbers of the history. Without such a field the file is replaced. A name of
+        another format, such as "net.h5", is a ValueError.
     monitor, verbose, mode : optional
         As in `EarlyStopping`; `monitor` only counts with `save_best_only`.
     save_best_only : bool, default False
@@ -196,11 +206,16 @@ class ModelCheckpoint(_Monitored):
         initial_value_threshold: float | None = None,
     ):  # fmt: skip
         self.filepath = os.fsdecode(filepath)
+        if self.filepath.lower().endswith(_OTHERS):
+            raise ValueError(
+                f"filepath {self.filepath!r} of ModelCheckpoint says another format, but files are "
+                "safetensors, for nncore.load; let it end in .safetensors"
+            )
         self.save_best_only = save_best_only
         super().__init__(monitor, mode, 0.0, verbose, initial_value_threshold)
         self.every = _count(self, "every", every, 1)
 
-    def _mode(self, mode):
+    def _mode(self, mode: str) -> str:
         return super()._mode(mode) if self.save_best_only else "min"
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -311,7 +326,8 @@ class TerminateOnNaN(Callback):
 
     `fit` raises FloatingPointError by itself when the training loss is, without applying that
     update. With this it returns the history of the epochs before instead, whose ``stop_reason`` is
-    "TerminateOnNaN". A validation loss that is not finite ends the training, too.
+    "TerminateOnNaN" and whose ``error`` says which loss, in which epoch and batch. A validation
+    loss that is not finite ends the training, too.
 
     Parameters
     ----------
@@ -336,12 +352,14 @@ class TerminateOnNaN(Callback):
         for name in ("loss", "val_loss"):
             value = logs.get(name, 0.0)
             if not math.isfinite(value):
+                error = f"{name} became {value:g} at epoch {epoch + 1}"
                 if self.raise_error:
-                    raise FloatingPointError(f"{name} became {value:g} at epoch {epoch + 1}")
+                    raise FloatingPointError(error)
+                self.history.error = error
                 self.stop()
 
 
-def rate_of(callback):
+def rate_of(callback: Callback) -> float:
     """The learning rate that a callback may set, or what is wrong."""
     optimizer, name = callback.network.optimizer, type(callback).__name__
     if not hasattr(optimizer, "lr"):
@@ -351,10 +369,10 @@ def rate_of(callback):
             f"{name} sets the learning rate, but the optimizer has a schedule, {optimizer.lr!r}; "
             "give it a number"
         )
-    return optimizer.lr
+    return float(optimizer.lr)
 
 
-def _number(callback, name, value):
+def _number(callback: Callback, name: str, value: Any) -> float:
     try:
         if isinstance(value, (bool, str, bytes)) or math.isnan(value):
             raise TypeError
@@ -364,11 +382,9 @@ def _number(callback, name, value):
         raise ValueError(f"{name} of {kind} must be a number, got {value!r}") from None
 
 
-def _count(callback, name, value, least=0):
-    try:
-        if not isinstance(value, bool) and value.__index__() >= least:
-            return value.__index__()
-    except AttributeError:
-        pass
+def _count(callback: Callback, name: str, value: Any, least: int = 0) -> int:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if whole and (count := operator.index(value)) >= least:
+        return count
     kind = type(callback).__name__
     raise ValueError(f"{name} of {kind} must be an integer of at least {least}, got {value!r}")

@@ -1,12 +1,10 @@
 """Callbacks that call a function, or write what there is."""
 
-from __future__ import annotations
-
 import csv
 import inspect
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from ..described import Described, checked
 from .base import HOOKS, Callback
@@ -95,31 +93,31 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         with open(self.filename, "a"):  # that it can be written is found out now
-            self._columns, self._size = None, None
+            self._columns: list[str] | None = None
+            self._size = 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        first = self._columns is None
-        if first:
-            self._columns = ["epoch", *logs]
+        columns = ["epoch", *logs] if self._columns is None else self._columns
         with open(self.filename, "r+", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
-            if first and self._begin(file):
-                writer.writerow(self._columns)
+            if self._columns is None and self._begin(file, columns):
+                writer.writerow(columns)
+            self._columns = columns
             file.seek(0, os.SEEK_END)
             values = {"epoch": epoch, **logs}
-            writer.writerow([values.get(name, "NA") for name in self._columns])
+            writer.writerow([values.get(name, "NA") for name in columns])
             self._size = file.tell()
 
-    def _begin(self, file):
+    def _begin(self, file: IO[str], columns: list[str]) -> bool:
         """Make place, and return whether the file needs a header."""
         if not self.append:
             file.truncate(0)
             return True
         header = next(csv.reader(file, delimiter=self.separator), None)
-        if header not in (None, self._columns):
+        if header is not None and header != columns:
             raise ValueError(
                 f"{self.filename} has the columns {', '.join(header)}, and this training "
-                f"{', '.join(self._columns)}: choose another file, or append=False"
+                f"{', '.join(columns)}: choose another file, or append=False"
             )
         return header is None
 

@@ -1,16 +1,10 @@
-"""Metrics of classes.
+"""Metrics of classes. `accuracy` says what labels and predictions may be."""
 
-`y_true` are labels (numbers or text), one-hot rows, or rows of 0 and 1 with any number of ones, of
-which each column is then a question of its own. `y_pred` are labels, rows of probabilities or
-scores, whose largest is the class, or one probability for each row, of the larger of two classes.
-A weight of 2 is the row twice, one of 0 none.
-"""
-
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..weights import as_weights, check_weights
 from .labels import is_one_hot, numbered
@@ -32,7 +26,7 @@ class Decided(NamedTuple):
         return self.true.ndim == 2
 
 
-def decide(y_true: Any, y_pred: Any, sample_weight: Any) -> Decided:
+def decide(y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None) -> Decided:
     """Return the classes that labels, probabilities or scores of any kind mean."""
     T = np.asarray(y_true)
     if T.ndim == 2 and T.shape[1] > 1 and np.isin(T, (0, 1)).all() and not is_one_hot(T):
@@ -48,14 +42,36 @@ def decide(y_true: Any, y_pred: Any, sample_weight: Any) -> Decided:
     return Decided(true, predicted, k, _weights(sample_weight, len(true)))
 
 
-def _weights(sample_weight, rows):
-    weights = as_weights(sample_weight, rows, data="y_true")
+def _weights(sample_weight: ArrayLike | None, rows: int) -> np.ndarray | None:
+    weights: np.ndarray | None = as_weights(sample_weight, rows, data="y_true")
     check_weights(weights)
     return weights
 
 
-def accuracy(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the share of rows whose class is right; where columns are questions, of answers.
+
+    Parameters
+    ----------
+    y_true : array_like, shape (n_rows,) or (n_rows, k)
+        Labels (numbers or text), one-hot rows, or rows of 0 and 1 with any number of ones, of which
+        each column is a question of its own.
+    y_pred : array_like, shape (n_rows,) or (n_rows, k)
+        Labels, rows of probabilities or scores, whose largest is the class, or one probability for
+        each row, of the larger of two classes.
+    sample_weight : array_like, shape (n_rows,), optional
+        2 is the row twice, 0 none.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the two do not fit, or single scores are no probabilities; give ``scores > 0``.
 
     Examples
     --------
@@ -73,8 +89,20 @@ def accuracy_of(found: Decided) -> float:
     return float(np.average(right, weights=found.weights))
 
 
-def confusion_matrix(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> np.ndarray:
-    """Return how often each true class (row) was said to be which (column); weights are summed.
+def confusion_matrix(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> np.ndarray:  # fmt: skip
+    """Return how often each true class (row) was said to be which (column).
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `accuracy`, but no questions.
+
+    Returns
+    -------
+    numpy.ndarray, shape (k, k)
+        Integers; with weights their sums, float64.
 
     Examples
     --------
@@ -96,18 +124,18 @@ def confusion_of(found: Decided) -> np.ndarray:
 
 
 def precision(
-    y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: Any = None
-) -> float:
+    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
     """Return ``tp / (tp + fp)``: the share of what is said to be of a class that is.
 
     Parameters
     ----------
-    y_true, y_pred : array_like
-        See the module.
+    y_true, y_pred, sample_weight
+        As in `accuracy`.
     average : {"auto", "binary", "macro"}, default "auto"
         "binary": of the larger of two classes, "macro": the mean over the classes that occur, true
         or predicted. "auto": binary where there are two.
-    sample_weight : array_like, shape (n_rows,), optional
 
     Returns
     -------
@@ -123,8 +151,16 @@ def precision(
     return precision_of(decide(y_true, y_pred, sample_weight), average)
 
 
-def recall(y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: Any = None) -> float:
-    """Return ``tp / (tp + fn)``: the share of a class that is found; arguments of `precision`.
+def recall(
+    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
+    """Return ``tp / (tp + fn)``: the share of a class that is found.
+
+    Parameters
+    ----------
+    y_true, y_pred, average, sample_weight
+        As in `precision`.
 
     Examples
     --------
@@ -135,11 +171,18 @@ def recall(y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: An
     return recall_of(decide(y_true, y_pred, sample_weight), average)
 
 
-def f1(y_true: Any, y_pred: Any, *, average: str = "auto", sample_weight: Any = None) -> float:
+def f1(
+    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
     """Return ``2 tp / (2 tp + fp + fn)``, the harmonic mean of precision and recall.
 
-    Arguments of `precision`; the macro mean is that of the classes' F1 (averaged F1 of Opitz and
-    Burst 2019).
+    The macro mean is that of the classes' F1 (averaged F1 of Opitz and Burst 2019).
+
+    Parameters
+    ----------
+    y_true, y_pred, average, sample_weight
+        As in `precision`.
 
     Examples
     --------
@@ -162,7 +205,9 @@ def f1_of(found: Decided, average: str = "auto") -> float:
     return _averaged(found, average, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))
 
 
-def _averaged(found, average, ratio):
+def _averaged(
+    found: Decided, average: str, ratio: Callable[..., tuple[np.ndarray, np.ndarray]]
+) -> float:
     if average not in ("auto", "binary", "macro"):
         raise ValueError(f'average must be "auto", "binary" or "macro", got {average!r}')
     two = found.k == 2 and not found.of_questions
@@ -183,7 +228,9 @@ def _averaged(found, average, ratio):
     return float((values if found.of_questions else values[tp + fp + fn > 0]).mean())
 
 
-def top_k_accuracy(y_true: Any, y_pred: Any, *, k: int = 5, sample_weight: Any = None) -> float:
+def top_k_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, k: int = 5, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the share of rows whose class is among the `k` with the highest scores.
 
     Parameters
@@ -215,13 +262,15 @@ def top_k_accuracy(y_true: Any, y_pred: Any, *, k: int = 5, sample_weight: Any =
     return top_k_of(labels.astype(int), scores, _weights(sample_weight, len(labels)), k)
 
 
-def top_k_of(true, scores, weights, k):
+def top_k_of(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None, k: int) -> float:
     own = np.take_along_axis(scores, true[:, None], axis=1)
     before = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < true[:, None]))
     return float(np.average(before.sum(axis=1) < k, weights=weights))
 
 
-def roc_auc(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def roc_auc(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the area under the ROC curve: how often a row of a class scores above another.
 
     Equal scores count half (Mann-Whitney's U over the number of pairs; Fawcett 2006). With several
@@ -270,20 +319,20 @@ def roc_auc(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return roc_auc_of(T > 0, scores, _weights(sample_weight, len(T)))
 
 
-def roc_auc_of(true, scores, weights):
-    found = [_area(t, s, weights) for t, s in zip(true.T, scores.T, strict=True)]
-    found = [area for area in found if area is not None]
+def roc_auc_of(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> float:
+    areas = [_area(t, s, weights) for t, s in zip(true.T, scores.T, strict=True)]
+    found = [area for area in areas if area is not None]
     return float(np.mean(found)) if found else np.nan
 
 
-def _area(true, scores, weights):
+def _area(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> float | None:
     """The area of one class, or None where there are only rows of it, or none."""
     if not np.isfinite(scores).all():
         return np.nan
     order = np.argsort(scores, kind="stable")
-    weights = np.ones(len(true)) if weights is None else weights[order]
+    w = np.ones(len(true)) if weights is None else weights[order]
     ties = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    positive = np.add.reduceat(weights * true[order], ties)
-    negative = np.add.reduceat(weights * ~true[order], ties)
+    positive = np.add.reduceat(w * true[order], ties)
+    negative = np.add.reduceat(w * ~true[order], ties)
     pairs = positive.sum() * negative.sum()
-    return positive @ (np.cumsum(negative) - negative / 2) / pairs if pairs else None
+    return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs else None

@@ -1,19 +1,22 @@
-"""Metrics of numbers: `y_true` and `y_pred` of shape (n_rows,) or (n_rows, n_outputs).
-
-With several outputs each is the mean over them. A weight of 2 is the row twice, one of 0 none.
-"""
-
-from __future__ import annotations
-
-from typing import Any
+"""Metrics of numbers. `mae` says what targets and predictions may be."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..weights import as_weights, check_weights
 
 
-def mae(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def mae(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the mean of ``abs(y_true - y_pred)``.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, shape (n_rows,) or (n_rows, n_outputs)
+        Numbers, as many in both. Of several outputs the mean is returned.
+    sample_weight : array_like, shape (n_rows,), optional
+        2 is the row twice, 0 none.
 
     Examples
     --------
@@ -25,8 +28,15 @@ def mae(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float(np.average(np.abs(t - p), axis=0, weights=w).mean())
 
 
-def mse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def mse(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the mean of ``(y_true - y_pred)**2``.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `mae`.
 
     Examples
     --------
@@ -37,8 +47,15 @@ def mse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float(_squares(*_numbers(y_true, y_pred, sample_weight)).mean())
 
 
-def rmse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def rmse(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the root of the mean of ``(y_true - y_pred)**2``, of each output.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `mae`.
 
     Examples
     --------
@@ -49,10 +66,17 @@ def rmse(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float(np.sqrt(_squares(*_numbers(y_true, y_pred, sample_weight))).mean())
 
 
-def r2(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def r2(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:  # fmt: skip
     """Return the coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``.
 
     Where the targets are all the same, 1 if the predictions are too, and else 0, as scikit-learn.
+
+    Parameters
+    ----------
+    y_true, y_pred, sample_weight
+        As in `mae`.
 
     Examples
     --------
@@ -67,11 +91,13 @@ def r2(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     return float((1 - ratio).mean())
 
 
-def _squares(t, p, w):
+def _squares(t: np.ndarray, p: np.ndarray, w: np.ndarray | None) -> np.ndarray:
     return np.average((t - p) ** 2, axis=0, weights=w)
 
 
-def _numbers(y_true, y_pred, sample_weight):
+def _numbers(
+    y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     t, p = np.asarray(y_true, float), np.asarray(y_pred, float)
     t, p = (a[:, None] if a.ndim == 1 else a for a in (t, p))
     if t.shape != p.shape or t.ndim != 2 or not t.size:

@@ -1,14 +1,15 @@
 """What the classifier and the regressor share: parameters, fitting, weights, outputs."""
 
-from __future__ import annotations
-
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any, Self, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..activation import Activation
@@ -16,6 +17,7 @@ from ..described import Described
 from ..initializer import Initializer
 from ..layers.base import copy_into
 from ..loss import Loss
+from ..network import Network
 from ..validation import as_targets
 from ..weights import as_weights, check_weights
 from . import build, data
@@ -25,29 +27,29 @@ from .solvers import NOT_FINITE, FullBatch, Stochastic
 try:
     from sklearn.callback import CallbackSupportMixin  # from 1.9 on
 except ImportError:
+    CallbackSupportMixin = type("CallbackSupportMixin", (), {})
 
-    class CallbackSupportMixin:
-        """Nothing: this scikit-learn has no callbacks."""
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class _Weights(list):
+class _Weights(list[np.ndarray]):
     """A list of views of the network's parameters; what is assigned to a place is copied there."""
 
-    def __setitem__(self, place, value):
+    def __setitem__(self, place: Any, value: Any) -> None:
         copy_into(self[place], value, f"the array {place}")
 
 
-def _weights(name, which):
+def _weights(name: str, which: str) -> Any:
     """An attribute that is a list of all W, or all b, of the network."""
 
-    def get(self):
+    def get(self: "BaseMLP") -> _Weights:
         try:
             network = self.__dict__["network_"]
         except KeyError:
             raise AttributeError(f"{type(self).__name__} has no {name} before fit") from None
         return _Weights(getattr(layer, which) for layer in build.dense_layers(network))
 
-    def put(self, values):
+    def put(self: "BaseMLP", values: Any) -> None:
         views = get(self)
         if len(values) != len(views):
             raise ValueError(f"{name} has {len(views)} arrays, got {len(values)}")
@@ -57,10 +59,22 @@ def _weights(name, which):
     return property(get, put)
 
 
+def fits(method: _Function) -> _Function:
+    """Decorate a method that fits: scikit-learn checks the parameters before it."""
+    checked: _Function = _fit_context(prefer_skip_nested_validation=True)(method)
+    return checked
+
+
+def for_batches(method: _Function) -> _Function:
+    """Decorate a method that is there where the solver takes batches."""
+    there: _Function = available_if(BaseMLP._check_solver)(method)
+    return there
+
+
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Base of `MLPClassifier` and `MLPRegressor`; they say what the targets are."""
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [str, Activation, "array-like"],
         "solver": [str, Described],
@@ -90,15 +104,28 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "n_threads": [None, Interval(Integral, 1, 64, closed="both")],
     }
 
-    coefs_ = _weights("coefs_", "W")
-    intercepts_ = _weights("intercepts_", "b")
+    coefs_: list[np.ndarray] = _weights("coefs_", "W")
+    intercepts_: list[np.ndarray] = _weights("intercepts_", "b")
+    network_: Network
+    loss_: float
+    best_loss_: float | Any  # or None, like those that follow
+    validation_loss_curve_: list[float] | Any
+    validation_scores_: list[float] | Any
+    best_validation_score_: float | Any
+    loss_curve_: list[float]
+    t_: int
+    n_iter_: int
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    _is_stochastic: bool
 
-    def _keep(self, arguments):
+    def _keep(self, arguments: dict[str, Any]) -> None:
         """Set the parameters, from the ``locals()`` of ``__init__``."""
         for name in self._get_param_names():
             setattr(self, name, arguments[name])
 
-    def _check_solver(self):
+    def _check_solver(self) -> bool:
         """For `available_if` of partial_fit."""
         if build.is_stochastic(self.solver) and self.solver != "lbfgs":
             return True
@@ -109,7 +136,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # ---- fitting ----
 
-    def _fit(self, X, y, sample_weight, *, incremental=False, validation=(None, None, None)):
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False,
+        validation: tuple[Any, ...] = (None, None, None),
+    ) -> Self:  # fmt: skip
         """Train. Where a first fit fails, the estimator is as it was before."""
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         before = dict(vars(self))
@@ -120,10 +150,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 for name in set(vars(self)) - set(before):
                     if not name.startswith(("_callback", "_skl")):  # scikit-learn's to tear down
                         delattr(self, name)
-                vars(self).update(before)
+                self.__dict__.update(before)
             raise
 
-    def _fit_from(self, first, X, y, sample_weight, incremental, validation):
+    def _fit_from(
+        self, first: bool, X: Any, y: Any, sample_weight: Any, incremental: bool,
+        validation: tuple[Any, ...],
+    ) -> Self:  # fmt: skip
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         build.hidden_sizes(self)
@@ -159,10 +192,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         callbacks.end()
         return self
 
-    def _check_data(self, X, y, **options):
-        return validate_data(self, X, y, accept_sparse=["csr", "csc"], **options)
+    def _check_data(self, X: Any, y: Any, **options: Any) -> tuple[Any, np.ndarray]:
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], **options)
+        return X, y
 
-    def _start(self, X, targets, rng):
+    def _start(self, X: Any, targets: np.ndarray, rng: np.random.RandomState) -> None:
         """Make the network, at its first weights."""
         self.n_outputs_ = self._n_targets(targets)
         loss, self.out_activation_ = self._choose_loss()
@@ -176,7 +210,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.__dict__.pop("_best_theta", None)
         start_records(self)
 
-    def _samples(self, X, targets, weights):
+    def _samples(self, X: Any, targets: np.ndarray, weights: np.ndarray | None) -> data.Samples:
         """Checked rows as the engine takes them."""
         network = self.network_
         X = X.astype(network.dtype, copy=False)
@@ -185,28 +219,32 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         y = as_targets(self._encoded(targets), X.shape[0], network, warn=False)
         return data.Samples(X, y, weights, self._constant(y))
 
-    def _constant(self, y):
+    def _constant(self, y: np.ndarray) -> np.ndarray | None:
         """What `Samples.constant` is."""
 
-    def _train(self, samples, targets, validation, rng, callbacks, incremental):
+    def _train(
+        self, samples: data.Samples, targets: np.ndarray, given: tuple[Any, ...],
+        rng: np.random.RandomState, callbacks: Callbacks, incremental: bool,
+    ) -> None:  # fmt: skip
         network, order = self.network_, np.arange(len(samples))
-        own = validation[0] is not None
-        validation = self._own_validation(*validation) if own else None
+        if network.optimizer.full_batch:
+            build.check_solver(self, network)
+        validation = None if given[0] is None else self._own_validation(*given)
         if self.solver == "lbfgs":
             run_lbfgs(self, samples, validation, callbacks)
         else:
-            if self.early_stopping and not own:
+            if self.early_stopping and validation is None:
                 order, held_out = self._split(targets, rng)
                 validation = samples.take(held_out)
             self._check_monitor(validation)
-            if self.early_stopping and len(validation) < 2:
+            if self.early_stopping and validation is not None and len(validation) < 2:
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
                 )
-            arguments = network, samples, order, self.alpha, self.n_threads or 0
+            arguments = order, network, samples, self.alpha, self.n_threads or 0
             if network.optimizer.full_batch:
-                solver = FullBatch(*arguments)
+                solver: FullBatch | Stochastic = FullBatch(*arguments)
             else:
                 rows = self._batch_rows(len(order))
                 solver = Stochastic(*arguments, batch_size=rows, most=self._most())
@@ -215,13 +253,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             layer.l2 = self.alpha / samples.weight()  # so that its loss is the objective
         network._tune()
 
-    def _check_monitor(self, validation):
+    def _check_monitor(self, validation: data.Samples | None) -> None:
         schedule = self.network_.optimizer.schedule
         if schedule is not None and schedule.monitored() == "val_accuracy":
             raise ValueError('the schedule monitors val_accuracy; use monitor="val_loss" here')
         self.network_._check_monitor(validation is not None)
 
-    def _batch_rows(self, rows):
+    def _batch_rows(self, rows: int) -> int:
         if self.batch_size == "auto":
             return min(200, rows)
         if self.batch_size > rows:
@@ -232,7 +270,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         return int(min(self.batch_size, rows))
 
-    def _split(self, targets, rng):
+    def _split(self, targets: np.ndarray, rng: np.random.RandomState) -> Any:
         """Rows to train on and rows held out, by scikit-learn's numbers."""
         from sklearn.model_selection import train_test_split  # slow to import
 
@@ -241,10 +279,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             stratify=self._strata(targets),
         )  # fmt: skip
 
-    def _strata(self, targets):
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         """The classes that a split keeps the shares of, or None."""
 
-    def _own_validation(self, X, y, sample_weight):
+    def _own_validation(self, X: Any, y: Any, sample_weight: Any) -> data.Samples:
         if y is None:
             raise ValueError("X_val needs y_val")
         X, y = self._check_data(X, y, reset=False, multi_output=True, dtype=_DTYPES)
@@ -260,22 +298,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         check_weights(weights, "sample_weight_val")
         return self._samples(X, targets, weights)
 
-    def _times_classes(self, weights, targets, incremental):
+    def _times_classes(
+        self, weights: np.ndarray | None, targets: np.ndarray, incremental: bool
+    ) -> np.ndarray | None:
         return weights
 
-    def _most(self):
+    def _most(self) -> float:
         """What a larger loss is reported as; 0: as itself."""
         return 0.0
 
     # ---- use ----
 
-    def _outputs(self, X):
+    def _outputs(self, X: Any) -> np.ndarray:
         """What the network gives for the rows of X."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return data.predict(self.network_, X, self.n_threads)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags

@@ -1,28 +1,40 @@
 """The network and the optimizer that an estimator's parameters describe."""
 
-from __future__ import annotations
-
 import copy
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from .. import names
 from ..activation import Activation
 from ..initializer import Initializer
-from ..layers import Dense, Dropout
+from ..layers import Dense, Dropout, Layer
+from ..layers.base import copy_into
+from ..loss import Loss
 from ..network import Network, check_layers
 from ..optimizers import SGD, Adam, as_optimizer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import BaseMLP
 
-def hidden_sizes(estimator):
+
+def hidden_sizes(estimator: "BaseMLP") -> list[int]:
     """Return the numbers of hidden units as a list."""
     sizes = estimator.hidden_layer_sizes
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if any(n <= 0 for n in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    if not all(hasattr(n, "__index__") for n in sizes):
+        raise ValueError(f"hidden_layer_sizes must be integers, got {sizes}.")
     return sizes
 
 
-def make_network(estimator, n_in, n_out, output, loss, dtype, rng):
+def make_network(
+    estimator: "BaseMLP", n_in: int, n_out: int, output: str, loss: Loss, dtype: Any,
+    rng: np.random.RandomState,
+) -> Network:  # fmt: skip
     """Return a network that starts as scikit-learn's does, or as ``init`` says.
 
     output : the last activation.
@@ -30,12 +42,18 @@ def make_network(estimator, n_in, n_out, output, loss, dtype, rng):
     """
     sizes = hidden_sizes(estimator)
     hidden = _for_each(estimator.activation, (str, Activation), len(sizes), "activation")
+    for function in hidden:
+        if getattr(function, "name", function) in names.WHOLE_ROW:
+            raise ValueError(
+                f"activation={estimator.activation!r}: {function} is for outputs, and those of a "
+                'classifier have it anyway. Use "relu", "tanh" or "logistic" in hidden layers.'
+            )
     rates = _for_each(estimator.dropout, (int, float), len(sizes), "dropout")
     widths = [n_in, *sizes, n_out]
     activations = [*hidden, output]
     init = estimator.init
     named = isinstance(init, (str, Initializer)) or callable(init)
-    layers = []
+    layers: list[Layer] = []
     for n, activation, rate in zip(widths[1:], activations, [*rates, 0], strict=True):
         layers.append(Dense(n, activation, init=init if named else "zeros"))
         if rate:
@@ -53,16 +71,18 @@ def make_network(estimator, n_in, n_out, output, loss, dtype, rng):
     network = Network.__new__(Network)  # linear layers are no mistake here, so nobody is warned
     network._build(n_in, layers, loss, "sgd", dtype, seed, "auto")
     if values is not None:
-        for layer, (W, b) in zip(dense_layers(network), values, strict=True):
-            layer.W, layer.b = W, b
+        for i, (layer, (W, b)) in enumerate(zip(dense_layers(network), values, strict=True)):
+            copy_into(layer.W, W, f"init[{i}]")
+            if layer.b is not None:
+                copy_into(layer.b, b, f"init[{i + len(dense)}]")
     return network
 
 
-def dense_layers(network):
+def dense_layers(network: Network) -> list[Dense]:
     return [layer for layer in network.layers if isinstance(layer, Dense)]
 
 
-def _for_each(value, one, n, name):
+def _for_each(value: Any, one: tuple[type, ...], n: int, name: str) -> list[Any]:
     """A value for each hidden layer, of one value or a list of them."""
     if isinstance(value, one):
         return [value] * n
@@ -75,7 +95,9 @@ def _for_each(value, one, n, name):
     return values
 
 
-def _start(widths, under, rng):
+def _start(
+    widths: list[int], under: list[Any], rng: np.random.RandomState
+) -> Iterable[tuple[Any, Any]]:
     """W and b of each layer as scikit-learn draws them (Glorot and Bengio 2010)."""
     values = []
     for n_in, n_out, activation in zip(widths[:-1], widths[1:], under, strict=True):
@@ -85,7 +107,7 @@ def _start(widths, under, rng):
     return values
 
 
-def _given(init, widths):
+def _given(init: Any, widths: list[int]) -> Iterable[tuple[Any, Any]]:
     arrays, n = list(init), len(widths) - 1
     if len(arrays) == n:
         arrays += [0.0] * n
@@ -97,7 +119,7 @@ def _given(init, widths):
     return zip(arrays[:n], arrays[n:], strict=True)
 
 
-def make_optimizer(estimator):
+def make_optimizer(estimator: "BaseMLP") -> Any:
     """Return the optimizer that ``solver`` names or is."""
     e, solver = estimator, estimator.solver
     if solver == "sgd":
@@ -113,7 +135,21 @@ def make_optimizer(estimator):
     return optimizer
 
 
-def is_stochastic(solver):
+def check_solver(estimator: "BaseMLP", network: Network) -> None:
+    """Raise where other parameters do not go with a solver of all rows, and name them."""
+    from ..trainers.least_squares import BayesianRegularization, LevenbergMarquardt  # seldom used
+
+    solver, optimizer = f"solver={estimator.solver!r}", network.optimizer
+    if network._engine.draws:
+        raise ValueError(f'dropout needs a solver that takes batches, such as "adam", not {solver}')
+    squares = isinstance(optimizer, LevenbergMarquardt)
+    if squares and network.loss.name not in ("mse", "half_mse"):
+        raise ValueError(f'{solver} needs loss="squared_error"; other losses: "scg" or "lbfgs"')
+    if isinstance(optimizer, BayesianRegularization) and estimator.alpha > 0:
+        raise ValueError(f"{solver} finds the penalty itself: set alpha=0")
+
+
+def is_stochastic(solver: Any) -> bool:
     """Whether a solver takes batches. It may be no solver at all."""
     try:
         return not as_optimizer(solver).full_batch

@@ -1,24 +1,24 @@
 """MLPClassifier."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
     unique_labels,
 )
 
+from ..described import Described
 from ..loss import Loss
-from .base import BaseMLP
+from .base import BaseMLP, fits, for_batches
+from .data import Samples
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -67,7 +67,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Both of "sgd".
     early_stopping : bool, default False
         Whether to stop by the score of a validation set, and keep the weights of the best one. It
-        is ``X_val`` of `fit`, or else a part of the rows; shares of two classes are kept.
+        is ``X_val`` of `fit`, or else a part of the rows; shares of two classes are kept. Not of
+        "lbfgs", which ignores it.
     validation_fraction : float, default 0.1
         That part.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999 and 1e-8
@@ -76,8 +77,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     max_fun : int, default 15000
         Evaluations of the loss, of "lbfgs".
     loss : {"log_loss"}, str or nncore.Loss, default "log_loss"
-        Or another of `nncore.losses` that fits the probabilities, such as "focal" (two classes or
-        labels), ``nncore.Loss("cross_entropy", label_smoothing=0.1)`` (more classes) or "mse".
+        Or another of `nncore.losses` that fits the probabilities, such as
+        ``nncore.Loss("focal", gamma=1.0)`` (two classes or labels), "mse" or
+        ``nncore.Loss("cross_entropy", label_smoothing=0.1)`` (more classes).
     class_weight : dict, "balanced" or None, default None
         Multiplies sample weights, as elsewhere in scikit-learn; not for labels.
     dropout : float or list of float, default 0.0
@@ -113,6 +115,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
+    Notes
+    -----
+    Not as in scikit-learn 1.9, here and in `MLPRegressor`:
+
+    - ``loss_`` is the objective whose gradient is followed. With squared errors of several outputs
+      scikit-learn reports the mean over the outputs and follows the gradient of their sum (its
+      issue 8349); here both are of the sum, and `tol` counts for each output, so that training
+      stops where it does there. With "sgd" and "adam" a logarithmic loss is reported as
+      scikit-learn does, as if no probability were below ``eps``; the gradient, in both, and all
+      else know the exact one.
+    - A loss that is not finite ends `fit` at once, not after `max_iter` epochs; with
+      `early_stopping` the best weights are kept.
+    - Refused are a `momentum` of 1, sample weights that are not 0 or between 1e-100 and 1e100, and
+      negative targets of "poisson".
+    - "lbfgs" has a ``loss_curve_``, and prints it if `verbose`. Rounding differs, which its line
+      searches magnify: as good, but in other digits after a hundred iterations.
+    - After a fit to float32 predictions are float32, also of an X in float64.
+    - Rows of a sparse X are made dense, some at a time: slower from some thousand columns on.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -123,24 +144,32 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     >>> model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=1000, random_state=0))
     >>> model.fit(X, y).score(X, y) > 0.95
     True
+    >>> model.predict(X[:2]), model.predict_proba(X[:2]).shape
+    (array([0, 0]), (2, 3))
     """
 
-    _parameter_constraints: dict = {
+    classes_: Any
+    _label_binarizer: Any
+    _parameter_constraints: dict[str, list[Any]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [None, dict, StrOptions({"balanced"})],
     }
 
     def __init__(
-        self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
-        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
-        momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
-        beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-        loss="log_loss", class_weight=None, dropout=0.0, init=None, n_threads=None,
+        self, hidden_layer_sizes: ArrayLike = (100,), activation: Any = "relu", *,
+        solver: str | Described = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: bool = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        loss: str | Loss = "log_loss", class_weight: dict[Any, float] | str | None = None,
+        dropout: ArrayLike = 0.0, init: Any = None, n_threads: int | None = None,
     ):  # fmt: skip
         self._keep(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
@@ -171,8 +200,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
-    @available_if(BaseMLP._check_solver)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @for_batches
+    @fits
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> Self:  # fmt: skip
@@ -196,42 +225,59 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class, or the labels, of each row of X."""
+        """Return the most probable class, or the labels, of each row of X.
+
+        Parameters
+        ----------
+        X : array_like, frame or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_samples,) or (n_samples, n_labels)
+        """
         out = self._outputs(X)
-        return self._label_binarizer.inverse_transform(out.ravel() if out.shape[1] == 1 else out)
+        classes: np.ndarray = self._label_binarizer.inverse_transform(
+            out.ravel() if out.shape[1] == 1 else out
+        )
+        return classes
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities, shape (n_samples, n_classes), in the order of ``classes_``."""
+        """Return probabilities, shape (n_samples, n_classes), in the order of ``classes_``.
+
+        Of the dtype of ``coefs_``. X is as in `predict`.
+        """
         out = self._outputs(X)
         return np.hstack([1 - out, out]) if out.shape[1] == 1 else out
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`, -inf where it is 0."""
         out = self.predict_proba(X)
         with np.errstate(divide="ignore"):
-            return np.log(out, out=out)
+            np.log(out, out=out)
+        return out
 
     # ---- targets: places in classes_, or columns of labels ----
 
     @property
-    def _is_multiclass(self):
-        return self._label_binarizer.y_type_ == "multiclass"
+    def _is_multiclass(self) -> bool:
+        return bool(self._label_binarizer.y_type_ == "multiclass")
 
-    def _check_data(self, X, y, **options):
+    def _check_data(self, X: Any, y: Any, **options: Any) -> tuple[Any, np.ndarray]:
         X, y = super()._check_data(X, y, **options)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _targets(self, y, incremental):
+    def _targets(self, y: np.ndarray, incremental: bool) -> np.ndarray:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return self._label_binarizer.transform(y)
+            columns: np.ndarray = self._label_binarizer.transform(y)
+            return columns
         return np.searchsorted(self.classes_, y)
 
-    def _check_classes(self, classes):
+    def _check_classes(self, classes: np.ndarray) -> None:
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
@@ -243,34 +289,44 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"'y' has {classes}."
             )
 
-    def _n_targets(self, targets):
+    def _n_targets(self, targets: np.ndarray) -> int:
         if targets.ndim == 2:
-            return targets.shape[1]
+            return int(targets.shape[1])
         return len(self.classes_) if self._is_multiclass else 1
 
-    def _encoded(self, targets):
+    def _encoded(self, targets: np.ndarray) -> np.ndarray:
         if self.network_.loss.name == "cross_entropy":
             return targets.astype(np.int64, copy=False)
         if targets.ndim == 1 and self._is_multiclass:
-            return np.eye(len(self.classes_), dtype=self.network_.dtype)[targets]
+            one_hot: np.ndarray = np.eye(len(self.classes_), dtype=self.network_.dtype)[targets]
+            return one_hot
         return targets.reshape(len(targets), -1)
 
-    def _strata(self, targets):
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         return targets.reshape(-1, 1).astype(bool) if self.n_outputs_ == 1 else None
 
-    def _choose_loss(self):
+    def _choose_loss(self) -> tuple[Loss, str]:
         output = "softmax" if self._is_multiclass else "logistic"
         if self.loss != "log_loss":
             loss = self.loss if isinstance(self.loss, Loss) else Loss(self.loss)
             if loss.name in _NOT_OF_PROBABILITIES:
-                raise ValueError(f"loss={loss!r} is not one of probabilities")
+                raise ValueError(
+                    f'loss={self.loss!r} is not one of probabilities; use loss="log_loss"'
+                )
+            if loss.output not in (None, "softmax" if self._is_multiclass else "sigmoid"):
+                raise ValueError(
+                    f"loss={self.loss!r} is for {_OF_OUTPUT[loss.output]}, and y is "
+                    f'{self._label_binarizer.y_type_}; use loss="log_loss"'
+                )
             return loss, output
         if self._is_multiclass:
             return Loss("cross_entropy"), output
         one = self.n_outputs_ == 1
         return Loss("binary_cross_entropy", mean=None if one else "rows"), output
 
-    def _times_classes(self, weights, targets, incremental):
+    def _times_classes(
+        self, weights: np.ndarray | None, targets: np.ndarray, incremental: bool
+    ) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
         if targets.ndim == 2:
@@ -282,15 +338,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         table = compute_class_weight(
             self.class_weight, classes=self.classes_, y=self.classes_[targets]
-        )
-        weights = table[targets] if weights is None else table[targets] * weights
-        return weights.astype(np.float64, copy=False)
+        ).astype(np.float64, copy=False)
+        of_rows: np.ndarray = table[targets]
+        return of_rows if weights is None else of_rows * weights
 
-    def _most(self):
+    def _most(self) -> float:
         """scikit-learn reports the loss of probabilities that are at least eps."""
         return -float(np.log(np.finfo(self.network_.dtype).eps)) if self.loss == "log_loss" else 0.0
 
-    def _score_outputs(self, out, samples):
+    def _score_outputs(self, out: np.ndarray, samples: Samples) -> Any:
         """The accuracy; of labels, that all of a row are right."""
         if self._is_multiclass:
             y = samples.y if samples.y.ndim == 1 else samples.y.argmax(axis=1)
@@ -299,10 +355,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             right = ((out > 0.5) == (samples.y > 0.5)).all(axis=1)
         return np.average(right, weights=samples.weights)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
 
+_OF_OUTPUT = {"sigmoid": "two classes or labels", "softmax": "three classes or more"}
 _NOT_OF_PROBABILITIES = ("hinge", "squared_hinge", "poisson", "gaussian_nll")

@@ -1,22 +1,26 @@
 """Epoch after epoch until scikit-learn's rule, its early stopping or a callback ends them."""
 
-from __future__ import annotations
-
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .data import predict
-from .solvers import LBFGS, NOT_FINITE
+from .data import Samples, predict
+from .solvers import LBFGS, NOT_FINITE, FullBatch, Stochastic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import BaseMLP
 
 
 class Callbacks:
     """scikit-learn's callbacks around a fit and its epochs; it has some from 1.9 on."""
 
-    def __init__(self, estimator, X, y, sample_weight):
-        self._root = self._epoch = None
+    def __init__(self, estimator: "BaseMLP", X: Any, y: Any, sample_weight: Any):
+        self._root: Any = None
+        self._epoch: Any = None
         if not hasattr(estimator, "_init_callback_context"):
             return
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -25,29 +29,29 @@ class Callbacks:
         self._each = hasattr(estimator, "_skl_callbacks")
         self._root.call_on_fit_task_begin(**self._about)
 
-    def _fitted(self):
+    def _fitted(self) -> dict[str, Any]:
         """What stands for the estimator as if it had stopped now; made only if somebody asks."""
         return {"network_": self._about["estimator"].network_.copy()}
 
-    def begin_epoch(self):
+    def begin_epoch(self) -> None:
         if self._root is not None and self._each:
             self._epoch = self._root.subcontext(task_name="epoch")
             self._epoch.call_on_fit_task_begin(**self._about)
 
-    def end_epoch(self):
+    def end_epoch(self) -> bool:
         """Return whether to stop."""
         if self._epoch is None:
             return False
-        return self._epoch.call_on_fit_task_end(
-            **self._about, reconstruction_attributes=self._fitted
+        return bool(
+            self._epoch.call_on_fit_task_end(**self._about, reconstruction_attributes=self._fitted)
         )
 
-    def end(self):
+    def end(self) -> None:
         if self._root is not None:
             self._root.call_on_fit_task_end(**self._about, reconstruction_attributes=self._fitted)
 
 
-def start_records(e):
+def start_records(e: "BaseMLP") -> None:
     """Give an estimator the attributes that its epochs are recorded in."""
     e.n_iter_ = e.t_ = 0
     e.loss_curve_, e.validation_loss_curve_ = [], None
@@ -57,7 +61,10 @@ def start_records(e):
     e.best_loss_ = None if e.early_stopping else np.inf
 
 
-def run_epochs(e, solver, validation, rng, callbacks, incremental):
+def run_epochs(
+    e: "BaseMLP", solver: Stochastic | FullBatch, validation: Samples | None,
+    rng: np.random.RandomState, callbacks: Callbacks, incremental: bool,
+) -> None:  # fmt: skip
     """Train; n_iter_, t_, loss_curve_ and the others of `start_records` say how it went.
 
     validation : Samples or None
@@ -99,11 +106,13 @@ def run_epochs(e, solver, validation, rng, callbacks, incremental):
         e.network_.theta[...] = e._best_theta
 
 
-def _warn(text):
+def _warn(text: str) -> None:
     warnings.warn(text, ConvergenceWarning, stacklevel=8)
 
 
-def _record(e, solver, validation, loss):
+def _record(
+    e: "BaseMLP", solver: Stochastic | FullBatch, validation: Samples | None, loss: float
+) -> None:
     e.loss_ = loss
     e.n_iter_ += 1
     e.t_ += len(solver.order)
@@ -117,7 +126,7 @@ def _record(e, solver, validation, loss):
         e.validation_loss_curve_.append(values["val_loss"])
     solver.history.append(**values)
     solver.end_epoch()
-    if e.early_stopping:
+    if validation is not None and e.early_stopping:
         score = _score(e, validation) if finite else math.nan
         e.validation_scores_.append(score)
         if e.verbose:
@@ -134,12 +143,12 @@ def _record(e, solver, validation, loss):
     e._no_improvement_count = 0 if better else e._no_improvement_count + 1
 
 
-def _score(e, validation):
+def _score(e: "BaseMLP", validation: Samples) -> float:
     out = predict(e.network_, validation.X, e.n_threads)
     return float(e._score_outputs(out, validation)) if np.isfinite(out).all() else math.nan
 
 
-def _adapt(e, solver):
+def _adapt(e: "BaseMLP", solver: Any) -> bool:
     """Change the learning rate as ``learning_rate`` says; return whether training is over."""
     if e.solver == "sgd" and e.learning_rate == "invscaling":
         solver.set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
@@ -163,13 +172,15 @@ def _adapt(e, solver):
     return over
 
 
-def run_lbfgs(e, samples, validation, callbacks):
+def run_lbfgs(
+    e: "BaseMLP", samples: Samples, validation: Samples | None, callbacks: Callbacks
+) -> None:
     """As `run_epochs` for ``solver="lbfgs"``, which has no early stopping."""
     solver = LBFGS(e.network_, samples, e.alpha, e.n_threads or 0)
     if validation is not None and e.validation_loss_curve_ is None:
         e.validation_loss_curve_ = []
 
-    def report(loss):
+    def report(loss: float) -> bool:
         callbacks.begin_epoch()
         e.n_iter_ += 1
         e.loss_ = loss

@@ -1,16 +1,16 @@
 """MLPRegressor."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.metaestimators import available_if
 
+from ..described import Described
 from ..loss import Loss
-from .base import BaseMLP
+from .base import BaseMLP, fits, for_batches
+from .data import Samples
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -19,8 +19,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : {"squared_error", "poisson"}, str or nncore.Loss, default "squared_error"
-        Half the squared error or half the Poisson deviance, as scikit-learn has them, summed over
-        the outputs; or a loss of `nncore.losses`, such as "huber" or
+        Half the squared error or half the Poisson deviance (targets at least 0), as scikit-learn
+        has them, summed over the outputs; or a loss of `nncore.losses`, such as "huber" or
         ``nncore.Loss("quantile", q=0.9)``. "gaussian_nll" learns a variance too, in ``network_``.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate : optional
         As in `MLPClassifier`, like all that follow.
@@ -38,6 +38,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, feature_names_in_
         As in `MLPClassifier`.
 
+    Notes
+    -----
+    What is not as in scikit-learn is in the notes of `MLPClassifier`.
+
     Examples
     --------
     >>> import numpy as np
@@ -46,19 +50,25 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
     >>> model = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0)
     >>> model.fit(X, X.ravel() ** 2).score(X, X.ravel() ** 2) > 0.99
     True
+    >>> abs(model.predict([[0.5]]) - 0.25) < 0.05
+    array([ True])
     """
 
     def __init__(
-        self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
-        solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant",
-        learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True, random_state=None,
-        tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
-        early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
-        n_iter_no_change=10, max_fun=15000, dropout=0.0, init=None, n_threads=None,
+        self, loss: str | Loss = "squared_error", hidden_layer_sizes: ArrayLike = (100,),
+        activation: Any = "relu", *,
+        solver: str | Described = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: bool = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        dropout: ArrayLike = 0.0, init: Any = None, n_threads: int | None = None,
     ):  # fmt: skip
         self._keep(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
@@ -79,8 +89,8 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
-    @available_if(BaseMLP._check_solver)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @for_batches
+    @fits
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, from the present weights and state of the optimizer on.
 
@@ -111,7 +121,7 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
         out = self._predicted(self._outputs(X))
         return out.ravel() if out.shape[1] == 1 else out
 
-    def _predicted(self, out):
+    def _predicted(self, out: np.ndarray) -> np.ndarray:
         """Means from outputs."""
         if self.network_.loss.per_target > 1:
             out = np.ascontiguousarray(out[:, : self.n_outputs_])
@@ -119,42 +129,48 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
             np.exp(out, out=out)
         return out
 
-    def _check_data(self, X, y, **options):
+    def _check_data(self, X: Any, y: Any, **options: Any) -> tuple[Any, np.ndarray]:
         X, y = super()._check_data(X, y, y_numeric=True, **options)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _choose_loss(self):
+    def _choose_loss(self) -> tuple[Loss, str]:
         loss = self.loss
         if isinstance(loss, str):
-            loss = {"squared_error": "half_mse"}.get(loss, loss)
+            other = {"squared_error": "half_mse", "log_loss": "binary_cross_entropy"}
+            loss = other.get(loss, loss)
             several = loss == "poisson" and self.n_outputs_ > 1
             loss = Loss(loss, mean="rows") if several else Loss(loss)
+        if loss.output is not None:
+            raise ValueError(
+                f'loss={self.loss!r} is of classes: use MLPClassifier, or loss="squared_error"'
+            )
         return loss, "exp" if loss.name == "poisson" else "identity"
 
-    def _targets(self, y, incremental):
+    def _targets(self, y: np.ndarray, incremental: bool) -> np.ndarray:
         return y.reshape(len(y), -1)
 
-    def _n_targets(self, targets):
-        return targets.shape[1]
+    def _n_targets(self, targets: np.ndarray) -> int:
+        return int(targets.shape[1])
 
-    def _encoded(self, targets):
+    def _encoded(self, targets: np.ndarray) -> np.ndarray:
         return targets
 
-    def _constant(self, y):
+    def _constant(self, y: np.ndarray) -> np.ndarray | None:
         """The deviance is 0 where the prediction is the target; the engine's loss is not."""
         loss = self.network_.loss
         if loss.name != "poisson":
             return None
         t = y.astype(np.float64)
-        terms = t * np.log(np.where(t > 0, t, 1)) - t
-        return terms.sum(axis=1) if loss.mean == "rows" else terms.mean(axis=1)
+        terms: np.ndarray = t * np.log(np.where(t > 0, t, 1)) - t
+        terms = terms.sum(axis=1) if loss.mean == "rows" else terms.mean(axis=1)
+        return terms
 
-    def _score_outputs(self, out, samples):
+    def _score_outputs(self, out: np.ndarray, samples: Samples) -> Any:
         from sklearn.metrics import r2_score  # slow to import
 
         return r2_score(samples.y, self._predicted(out), sample_weight=samples.weights)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

@@ -1,9 +1,9 @@
 """What trains a network for an estimator: epochs of batches, a full-batch trainer, L-BFGS-B."""
 
-from __future__ import annotations
-
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -21,15 +21,15 @@ NOT_FINITE = (
 
 
 class Solver:
-    """Trains on `samples`; the rows `order` of them, or all."""
+    """Trains on `samples`."""
 
-    def __init__(self, network, samples, order, alpha, n_threads):
-        self.network, self.samples, self.order = network, samples, order
+    def __init__(self, network: Network, samples: Samples, alpha: float, n_threads: int):
+        self.network, self.samples = network, samples
         self.alpha, self.n_threads = alpha, n_threads
         self.history = History()
-        self._penalised = None
+        self._penalised: float | None = None
 
-    def penalise(self, weight):
+    def penalise(self, weight: float) -> None:
         """Let the penalty be ``alpha / (2 weight)`` times the sum of all squared weights."""
         if weight != self._penalised:
             for layer in dense_layers(self.network):
@@ -37,7 +37,7 @@ class Solver:
             self.network._tune()
             self._penalised = weight
 
-    def plain_loss(self, samples):
+    def plain_loss(self, samples: Samples) -> float:
         """Return the mean loss over other samples, without the penalty."""
         engine, sum_of_losses = self.network._engine, 0.0
         engine.set_tuning(None)
@@ -45,32 +45,32 @@ class Solver:
         for X, y, w in samples.blocks(self.network):
             weight = len(X) if w is None else w.sum()
             sum_of_losses += weight * engine.loss(X, y, self.n_threads, weights=w)
-        constant = samples.constants(np.arange(len(samples)), len(samples))
-        return float(sum_of_losses / samples.weight() + np.sum(constant))
+        return float(sum_of_losses / samples.weight()) + samples.constant_mean()
 
 
 class Stochastic(Solver):
     """An epoch is a pass over the rows in batches, as few calls of the engine as can be.
 
+    order : the rows to train on.
     most : what a larger loss of an output or row counts as in what is reported; 0: as itself.
     """
 
-    def __init__(self, *arguments, batch_size, most):
+    def __init__(self, order: np.ndarray, *arguments: Any, batch_size: int, most: float):
         super().__init__(*arguments)
-        self.batch_size, self.most = batch_size, most
+        self.order, self.batch_size, self.most = order, batch_size, most
         self.network._refresh_optimizer()
-        self.learning_rate = self.network.optimizer.lr
+        self.learning_rate: float = self.network.optimizer.lr
         self._rows = sums_of_batches(None, None, batch_size, len(self.order))
         self._sums, self._runs = self._cut()
 
-    def _cut(self):
+    def _cut(self) -> tuple[np.ndarray, list[slice]]:
         return self.samples.cuts(self.order, self.batch_size, self.alpha > 0)
 
-    def set_rate(self, rate):
+    def set_rate(self, rate: float) -> None:
         self.learning_rate = self.network.optimizer.lr = rate
         self.network._engine.hyper = self.network.optimizer.hyper
 
-    def shuffle(self, rng):
+    def shuffle(self, rng: np.random.RandomState) -> None:
         """Put the rows in another order, by scikit-learn's numbers."""
         places = np.arange(len(self.order))
         rng.shuffle(places)
@@ -78,7 +78,7 @@ class Stochastic(Solver):
         if self.samples.weights is not None:
             self._sums, self._runs = self._cut()
 
-    def epoch(self):
+    def epoch(self) -> float:
         """Return the mean loss of the batches, each before its update and weighted by its rows.
 
         It is not finite if that of a batch was not, and then this batch changed nothing.
@@ -101,19 +101,20 @@ class Stochastic(Solver):
         rows = self._rows * (self._sums > 0)  # batches of weight 0 have no loss
         return float(losses @ rows / rows.sum())
 
-    def end_epoch(self):
+    def end_epoch(self) -> None:
         self.network._end_epoch(self.history)
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         return False
 
 
 class FullBatch(Solver):
-    """An epoch is an iteration of a trainer of `nncore.trainers`, with all rows."""
+    """An epoch is an iteration of a trainer of `nncore.trainers`, with all rows of `order`."""
 
-    def __init__(self, *arguments):
+    def __init__(self, order: np.ndarray, *arguments: Any):
         super().__init__(*arguments)
+        self.order = order
         if self.samples.is_sparse:
             raise ValueError(
                 f"{type(self.network.optimizer).__name__} takes all rows as one matrix, and X is "
@@ -122,23 +123,23 @@ class FullBatch(Solver):
         some = self.samples
         some = some if len(self.order) == len(some) else some.take(self.order)
         self.penalise(some.weight())
-        self._constant = float(np.sum(some.constants(np.arange(len(some)), len(some))))
+        self._constant = some.constant_mean()
         X, y, w = some.X, some.y, some.weights
-        self._course = self.network._start_course(X, y, w, self.n_threads, self.history)
+        self._course: Any = self.network._start_course(X, y, w, self.n_threads, self.history)
         self._weight = some.weight()
 
-    def epoch(self):
+    def epoch(self) -> float:
         self.penalise(self._weight)
         try:
-            return self._course.advance(None)["loss"] + self._constant
+            return float(self._course.advance(None)["loss"]) + self._constant
         except FloatingPointError:
             return math.nan
 
-    def end_epoch(self):
+    def end_epoch(self) -> None:
         self.network._end_epoch(self.history)
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         """Whether no step lowers the loss any more."""
         return self.history.stop_reason != "epochs"
 
@@ -154,9 +155,7 @@ class LBFGS(Solver):
     are those of a float64 one, rounded at the end.
     """
 
-    def __init__(self, network, samples, alpha, n_threads):
-        if network._engine.draws:
-            raise ValueError('dropout needs a solver that takes batches, not "lbfgs"')
+    def __init__(self, network: Network, samples: Samples, alpha: float, n_threads: int):
         if network.dtype == np.float64:
             wide = network
         else:
@@ -167,26 +166,29 @@ class LBFGS(Solver):
             wide.theta = network.theta
             y = samples.y if samples.y.ndim == 1 else samples.y.astype(np.float64)
             samples = Samples(samples.X, y, samples.weights, samples.constant)
-        super().__init__(wide, samples, None, alpha, n_threads)
+        super().__init__(wide, samples, alpha, n_threads)
         self.narrow, self.loss = network, math.nan
+        self._constant = samples.constant_mean()
 
-    def loss_and_gradient(self, theta):
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the objective and its gradient, of a flat vector laid out as ``theta``."""
         network, total = self.network, self.samples.weight()
         self.penalise(total)
         network.theta[...] = theta
-        loss, gradient = 0.0, np.zeros_like(network.theta)
-        part = np.empty_like(gradient)
+        loss: float = 0.0
+        gradient: Any = 0.0
         for X, y, w in self.samples.blocks(network):
-            share = (len(X) if w is None else w.sum()) / total
+            part = np.empty_like(network.theta)
             value = network._engine.loss_and_gradient(X, y, part, self.n_threads, weights=w)
+            share = (len(X) if w is None else w.sum()) / total
             loss += share * value
-            gradient += share * part
-        n = len(self.samples)
-        self.loss = loss + float(np.sum(self.samples.constants(np.arange(n), n)))
+            gradient = part if share == 1 else gradient + share * part
+        self.loss = loss + self._constant
         return self.loss, gradient
 
-    def run(self, max_iter, max_fun, tol, report):
+    def run(
+        self, max_iter: int, max_fun: int, tol: float, report: Callable[[float], bool]
+    ) -> int:  # fmt: skip
         """Minimise; return the number of iterations. report(loss) says whether to stop after one.
 
         Ctrl-C leaves the parameters as after the last iteration.
@@ -195,7 +197,7 @@ class LBFGS(Solver):
 
         done, best = 0, self.network.theta.copy()
 
-        def after(x):
+        def after(x: np.ndarray) -> None:
             nonlocal done, best
             kept = x.copy()
             self.network.theta[...] = self.narrow.theta[...] = x
