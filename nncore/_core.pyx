@@ -80,7 +80,7 @@ it takes for each target, and its parameters with their defaults."""
 OPTIMIZERS = _optimizers()
 """name -> number of state vectors, and hyper-parameters with their defaults."""
 
-STEPS = tuple(nnc_step_names[i].decode() for i in range(NNC_N_STEPS))
+STEPS = tuple([nnc_step_names[i].decode() for i in range(NNC_N_STEPS)])  # no generator in this file: 8 KB
 """Kinds of steps."""
 
 cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax", "log_softmax"))}
@@ -96,7 +96,7 @@ BLOCK = NNC_BLOCK
 
 def isas():
     """Names of the instruction sets that were compiled and can run here, best first."""
-    return tuple(nnc_isa_name(i).decode() for i in range(nnc_isa_count()) if nnc_isa_runnable(i))
+    return tuple([nnc_isa_name(i).decode() for i in range(nnc_isa_count()) if nnc_isa_runnable(i)])
 
 
 def _choose_isa():
@@ -118,8 +118,8 @@ def build_info():
     """Compiler, its flags, and which instruction sets were compiled."""
     return {
         "compiler": nnc_build_compiler().decode(), "flags": nnc_build_flags().decode(),
-        "compiled": tuple(nnc_isa_name(i).decode() for i in range(nnc_isa_count())
-                          if nnc_isa_compiled(i))}
+        "compiled": tuple([nnc_isa_name(i).decode() for i in range(nnc_isa_count())
+                          if nnc_isa_compiled(i)])}
 
 # What ISA runs: asking the processor each time takes 40 us on a virtual machine.
 cdef const nnc_kernels *_chosen[NNC_N_DTYPES]

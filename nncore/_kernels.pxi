@@ -173,7 +173,7 @@ cdef class Kernels:
         if weights is not None:
             g.weights = <const double *>_vector(weights, y.shape[0], sizeof(double), False)
         width = -(-y.shape[1] // 16) * 16
-        arena_y, arena_dy = (aligned_zeros((y.shape[0], width), self.dtype) for _ in range(2))
+        arena_y, arena_dy = [aligned_zeros((y.shape[0], width), self.dtype) for _ in range(2)]
         arena_y[:, :y.shape[1]] = y
         _matrix(arena_y, self.k.size, True, &my)
         _matrix(arena_dy, self.k.size, True, &md)

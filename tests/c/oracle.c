@@ -226,7 +226,9 @@ static wide of_act(int formula, int act, wide x, wide y, const double *parameter
                : formula == SLOPE ? (wide)(slope) \
                : formula == DF    ? (wide)(df) \
                                   : (wide)(d2f);
+#define NNC_SLOPE of_act(SLOPE, act, x, y, parameters)
 #include "tables/activations.def"
+#undef NNC_SLOPE
 #undef NNC_ACT
     default: abort();
     }

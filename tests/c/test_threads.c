@@ -19,16 +19,7 @@
 
 /* Forks are tested without sanitizers. ThreadSanitizer ends a child that starts threads; in one of
  * AddressSanitizer the allocator's locks stay as other threads had them, so new threads hang. */
-#if defined(__SANITIZE_THREAD__) || UNDER_ASAN || EMULATED
-#define FORKS 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FORKS 0
-#endif
-#endif
-#ifndef FORKS
-#define FORKS 1
-#endif
+#define FORKS (!SANITIZED && !EMULATED)
 
 static double seconds(void) {
     struct timespec t;

@@ -13,14 +13,22 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define UNDER_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define UNDER_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
 #endif
 #endif
 #ifndef UNDER_ASAN
 #define UNDER_ASAN 0
 #endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
+#endif
+#define SANITIZED (UNDER_ASAN || UNDER_TSAN)
 
 /* What expected values are computed in. Where long double is emulated, double: its own rounding is
  * part of every bound. */
