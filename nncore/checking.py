@@ -95,8 +95,8 @@ class GradientReport:
 
 
 def check_gradients(
-    network: "Network", X: ArrayLike, y: ArrayLike, *, inputs: bool = True, second: bool = False,
-    n_checks: int = 1000, seed: int = 0, tolerance: float | None = None,
+    network: "Network", X: "ArrayLike", y: "ArrayLike", *, inputs: bool = True,
+    second: bool = False, n_checks: int = 1000, seed: int = 0, tolerance: float | None = None,
 ) -> GradientReport:  # fmt: skip
     """Compare a network's derivatives with differences of its own loss, and report.
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
     except KeyboardInterrupt:  # in an import; later see run
         print("nncore: error: interrupted", file=sys.stderr)
-        return 130  # what a shell says of programs that the signal SIGINT has ended
+        return 130
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # nothing is left to be flushed at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -30,8 +30,8 @@ class Derivatives:
     _tune_if_idle: Callable[[], None]
 
     def loss_and_gradient(
-        self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+        self, X: "ArrayLike", y: "ArrayLike", *, theta: "ArrayLike | None" = None,
+        sample_weight: "ArrayLike | None" = None, n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Return the mean loss over all rows, with the penalties of layers, and its gradient.
 
@@ -76,7 +76,7 @@ class Derivatives:
         return loss, gradient
 
     def theta_to_loss(
-        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+        self, X: "ArrayLike", y: "ArrayLike", *, sample_weight: "ArrayLike | None" = None,
         n_threads: int | None = None,
     ) -> "OfTheta":  # fmt: skip
         """Return the mean loss as a function of the parameters, for any optimizer outside.
@@ -114,8 +114,8 @@ class Derivatives:
         return OfTheta(NetworkLoss(network, x, t, w, as_count(n_threads)))
 
     def input_gradient(
-        self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+        self, X: "ArrayLike", y: "ArrayLike", *, theta: "ArrayLike | None" = None,
+        sample_weight: "ArrayLike | None" = None, n_threads: int | None = None,
     ) -> np.ndarray:  # fmt: skip
         """Return the gradient of the mean loss by the inputs.
 
@@ -145,8 +145,8 @@ class Derivatives:
         return gradient
 
     def sample_gradients(
-        self, X: ArrayLike, y: ArrayLike, *, out: np.ndarray | None = None,
-        theta: ArrayLike | None = None, n_threads: int | None = None,
+        self, X: "ArrayLike", y: "ArrayLike", *, out: np.ndarray | None = None,
+        theta: "ArrayLike | None" = None, n_threads: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return the loss of each row alone, and its gradient by the parameters.
 
@@ -191,8 +191,8 @@ class Derivatives:
         return losses, out
 
     def jacobian(
-        self, X: ArrayLike, by: str = "inputs", *, out: np.ndarray | None = None,
-        theta: ArrayLike | None = None, n_threads: int | None = None,
+        self, X: "ArrayLike", by: str = "inputs", *, out: np.ndarray | None = None,
+        theta: "ArrayLike | None" = None, n_threads: int | None = None,
     ) -> np.ndarray:  # fmt: skip
         """Return the derivatives of each output of each row.
 
@@ -231,8 +231,8 @@ class Derivatives:
         return out
 
     def hessian_vector_product(
-        self, X: ArrayLike, y: ArrayLike, v: ArrayLike, *, theta: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+        self, X: "ArrayLike", y: "ArrayLike", v: "ArrayLike", *, theta: "ArrayLike | None" = None,
+        sample_weight: "ArrayLike | None" = None, n_threads: int | None = None,
     ) -> np.ndarray:  # fmt: skip
         """Return H v, where H is the Hessian of the mean loss, with the penalties of layers.
 
@@ -278,8 +278,8 @@ class Derivatives:
         return product
 
     def hessian(
-        self, X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+        self, X: "ArrayLike", y: "ArrayLike", *, theta: "ArrayLike | None" = None,
+        sample_weight: "ArrayLike | None" = None, n_threads: int | None = None,
     ) -> np.ndarray:  # fmt: skip
         """Return the Hessian of the loss of `loss_and_gradient`, of up to 10,000 parameters.
 
@@ -332,10 +332,10 @@ class Derivatives:
             if layer.without_d2f:
                 raise ValueError(f"{layer.without_d2f} was registered without d2f")
 
-    def _parameters(self, theta: ArrayLike | None) -> np.ndarray | None:
+    def _parameters(self, theta: "ArrayLike | None") -> np.ndarray | None:
         return None if theta is None else self._vector(theta, "theta")
 
-    def _vector(self, values: ArrayLike, name: str) -> np.ndarray:
+    def _vector(self, values: "ArrayLike", name: str) -> np.ndarray:
         """Values for all parameters, as the engine reads them."""
         values = as_parameters(values, name, self.dtype)
         if values.shape != (self.n_params,):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 del TYPE_CHECKING
 
 # What a parameter may be: a test, and how it is said.
-_LIMITS = {
+_LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
     "delta": (lambda v: 1e-30 <= v <= 1e30, "between 1e-30 and 1e30"),
     "beta": (lambda v: 1e-30 <= v <= 1e30, 'between 1e-30 and 1e30; with beta = 0 it is "mae"'),
     "q": (lambda v: 0 < v < 1, "between 0 and 1, both excluded"),

@@ -100,7 +100,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     def __init__(
         self, n_in: int, *layers: Layer, loss: str | Loss | None = None,
-        optimizer: "str | Optimizer | Trainer" = "adam", dtype: DTypeLike = "float32",
+        optimizer: "str | Optimizer | Trainer" = "adam", dtype: "DTypeLike" = "float32",
         seed: int | None = None, backend: str = "auto",
     ) -> None:  # fmt: skip
         if isinstance(n_in, Layer):
@@ -114,7 +114,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     def _build(
         self, n_in: int, layers: Sequence[Layer], loss: str | Loss | None,
-        optimizer: "str | Optimizer | Trainer", dtype: DTypeLike, seed: int | None, backend: str,
+        optimizer: "str | Optimizer | Trainer", dtype: "DTypeLike", seed: int | None, backend: str,
     ) -> None:  # fmt: skip
         """Make the network of these arguments; files and copies come in here, unwarned."""
         self.n_in = positive_int(n_in, "n_in of Network")
@@ -187,7 +187,7 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         return self._engine.theta
 
     @theta.setter
-    def theta(self, values: ArrayLike) -> None:
+    def theta(self, values: "ArrayLike") -> None:
         values = as_parameters(values, "theta", self.dtype)
         if values.shape != (self.n_params,):
             raise ValueError(f"theta has shape ({self.n_params},), got {values.shape}")
@@ -218,7 +218,9 @@ class Network(Training, Derivatives, Views, _core.Predictor):
         """What runs this network: an instruction set of the C engine, or "reference"."""
         return self._engine.isa
 
-    def lsuv(self, X: ArrayLike, *, init: "str | Initializer | None" = "orthogonal") -> list[float]:
+    def lsuv(
+        self, X: "ArrayLike", *, init: "str | Initializer | None" = "orthogonal"
+    ) -> list[float]:
         """Start again, so that each layer's ``x W`` has the variance 1 for the rows of X.
 
         Layer-sequential unit variance (Mishkin and Matas 2016): from the first `Dense` layer to the
@@ -287,14 +289,14 @@ class Network(Training, Derivatives, Views, _core.Predictor):
             out[...] = result
         return out
 
-    def _predict_one_any(self, x: ArrayLike) -> Any:
+    def _predict_one_any(self, x: "ArrayLike") -> Any:
         return self._predict_any(as_row(x, "x"), None)[0]
 
     def evaluate(
-        self, X: data.Matrix | data.Batched, y: data.Matrix | None = None, *,
-        sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | ArrayLike | None = None, n_threads: int | None = None,
-        metrics: Metrics | None = None, missing: str | None = None,
+        self, X: "data.Matrix | data.Batched", y: "data.Matrix | None" = None, *,
+        sample_weight: "ArrayLike | None" = None,
+        class_weight: "Mapping[int, float] | ArrayLike | None" = None, n_threads: int | None = None,
+        metrics: "Metrics | None" = None, missing: str | None = None,
     ) -> dict[str, float]:  # fmt: skip
         """Return the mean loss with the penalties of layers, the accuracy of classes, and metrics.
 
@@ -443,15 +445,15 @@ class Network(Training, Derivatives, Views, _core.Predictor):
 
     @overload
     def to_onnx(
-        self, path: None = None, *, opset: int = 17, dtype: DTypeLike | None = None
+        self, path: None = None, *, opset: int = 17, dtype: "DTypeLike | None" = None
     ) -> bytes: ...
     @overload
     def to_onnx(
-        self, path: str | os.PathLike[str], *, opset: int = 17, dtype: DTypeLike | None = None
+        self, path: str | os.PathLike[str], *, opset: int = 17, dtype: "DTypeLike | None" = None
     ) -> None: ...
     def to_onnx(
         self, path: str | os.PathLike[str] | None = None, *, opset: int = 17,
-        dtype: DTypeLike | None = None,
+        dtype: "DTypeLike | None" = None,
     ) -> bytes | None:  # fmt: skip
         """Return what `predict` computes as an ONNX model, or write it to a file.
 
@@ -525,7 +527,7 @@ _OWN = {
 }  # fmt: skip  # all that `_build` and training set
 
 
-def _as_dtype(dtype: DTypeLike) -> np.dtype:
+def _as_dtype(dtype: "DTypeLike") -> np.dtype:
     try:
         found = np.dtype(dtype) if dtype is not None else None
     except TypeError:

@@ -68,13 +68,13 @@ class Training:
     # ---- training ----
 
     def fit(
-        self, X: data.Matrix | data.Batched, y: data.Matrix | None = None, *, epochs: int = 1,
+        self, X: "data.Matrix | data.Batched", y: "data.Matrix | None" = None, *, epochs: int = 1,
         batch_size: int | str | None = None, shuffle: bool = True,
         validation_data: Sequence[Any] | None = None, verbose: bool | int | str = "auto",
-        n_threads: int | None = None, sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | ArrayLike | None = None, stop: "Stop | None" = None,
+        n_threads: int | None = None, sample_weight: "ArrayLike | None" = None,
+        class_weight: "Mapping[int, float] | ArrayLike | None" = None, stop: "Stop | None" = None,
         callbacks: "Sequence[Callback] | None" = None, validation_split: float = 0.0,
-        metrics: Metrics | None = None, train_metrics: Metrics | None = None,
+        metrics: "Metrics | None" = None, train_metrics: "Metrics | None" = None,
         steps_per_epoch: int | None = None, missing: str | None = None,
     ) -> History:  # fmt: skip
         """Train, from the present parameters and optimizer state on.
@@ -224,7 +224,7 @@ class Training:
         return history
 
     def _first(
-        self, batches: Batches, validation_split: float, train_metrics: Metrics | None,
+        self, batches: Batches, validation_split: float, train_metrics: "Metrics | None",
         missing: str | None,
     ) -> Samples:  # fmt: skip
         """The first of batches, checked, after what cannot be done with batches."""
@@ -309,7 +309,7 @@ class Training:
         return Watch(stop, self)
 
     def partial_fit(
-        self, X: data.Matrix, y: data.Matrix, *, sample_weight: ArrayLike | None = None,
+        self, X: "data.Matrix", y: "data.Matrix", *, sample_weight: "ArrayLike | None" = None,
         n_threads: int | None = None, missing: str | None = None,
     ) -> float:  # fmt: skip
         """Do one update with all rows as one batch; the optimizer's state is kept.
@@ -357,7 +357,7 @@ class Training:
         self._check_parameters()
         return loss
 
-    def _learn_one_any(self, x: ArrayLike, y: ArrayLike) -> float:
+    def _learn_one_any(self, x: "ArrayLike", y: "ArrayLike") -> float:
         """What `learn_one` does with what the engine cannot use as it is."""
         sample, targets = as_row(x, "x"), as_row(y, "y")
         masks = can_mask(self) and not self._is_full_batch
@@ -551,7 +551,7 @@ class Training:
         return ("accuracy",) if self.loss.name in _CLASSIFIERS else ()
 
     def _measures(
-        self, y: Any, w: np.ndarray | None, metrics: Metrics | None, always: tuple[str, ...] = ()
+        self, y: Any, w: np.ndarray | None, metrics: "Metrics | None", always: tuple[str, ...] = ()
     ) -> Any:
         """What computes metrics for these targets, or None."""
         if metrics is None and not always:
@@ -581,7 +581,7 @@ class Training:
         return scores
 
     def _samples(
-        self, X: Any, y: Any, weights: ArrayLike | None = None, of: str = "",
+        self, X: Any, y: Any, weights: "ArrayLike | None" = None, of: str = "",
         in_blocks: bool = False, missing: str | None = None, ready: bool = True,
     ) -> Samples:  # fmt: skip
         X = as_inputs(X, self, f"{of}X", in_blocks=in_blocks, ready=ready)

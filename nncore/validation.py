@@ -107,7 +107,7 @@ def _hint(X: Any, n_in: int, name: str) -> str:
     return ""
 
 
-def as_row(x: ArrayLike, name: str) -> np.ndarray:
+def as_row(x: "ArrayLike", name: str) -> np.ndarray:
     """Return one sample as a matrix, or its targets as those of one row."""
     if x is None:
         raise ValueError(f"{name} is None; expected what belongs to one sample.")
@@ -312,7 +312,7 @@ def as_out(out: object, rows: int, network: Any) -> None:
         raise ValueError(f"out must be {wanted}, got a read-only array")
 
 
-def as_parameters(values: ArrayLike, name: str, dtype: DTypeLike | None) -> np.ndarray:
+def as_parameters(values: "ArrayLike", name: str, dtype: "DTypeLike | None") -> np.ndarray:
     """Return values for parameters as an array of real numbers."""
     return np.asarray(_as_array(values, name), dtype=dtype)
 
@@ -378,7 +378,7 @@ def _from_frame(frame: Any, name: str) -> np.ndarray:
     return np.column_stack(columns) if columns else array
 
 
-def _as_real(value: Any, name: str, dtype: DTypeLike) -> np.ndarray:
+def _as_real(value: Any, name: str, dtype: "DTypeLike") -> np.ndarray:
     array = _as_array(value, name)
     with np.errstate(over="ignore"):  # found by the check for infinities
         array = np.asarray(array, dtype=dtype)

@@ -18,7 +18,7 @@ _SMALLEST, _LARGEST = 1e-100, 1e100  # sums and quotients of such weights are fi
 
 
 def as_weights(
-    weights: ArrayLike | None, rows: int, name: str = "sample_weight", data: str = "X"
+    weights: "ArrayLike | None", rows: int, name: str = "sample_weight", data: str = "X"
 ) -> Any:
     """Return weights as a new float64 array (rows,), or None."""
     if weights is None:
@@ -75,7 +75,7 @@ def sums_of_batches(
 
 
 def class_table(
-    class_weight: Mapping[int, float] | ArrayLike | None, y: Any, weights: np.ndarray | None,
+    class_weight: "Mapping[int, float] | ArrayLike | None", y: Any, weights: np.ndarray | None,
     network: Any,
 ) -> Classes | None:  # fmt: skip
     """Return the classes of a network and the weight of each, or None.

@@ -318,7 +318,7 @@ def test_interrupted(run, monkeypatch):
 
     monkeypatch.setattr(nncore.Network, "diagnose", stop)
     got = run("diagnose", "net.safetensors", "data.csv")
-    assert got == (2, "", "nncore diagnose: error: interrupted\n")
+    assert got == (130, "", "nncore diagnose: error: interrupted\n")
 
 
 @pytest.mark.parametrize("command", ["trace net.safetensors data.csv", "trace --help", "info",

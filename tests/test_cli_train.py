@@ -522,7 +522,7 @@ def test_interrupted_before_there_is_anything(command, tmp_path, monkeypatch):
 
     monkeypatch.setattr(nncore.Network, "fit", stop)
     status, out, err = command("train", "f.csv", "-o", "m")
-    assert (status, out) == (2, "") and not (tmp_path / "m").exists()
+    assert (status, out) == (130, "") and not (tmp_path / "m").exists()
     assert err.endswith("error: interrupted before the first epoch was over; nothing is saved\n")
 
 

@@ -376,3 +376,5 @@ def test_what_cannot_grow():
         Network(5, Dense(3), PReLU(), seed=0).with_classes(4)
     with refused(ValueError, "gaussian_nll"):
         small("gaussian_nll").with_classes(8)
+    with refused(ValueError, "Dense(2, 'softmax')"):
+        Network(5, Dense(3), Dense(1, "sigmoid"), seed=0).with_classes(3)

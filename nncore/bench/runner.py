@@ -18,7 +18,7 @@ BURST = 0.01  # seconds
 REST = 0.04
 
 
-def verify(result: ArrayLike, expected: ArrayLike, dtype: str) -> str | None:
+def verify(result: "ArrayLike", expected: "ArrayLike", dtype: str) -> str | None:
     """Return what is wrong with losses or outputs, or None.
 
     Parameters

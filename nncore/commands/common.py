@@ -81,6 +81,7 @@ def add_data(add: Callable[..., Any]) -> None:
 
 def run(options: Namespace) -> int:
     """Do what the parsed options say; return the exit status: 2 for an error, which is printed."""
+    status = 2
 
     def warn(message: object, *_: object, **__: object) -> None:
         print(f"{options.prog}: warning: {message}", file=sys.stderr)
@@ -93,7 +94,7 @@ def run(options: Namespace) -> int:
     except BrokenPipeError:  # no error: see cli
         raise
     except KeyboardInterrupt as error:
-        message = f"interrupted {error}".rstrip()
+        message, status = f"interrupted {error}".rstrip(), 130  # as shells say of SIGINT
     except OSError as error:
         named = error.filename is not None and error.strerror
         message = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else str(error)
@@ -102,7 +103,7 @@ def run(options: Namespace) -> int:
     except (ArithmeticError, ImportError, ValueError) as error:
         message = str(error)
     print(f"{options.prog}: error: {message}", file=sys.stderr)
-    return 2
+    return status
 
 
 def load(options: Namespace) -> "tuple[Network, Columns]":

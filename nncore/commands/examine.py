@@ -130,13 +130,14 @@ def _trace(options: Namespace) -> int:
             raise ValueError(f"--row {row} is given twice")
     trace = network.trace(X[rows], y[rows], weights=options.weight)
     document = describe(trace, rows)
-    written = {
+    write: dict[str, Callable[[], str]] = {
         "text": lambda: f"{document.text()}\n",
         "markdown": document.markdown,
         "latex": document.latex,
         "svg": lambda: f"{trace.to_svg()}\n",
         "html": lambda: _PAGE.format(f"<div>{trace.to_svg()}</div>\n{document.html()}"),
-    }[kind]()
+    }
+    written = write[kind]()
     if options.output:
         files.write_bytes(options.output, [written.encode()])
     else:

@@ -26,7 +26,7 @@ class Decided(NamedTuple):
         return self.true.ndim == 2
 
 
-def decide(y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None) -> Decided:
+def decide(y_true: "ArrayLike", y_pred: "ArrayLike", sample_weight: "ArrayLike | None") -> Decided:
     """Return the classes that labels, probabilities or scores of any kind mean."""
     T = np.asarray(y_true)
     if T.ndim == 2 and T.shape[1] > 1 and np.isin(T, (0, 1)).all() and not is_one_hot(T):
@@ -42,14 +42,14 @@ def decide(y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None
     return Decided(true, predicted, k, _weights(sample_weight, len(true)))
 
 
-def _weights(sample_weight: ArrayLike | None, rows: int) -> np.ndarray | None:
+def _weights(sample_weight: "ArrayLike | None", rows: int) -> np.ndarray | None:
     weights: np.ndarray | None = as_weights(sample_weight, rows, data="y_true")
     check_weights(weights)
     return weights
 
 
 def accuracy(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> float:  # fmt: skip
     """Return the share of rows whose class is right; where columns are questions, of answers.
 
@@ -90,7 +90,7 @@ def accuracy_of(found: Decided) -> float:
 
 
 def confusion_matrix(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> np.ndarray:  # fmt: skip
     """Return how often each true class (row) was said to be which (column).
 
@@ -124,8 +124,8 @@ def confusion_of(found: Decided) -> np.ndarray:
 
 
 def precision(
-    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
-    sample_weight: ArrayLike | None = None,
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, average: str = "auto",
+    sample_weight: "ArrayLike | None" = None,
 ) -> float:  # fmt: skip
     """Return ``tp / (tp + fp)``: the share of what is said to be of a class that is.
 
@@ -152,8 +152,8 @@ def precision(
 
 
 def recall(
-    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
-    sample_weight: ArrayLike | None = None,
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, average: str = "auto",
+    sample_weight: "ArrayLike | None" = None,
 ) -> float:  # fmt: skip
     """Return ``tp / (tp + fn)``: the share of a class that is found.
 
@@ -172,8 +172,8 @@ def recall(
 
 
 def f1(
-    y_true: ArrayLike, y_pred: ArrayLike, *, average: str = "auto",
-    sample_weight: ArrayLike | None = None,
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, average: str = "auto",
+    sample_weight: "ArrayLike | None" = None,
 ) -> float:  # fmt: skip
     """Return ``2 tp / (2 tp + fp + fn)``, the harmonic mean of precision and recall.
 
@@ -229,7 +229,8 @@ def _averaged(
 
 
 def top_k_accuracy(
-    y_true: ArrayLike, y_pred: ArrayLike, *, k: int = 5, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, k: int = 5,
+    sample_weight: "ArrayLike | None" = None,
 ) -> float:  # fmt: skip
     """Return the share of rows whose class is among the `k` with the highest scores.
 
@@ -269,7 +270,7 @@ def top_k_of(true: np.ndarray, scores: np.ndarray, weights: np.ndarray | None, k
 
 
 def roc_auc(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> float:  # fmt: skip
     """Return the area under the ROC curve: how often a row of a class scores above another.
 

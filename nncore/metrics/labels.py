@@ -27,7 +27,7 @@ def is_one_hot(y: np.ndarray) -> bool:
     return bool(y.shape[1] > 1 and len(np.unique(y)) == 2 and ((y > 0).sum(axis=1) == 1).all())
 
 
-def _labels(values: ArrayLike, name: str) -> tuple[np.ndarray, int | None]:
+def _labels(values: "ArrayLike", name: str) -> tuple[np.ndarray, int | None]:
     """One label per row, and the number of classes where rows of it were given."""
     values = np.asarray(values)
     if values.ndim == 2 and values.shape[1] == 1:
@@ -57,7 +57,7 @@ def _labels(values: ArrayLike, name: str) -> tuple[np.ndarray, int | None]:
     return values, None
 
 
-def numbered(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def numbered(y_true: "ArrayLike", y_pred: "ArrayLike") -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return labels of any kind as numbers of classes, and the classes as text."""
     (true, n), (predicted, m) = _labels(y_true, "y_true"), _labels(y_pred, "y_pred")
     if len(true) != len(predicted):

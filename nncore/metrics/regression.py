@@ -7,7 +7,7 @@ from ..weights import as_weights, check_weights
 
 
 def mae(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> float:  # fmt: skip
     """Return the mean of ``abs(y_true - y_pred)``.
 
@@ -29,7 +29,7 @@ def mae(
 
 
 def mse(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> float:  # fmt: skip
     """Return the mean of ``(y_true - y_pred)**2``.
 
@@ -48,7 +48,7 @@ def mse(
 
 
 def rmse(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> float:  # fmt: skip
     """Return the root of the mean of ``(y_true - y_pred)**2``, of each output.
 
@@ -67,7 +67,7 @@ def rmse(
 
 
 def r2(
-    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+    y_true: "ArrayLike", y_pred: "ArrayLike", *, sample_weight: "ArrayLike | None" = None
 ) -> float:  # fmt: skip
     """Return the coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``.
 
@@ -96,7 +96,7 @@ def _squares(t: np.ndarray, p: np.ndarray, w: np.ndarray | None) -> np.ndarray:
 
 
 def _numbers(
-    y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None
+    y_true: "ArrayLike", y_pred: "ArrayLike", sample_weight: "ArrayLike | None"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     t, p = np.asarray(y_true, float), np.asarray(y_pred, float)
     t, p = (a[:, None] if a.ndim == 1 else a for a in (t, p))

@@ -156,7 +156,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     }
 
     def __init__(
-        self, hidden_layer_sizes: ArrayLike = (100,), activation: Any = "relu", *,
+        self, hidden_layer_sizes: "ArrayLike" = (100,), activation: Any = "relu", *,
         solver: str | Described = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
         learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
         max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
@@ -165,7 +165,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
         loss: str | Loss = "log_loss", class_weight: dict[Any, float] | str | None = None,
-        dropout: ArrayLike = 0.0, init: Any = None, n_threads: int | None = None,
+        dropout: "ArrayLike" = 0.0, init: Any = None, n_threads: int | None = None,
     ):  # fmt: skip
         self._keep(locals())
 

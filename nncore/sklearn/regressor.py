@@ -55,7 +55,7 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
     """
 
     def __init__(
-        self, loss: str | Loss = "squared_error", hidden_layer_sizes: ArrayLike = (100,),
+        self, loss: str | Loss = "squared_error", hidden_layer_sizes: "ArrayLike" = (100,),
         activation: Any = "relu", *,
         solver: str | Described = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
         learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
@@ -64,7 +64,7 @@ n_layers_, n_outputs_, out_activation_, best_validation_score_, n_features_in_, 
         nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
-        dropout: ArrayLike = 0.0, init: Any = None, n_threads: int | None = None,
+        dropout: "ArrayLike" = 0.0, init: Any = None, n_threads: int | None = None,
     ):  # fmt: skip
         self._keep(locals())
 

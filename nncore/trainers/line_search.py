@@ -72,7 +72,9 @@ class Line:
 
 
 def line(
-    function: Callable[[np.ndarray], tuple[float, ArrayLike]], x: ArrayLike, direction: ArrayLike
+    function: "Callable[[np.ndarray], tuple[float, ArrayLike]]",
+    x: "ArrayLike",
+    direction: "ArrayLike",
 ) -> Line:
     """Return the `Line` of a function from x along a direction.
 

@@ -27,8 +27,8 @@ class Result(NamedTuple):
 
 
 def minimize(
-    function: Callable[[np.ndarray], tuple[float, ArrayLike]],
-    x: ArrayLike,
+    function: "Callable[[np.ndarray], tuple[float, ArrayLike]]",
+    x: "ArrayLike",
     optimizer: str | Trainer = "lbfgs",
     *,
     iterations: int = 1000,

@@ -114,7 +114,7 @@ class Function(Problem):
 
     def __init__(
         self,
-        function: Callable[[np.ndarray], tuple[float, ArrayLike]],
+        function: "Callable[[np.ndarray], tuple[float, ArrayLike]]",
         n: int,
         dtype: Any = np.float64,
     ):
@@ -302,7 +302,7 @@ class OfTheta:
         """How often it was called."""
         return self._problem.evaluations
 
-    def __call__(self, theta: ArrayLike) -> tuple[float, np.ndarray]:
+    def __call__(self, theta: "ArrayLike") -> tuple[float, np.ndarray]:
         theta = np.asarray(theta)
         if theta.shape != (self._problem.n,):
             raise ValueError(f"theta must have shape ({self._problem.n},), got {theta.shape}")

@@ -18,7 +18,7 @@ class Views:
     # self is the whole Network, which a mixin has no type for: Any
 
     def trace(
-        self: Any, x: ArrayLike, y: ArrayLike, *,
+        self: Any, x: "ArrayLike", y: "ArrayLike", *,
         weights: str | tuple[Any, ...] | Sequence[str | tuple[Any, ...]] = (),
     ) -> "Trace":  # fmt: skip
         """Take one gradient step apart: every z, a, f'(z), delta and gradient, with their formulas.
@@ -87,7 +87,7 @@ class Views:
         return trace(self, x, y, weights)
 
     def diagnose(
-        self: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+        self: Any, X: "ArrayLike", y: "ArrayLike", *, sample_weight: "ArrayLike | None" = None,
         class_weight: Any = None, batch_size: int | str = 32, rows: int = 2000, seed: int = 0,
     ) -> "Diagnosis":  # fmt: skip
         """Look for what keeps this network from learning these data.

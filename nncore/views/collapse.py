@@ -86,7 +86,7 @@ def _fill(layer: Any, name: str, chain: list[Any]) -> None:
         layer._theta[...], layer._running[...] = chain[0]._theta, chain[0]._running
 
 
-def _product(name: str, chain: list[Dense], dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
+def _product(name: str, chain: list[Dense], dtype: "DTypeLike") -> tuple[np.ndarray, np.ndarray]:
     """W and b of a chain, of the network's dtype."""
     W = chain[0].W.astype(np.float64)
     b = np.zeros(chain[0].n_out) if chain[0].b is None else chain[0].b.astype(np.float64)

@@ -155,9 +155,9 @@ class LearningRates:
 
 
 def lr_find(
-    network: "Network", X: ArrayLike, y: ArrayLike, *, start: float = 1e-7, end: float = 10.0,
+    network: "Network", X: "ArrayLike", y: "ArrayLike", *, start: float = 1e-7, end: float = 10.0,
     steps: int = 100, batch_size: int | Literal["full"] = 32, seed: int | None = 0,
-    sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    sample_weight: "ArrayLike | None" = None, n_threads: int | None = None,
     verbose: bool | int | str = "auto",
 ) -> LearningRates:  # fmt: skip
     """Look for a learning rate: the range test, of a copy of the network.

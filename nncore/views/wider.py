@@ -22,6 +22,11 @@ def with_classes(network: "Network", n_classes: int, init: Any) -> "Network":
         raise ValueError(f"only Dense can be given more outputs; the last layer is {last!r}")
     if network.loss.per_target > 1:
         raise ValueError(f"the outputs of {network.loss.name} are no classes")
+    if last.n_out == 1:
+        raise ValueError(
+            "one output tells two classes apart and has no place for a third: begin with "
+            "Dense(2, 'softmax') where more may come"
+        )
     if n <= last.n_out:
         raise ValueError(
             f"n_classes counts all classes, those that are there too: more than {last.n_out}, got "

@@ -117,7 +117,7 @@ class Landscape:
         i, j = np.unravel_index(int(finite.argmin()), finite.shape)
         return float(self.a[i]), float(self.b[j]), float(self.losses[i, j])
 
-    def project(self, points: Path | ArrayLike) -> np.ndarray:
+    def project(self, points: "Path | ArrayLike") -> np.ndarray:
         """Return a and b of the points of the plane that are nearest to these.
 
         Parameters
@@ -184,11 +184,11 @@ class Landscape:
 
 
 def landscape(
-    network: "Network", X: ArrayLike, y: ArrayLike, *,
-    directions: str | Sequence[Any] | np.ndarray | None = None, center: ArrayLike | None = None,
+    network: "Network", X: "ArrayLike", y: "ArrayLike", *,
+    directions: str | Sequence[Any] | np.ndarray | None = None, center: "ArrayLike | None" = None,
     path: Any = None, shape: int | tuple[int, int] = 51,
     span: float | tuple[float, float] | None = None, end: bool = True, seed: int = 0,
-    sample_weight: ArrayLike | None = None, n_threads: int | None = None,
+    sample_weight: "ArrayLike | None" = None, n_threads: int | None = None,
     verbose: bool | int | str = "auto",
 ) -> Landscape:  # fmt: skip
     """Compute the loss at the points of a grid along two directions of the parameters.

@@ -187,8 +187,8 @@ def _of_length(share: float) -> str:
 
 
 def stationary_point(
-    network: "Network", X: ArrayLike, y: ArrayLike, *, theta: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None, n_threads: int | None = None, exact: int = 500,
+    network: "Network", X: "ArrayLike", y: "ArrayLike", *, theta: "ArrayLike | None" = None,
+    sample_weight: "ArrayLike | None" = None, n_threads: int | None = None, exact: int = 500,
     seed: int = 0,
 ) -> StationaryPoint:  # fmt: skip
     """Tell whether a network is at a stationary point of its loss, and of which kind.

@@ -163,8 +163,8 @@ def _write_cells(
 
 def decision_regions(
     net: "Network",
-    X: ArrayLike,
-    y: ArrayLike,
+    X: "ArrayLike",
+    y: "ArrayLike",
     *,
     resolution: int = 200,
     names: Sequence[str] | None = None,

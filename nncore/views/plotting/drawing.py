@@ -39,6 +39,8 @@ def axes(ax: Any, size: tuple[float, float] | None = None) -> "Axes":
         return figure.Figure(figsize=size, layout="constrained").add_subplot()
     if not hasattr(ax, "set_title"):
         hint = " Of several axes give one, such as axes[0]." if np.ndim(ax) else ""
+        if isinstance(ax, str):
+            hint = " What is drawn, and how, goes by name, such as kind='3d'."
         raise TypeError(f"ax must be a matplotlib Axes or None, got a {type(ax).__name__}.{hint}")
     given: Axes = ax
     return given

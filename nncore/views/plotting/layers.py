@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def gradient_flow(
     source: "Network | Mapping[str, Sequence[float]]",
-    X: ArrayLike | None = None,
-    y: ArrayLike | None = None,
+    X: "ArrayLike | None" = None,
+    y: "ArrayLike | None" = None,
     *,
     what: str = "gradient_norm",
     ax: "Axes | None" = None,

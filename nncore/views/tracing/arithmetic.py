@@ -21,7 +21,7 @@ class Arithmetic:
     Arrays are of that dtype. Nothing warns: who calls looks at what is not finite.
     """
 
-    def __init__(self, dtype: DTypeLike, fused: bool = True) -> None:
+    def __init__(self, dtype: "DTypeLike", fused: bool = True) -> None:
         self.dtype = np.dtype(dtype)
         self.lanes = ALIGN // self.dtype.itemsize
         self.fma = (_fma32 if self.dtype == np.float32 else _fma64) if fused else _two_roundings

@@ -28,7 +28,7 @@ MOST_PATTERNS = 32
 MOST_WORK = 25_000_000  # patterns times parameters: some three seconds
 
 
-def trace(network: "Network", x: ArrayLike, y: ArrayLike, weights: Any) -> "Trace":
+def trace(network: "Network", x: "ArrayLike", y: "ArrayLike", weights: Any) -> "Trace":
     """What `Network.trace` does."""
     found = Trace(network.copy(), np.array(x), np.array(y))
     one = isinstance(weights, str) or (
@@ -39,7 +39,9 @@ def trace(network: "Network", x: ArrayLike, y: ArrayLike, weights: Any) -> "Trac
     return found
 
 
-def as_patterns(network: "Network", x: ArrayLike, y: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
+def as_patterns(
+    network: "Network", x: "ArrayLike", y: "ArrayLike"
+) -> "tuple[ArrayLike, ArrayLike]":
     """Return x and y with one pattern alone as a row of it; raise if there are too many."""
     try:
         shape = np.shape(x)
