@@ -250,8 +250,11 @@ typedef struct {
 } nnc_row;
 
 /* Kernels that are never the greater part of a step of dense layers, apart: instruction sets with
- * equal bits may share them. An update waits for memory, divisions and roots. */
+ * equal bits may share them. An update waits for memory, divisions and roots, and
+ * losses are of outputs. */
 typedef struct {
+    /* returns the sum over rows and columns of the value, not averaged; fills dy */
+    double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
     /* ---- of steps other than dense ---- */
     nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
     nnc_layer_kernel *noise;   /* y = x + a times a normal number */
@@ -337,8 +340,7 @@ typedef struct {
     /* dz = dy - exp(y) sum_j dy_j of each row; in place on dy ok */
     void (*log_softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy,
                               const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
-    /* returns the sum over rows and columns of the value, not averaged; fills dy */
-    double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
+    double (*cross_entropy)(const nnc_loss_args *); /* as `loss` of the others */
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
                         int accumulate);
@@ -360,6 +362,11 @@ typedef struct {
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
     double (*fma_probe)(ptrdiff_t iterations, void *sink);
 } nnc_kernels;
+
+/* The cross-entropy, of most classifiers, is not shared: its time counts in small networks. */
+static inline double nnc_loss_value(const nnc_kernels *k, int loss, const nnc_loss_args *g) {
+    return loss == NNC_LOSS_cross_entropy ? k->cross_entropy(g) : k->other->loss[loss](g);
+}
 
 /* ---- cpu.c, dispatch.c: which tables can run -------------------------------------------- */
 

@@ -117,13 +117,14 @@ cdef extern from "nnc.h" nogil:
                             ptrdiff_t) noexcept nogil
         void (*log_softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
                                   ptrdiff_t, void *, ptrdiff_t) noexcept nogil
-        double (**loss)(const nnc_loss_args *) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
         int (*finite)(ptrdiff_t, const void *) noexcept nogil
         const nnc_other_kernels *other
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
+
+    double nnc_loss_value(const nnc_kernels *, int, const nnc_loss_args *) noexcept nogil
 
     int nnc_isa_count()
     const char *nnc_isa_name(int)

@@ -80,7 +80,7 @@ it takes for each target, and its parameters with their defaults."""
 OPTIMIZERS = _optimizers()
 """name -> number of state vectors, and hyper-parameters with their defaults."""
 
-STEPS = tuple([nnc_step_names[i].decode() for i in range(NNC_N_STEPS)])  # no generator in this file: 8 KB
+STEPS = tuple([nnc_step_names[i].decode() for i in range(NNC_N_STEPS)])  # no generators: 7 KB
 """Kinds of steps."""
 
 cdef dict _act_code = {name: i for i, name in enumerate((*ACTIVATIONS, "softmax", "log_softmax"))}

@@ -377,4 +377,4 @@ def test_what_cannot_grow():
     with refused(ValueError, "gaussian_nll"):
         small("gaussian_nll").with_classes(8)
     with refused(ValueError, "Dense(2, 'softmax')"):
-        Network(5, Dense(3), Dense(1, "sigmoid"), seed=0).with_classes(3)
+        Network(5, Dense(3, "tanh"), Dense(1, "sigmoid"), seed=0).with_classes(3)

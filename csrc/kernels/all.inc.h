@@ -22,7 +22,9 @@ OTHER_CODE
 
 #include "reduce.inc.h"
 
-#include "loss.inc.h"
+#include "softmax.inc.h"
+
+#include "entropy.inc.h"
 
 #include "derive.inc.h"
 
@@ -69,13 +71,7 @@ static const nnc_kernels kernels = {
     .softmax_slope = softmax_slope,
     .log_softmax = log_softmax,
     .log_softmax_slope = log_softmax_slope,
-#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    .loss[NNC_LOSS_##name] = loss_##name,
-#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
-    .loss[NNC_LOSS_##name] = loss_##name,
-#include "../tables/losses.def"
-#undef NNC_LOSS
-#undef NNC_ROW_LOSS
+    .cross_entropy = loss_cross_entropy,
     .column_sums = column_sums,
     .gather = gather,
     .multiply = multiply,

@@ -1,5 +1,7 @@
-/* The kernels that instruction sets may share: of updates, of steps other than dense, and of
- * second order. */
+/* The kernels that instruction sets may share: of losses, of updates, of steps other than dense,
+ * and of second order. */
+#include "loss.inc.h"
+
 #include "optim.inc.h"
 
 #include "pairs.inc.h"
@@ -52,9 +54,9 @@ const nnc_other_kernels NNC_OTHER = {
 #include "../tables/activations.def"
 #undef NNC_ACT
 #define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    .loss_curve[NNC_LOSS_##name] = curve_##name,
+    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
 #define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
-    .loss_curve[NNC_LOSS_##name] = curve_##name,
+    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
 #include "../tables/losses.def"
 #undef NNC_LOSS
 #undef NNC_ROW_LOSS

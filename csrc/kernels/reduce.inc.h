@@ -10,6 +10,12 @@ ALWAYS_INLINE real fold(real part[PAD]) {
     return part[0];
 }
 
+ALWAYS_INLINE double fold_double(double part[8]) {
+    for (int half = 4; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) part[l] += part[l + half];
+    return part[0];
+}
+
 /* s[n] (+)= sum_i x[i, :], a chain over i for each column. */
 static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t ldx, void *s_,
                         int accumulate) {

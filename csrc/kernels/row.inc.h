@@ -79,7 +79,7 @@ static double row(const nnc_row *r) {
     }
     const nnc_step *top = &r->steps[last];
     void *dz = r->slots[last].dz;
-    const double loss = kernels.loss[r->loss](r->target);
+    const double loss = nnc_loss_value(&kernels, r->loss, r->target);
     if (!r->raw && top->act != NNC_ACT_identity)
         kernels.act_slope[top->act](whole_vectors(top->n_out), r->slots[last].z, dz, dz,
                                     top->act_a);
