@@ -460,7 +460,7 @@ static void apply_update(const run *r, const nnc_update *u, ptrdiff_t n, void *g
         const nnc_update at = update_at(r, u, i);
         void *g = (void *)element(r, gradient, i);
         k->other->shape(size, at.theta, g, u->shaping);
-        k->other->decay(size, at.theta, u->shaping->keep);
+        if (u->shaping->keep != 1) k->other->decay(size, at.theta, u->shaping->keep);
         u->rule(size, at.theta, g, at.state, u->coef);
     }
 }

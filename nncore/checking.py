@@ -168,7 +168,7 @@ def _in_float64(network: "Network") -> "Network":
 
 def _check_parameters(
     network: "Network", wide: "Network", X: np.ndarray, y: np.ndarray, n_checks: int,
-    rng: np.random.Generator, report: GradientReport,
+    rng: "np.random.Generator", report: GradientReport,
 ) -> None:  # fmt: skip
     _, gradient = network.loss_and_gradient(X, y)
     scale = _largest(gradient)
@@ -196,7 +196,7 @@ def _check_parameters(
 
 def _check_inputs(
     network: "Network", wide: "Network", X: np.ndarray, y: np.ndarray, n_checks: int,
-    rng: np.random.Generator, report: GradientReport,
+    rng: "np.random.Generator", report: GradientReport,
 ) -> None:  # fmt: skip
     gradient = network.input_gradient(X, y)
     scale = _largest(gradient)
@@ -219,7 +219,7 @@ def _check_inputs(
 
 def _check_second(
     network: "Network", wide: "Network", X: np.ndarray, y: np.ndarray, number: int,
-    rng: np.random.Generator, report: GradientReport,
+    rng: "np.random.Generator", report: GradientReport,
 ) -> None:  # fmt: skip
     v = rng.standard_normal(network.n_params)
     v = v.astype(network.dtype).astype(np.float64)
@@ -258,7 +258,7 @@ def _largest(values: np.ndarray) -> float:
     return float(np.fmax.reduce(np.abs(values), axis=None, initial=0))  # NaN apart
 
 
-def _choose(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
+def _choose(size: int, n: int, rng: "np.random.Generator") -> np.ndarray:
     return np.arange(size) if size <= n else np.sort(rng.choice(size, n, replace=False))
 
 

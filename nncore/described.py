@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
@@ -25,29 +25,31 @@ class _Signature:
         )
 
 
+@dataclass_transform()  # so type checkers know the arguments
 class Described:
     """Base of classes whose annotated attributes are their arguments.
 
     An attribute ``name: type = default`` of a class is an argument; ``...`` as the default means
     that it must be given. Those of a subclass come after its parent's. Each is checked when it is
     set, by `check`; other attributes must be declared in the subclass that has them, or begin with
-    an underscore.
+    an underscore. What a class with ``kw_only=True`` adds is given by name only, and `repr` and
+    `config` leave it out where it is the default.
     """
 
     _arguments: ClassVar[dict[str, Any]] = {}
     _by_name: ClassVar[frozenset[str]] = frozenset()  # arguments that are given by name only
-    _quiet: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # those that `repr` and `config` leave out where they are the default
+    _quiet: ClassVar[frozenset[str]] = frozenset()  # left out where they are the default
     _styles: ClassVar[dict[str, dict[str, Any]]] = {}  # style -> other defaults
     __signature__ = _Signature()
     __hash__ = None  # type: ignore[assignment]
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, kw_only: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = inspect.get_annotations(cls)
         named = {n: vars(cls)[n] for n in own if n in vars(cls) and not n.startswith("_")}
         cls._arguments = cls._arguments | named
+        if kw_only:
+            cls._by_name, cls._quiet = cls._by_name | set(named), cls._quiet | set(named)
         for name, default in named.items():
             if default is ...:
                 delattr(cls, name)

@@ -150,11 +150,11 @@ class Rule(NamedTuple):
 # --- What is drawn --------------------------------------------------------------------------------
 
 
-def _uniform(rng: np.random.Generator, limit: float, shape: tuple[int, ...]) -> np.ndarray:
+def _uniform(rng: "np.random.Generator", limit: float, shape: tuple[int, ...]) -> np.ndarray:
     return rng.uniform(-limit, limit, shape)
 
 
-def _cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _cut_normal(rng: "np.random.Generator", shape: tuple[int, ...]) -> np.ndarray:
     """A standard normal cut at -2 and 2: what lies beyond is drawn again."""
     values = rng.standard_normal(shape)
     beyond = np.flatnonzero(np.abs(values) > 2)
@@ -169,7 +169,7 @@ def _scaled(scale: float, fan: Callable[[Site], int], form: str) -> Callable[...
     """Of mean 0 and variance gain^2 scale / fan; for He the gain comes from the slope."""
 
     def draw(
-        rng: np.random.Generator, shape: tuple[int, ...], site: Site, gain: float = 1.0,
+        rng: "np.random.Generator", shape: tuple[int, ...], site: Site, gain: float = 1.0,
         slope: float = 0.0,
     ) -> np.ndarray:  # fmt: skip
         gain, variance = gain / math.hypot(1, slope), scale / fan(site)
@@ -182,12 +182,12 @@ def _scaled(scale: float, fan: Callable[[Site], int], form: str) -> Callable[...
     return draw
 
 
-def _torch(rng: np.random.Generator, shape: tuple[int, ...], site: Site) -> np.ndarray:
+def _torch(rng: "np.random.Generator", shape: tuple[int, ...], site: Site) -> np.ndarray:
     return _uniform(rng, 1 / math.sqrt(site.n_in), shape)
 
 
 def _sklearn(
-    rng: np.random.Generator, shape: tuple[int, ...], site: Site, factor: float | None
+    rng: "np.random.Generator", shape: tuple[int, ...], site: Site, factor: float | None
 ) -> np.ndarray:
     if factor is None:
         factor = 2.0 if site.activation == "sigmoid" else 6.0
@@ -200,7 +200,7 @@ def _alike(draw: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 
 def _orthogonal(
-    rng: np.random.Generator, shape: tuple[int, ...], site: Site, gain: float
+    rng: "np.random.Generator", shape: tuple[int, ...], site: Site, gain: float
 ) -> np.ndarray:
     tall = rng.standard_normal((max(shape), min(shape)))
     q, r = np.linalg.qr(tall)
@@ -211,7 +211,7 @@ def _orthogonal(
 # Of inputs that hardly vary W is too large: the layer says so.
 @np.errstate(over="ignore", invalid="ignore")
 def _nguyen_widrow(
-    rng: np.random.Generator, shape: tuple[int, ...], site: Site, inputs: Any,
+    rng: "np.random.Generator", shape: tuple[int, ...], site: Site, inputs: Any,
     active: tuple[float, float] | None,
 ) -> np.ndarray:  # fmt: skip
     _, half = _middle(*_active(active, site))
@@ -226,7 +226,7 @@ def _nguyen_widrow(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _nguyen_widrow_biases(
-    rng: np.random.Generator, W: np.ndarray, site: Site, inputs: Any,
+    rng: "np.random.Generator", W: np.ndarray, site: Site, inputs: Any,
     active: tuple[float, float] | None,
 ) -> np.ndarray:  # fmt: skip
     centre, half = _middle(*_active(active, site))
@@ -467,7 +467,7 @@ class Initializer:
         return dict(self._parameters)
 
     def __call__(
-        self, rng: np.random.Generator, n_in: int, n_out: int, activation: str = "identity"
+        self, rng: "np.random.Generator", n_in: int, n_out: int, activation: str = "identity"
     ) -> np.ndarray:
         """Return starting weights.
 
@@ -487,7 +487,7 @@ class Initializer:
         return RULES[self.name].draw(rng, (n_in, n_out), site, **self._parameters)
 
     def with_bias(
-        self, rng: np.random.Generator, n_in: int, n_out: int, activation: str = "identity"
+        self, rng: "np.random.Generator", n_in: int, n_out: int, activation: str = "identity"
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return starting weights (n_in, n_out) and the biases (n_out,) that go with them.
 
@@ -509,7 +509,7 @@ class Initializer:
         return W, biases(rng, W, site, **self._parameters)
 
     def bias(
-        self, rng: np.random.Generator, n_in: int, n_out: int, activation: str = "identity"
+        self, rng: "np.random.Generator", n_in: int, n_out: int, activation: str = "identity"
     ) -> np.ndarray:
         """Return biases (n_out,) drawn by this initializer, with the variance that W would have.
 

@@ -537,7 +537,7 @@ def _as_dtype(dtype: "DTypeLike") -> np.dtype:
     return np.dtype(found.name)  # the one object of this type, which is compared by identity
 
 
-def _as_rng(seed: int | None) -> np.random.Generator:
+def _as_rng(seed: int | None) -> "np.random.Generator":
     try:
         if isinstance(seed, (np.random.Generator, np.random.BitGenerator)):
             raise TypeError("a generator is not a seed")
@@ -546,7 +546,7 @@ def _as_rng(seed: int | None) -> np.random.Generator:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}: {error}") from None
 
 
-def _seed_of_draws(rng: np.random.Generator) -> int:
+def _seed_of_draws(rng: "np.random.Generator") -> int:
     """A seed from that of a generator, which is left as it is."""
     seeds: Any = rng.bit_generator.seed_seq
     return int(

@@ -40,7 +40,7 @@ class Run:
         measures: tuple[Any, Any], *, epochs: int,
         batch_size: Any, shuffle: bool, n_threads: int, watch: "Watch | None",
         hooks: Any, history: "History", progress: "Progress", saved: "Saved | None",
-        rng: np.random.Generator | None,
+        rng: "np.random.Generator | None",
         batches: "tuple[Batches, Classes | None, str | None] | None" = None,
     ) -> None:  # fmt: skip
         self.network: Network = network

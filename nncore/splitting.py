@@ -57,7 +57,7 @@ def split(
     return rows, training, validation, rng
 
 
-def held_out(share: float, y: Any, network: Any, rng: np.random.Generator) -> np.ndarray:
+def held_out(share: float, y: Any, network: Any, rng: "np.random.Generator") -> np.ndarray:
     """Return the numbers of a share of the rows, drawn at random, in increasing order.
 
     Of each class as large a part as of all rows, to the nearest row, and never its only row; of

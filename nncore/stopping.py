@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .network import Network
 
 
-class Stop(Described):
+class Stop(Described, kw_only=True):
     """Conditions that end `Network.fit`, whichever comes first; ``history.stop_reason`` says which.
 
     All are given by name. Losses are those of the history. In the formulas E(t) is the validation
@@ -70,12 +70,6 @@ class Stop(Described):
     progress: float | None = None
     strip: int = 5
     restore_best: bool = True
-
-    _by_name = frozenset((
-        "loss", "gradient", "step", "evaluations", "seconds", "max_fail", "generalization_loss",
-        "progress_quotient", "progress", "strip", "restore_best",
-    ))  # fmt: skip
-    _quiet = _by_name
 
     def check(self) -> None:
         for name in (

@@ -53,7 +53,7 @@ class Training:
     copy: "Callable[[], Network]"
     _engine: _core.Engine
     _training: Any
-    _rng: np.random.Generator
+    _rng: "np.random.Generator"
     _optimizer: Any
     _memory: Any
     _epochs: int

@@ -291,7 +291,7 @@ def test_wherever_it_strikes_the_network_is_not_left_locked(call):
 
 
 @pytest.mark.parametrize("module", ["argparse", "nncore.commands", "nncore.bench"])
-def test_the_command_while_it_imports(module):
+def test_the_command_while_it_imports(module, tmp_path):
     """No traceback, and the status that a shell gives a program which SIGINT has ended."""
     program = f"""
 import sys, nncore.cli
@@ -303,5 +303,7 @@ sys.meta_path.insert(0, Interrupt)
 sys.modules.pop({module!r}, None)
 sys.exit(nncore.cli.main(["info"]))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (130, "nncore: error: interrupted\n")

@@ -33,10 +33,15 @@ def run_mypy(tmp_path, *arguments):
 def test_mypy(tmp_path):
     """Strict, as pyproject.toml says; in one run, since most of it is NumPy."""
     wrong = tmp_path / "wrong.py"
-    wrong.write_text('import nncore\nnncore.Network("2").fit([1], epochs="many")\nnncore.Nothing\n')
+    wrong.write_text(
+        'import nncore\nnncore.Network("2").fit([1], epochs="many")\nnncore.Nothing\n'
+        "nncore.Adam(rate=0.1)\nnncore.schedules.WarmUp(0.1, steps=2, by=3)\n"
+    )
     found = run_mypy(tmp_path, "nncore", str(PROGRAM), str(wrong)).splitlines()
-    assert [line for line in found[:-1] if "wrong.py" not in line] == []
-    assert [line.rpartition("[")[2] for line in found[:-1]] == ["arg-type]"] * 2 + ["attr-defined]"]
+    errors = [line for line in found if ": error: " in line]
+    assert [line for line in errors if "wrong.py" not in line] == []
+    expected = [*["arg-type]"] * 2, "attr-defined]", *["call-arg]"] * 2]
+    assert [line.rpartition("[")[2] for line in errors] == expected
 
 
 # ---- the stub of the Cython part, which has no signatures at run time ----------------------------

@@ -352,7 +352,7 @@ static void update_parameters(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, pt
         real *theta = (real *)u->theta + at;
         if (u->shaping) {
             NNC_OTHER.shape(length, theta, c + r * ld, u->shaping);
-            NNC_OTHER.decay(length, theta, u->shaping->keep);
+            if (u->shaping->keep != 1) NNC_OTHER.decay(length, theta, u->shaping->keep);
         }
         u->rule(length, theta, c + r * ld, state, u->coef);
     }

@@ -183,7 +183,7 @@ class Layer:
         """Return the steps that compute this layer, with parameters from `offset` on."""
         raise NotImplementedError
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         """Fill what is bound with its starting values."""
 
     def config(self) -> dict[str, Any]:

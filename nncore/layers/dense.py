@@ -15,7 +15,7 @@ from .base import copy_into as _copy_into
 
 _INIT = "the name of an initializer, an Initializer, a function (rng, n_in, n_out), or an array"
 
-Start = str | Initializer | ArrayLike | Callable[[np.random.Generator, int, int], ArrayLike] | None
+Start = str | Initializer | ArrayLike | Callable[..., ArrayLike] | None
 
 
 class Dense(Layer):
@@ -185,7 +185,7 @@ class Dense(Layer):
             raise AttributeError(f"{self!r} has no bias")
         _copy_into(b, value, "b")
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         place = rng, self._n_in, self.n_out
         if isinstance(self.init, Initializer):
             W, b = self.init.with_bias(*place, self.activation)
@@ -202,7 +202,7 @@ class Dense(Layer):
             self.b = self._checked(b, "bias_init", place[2:], "one number per output")
         self.W = W
 
-    def _ask(self, init: Any, what: str, place: tuple[np.random.Generator, int, int]) -> Any:
+    def _ask(self, init: Any, what: str, place: "tuple[np.random.Generator, int, int]") -> Any:
         """What the user gave, or what the user's function gives."""
         if not callable(init):
             return init

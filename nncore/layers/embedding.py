@@ -145,7 +145,7 @@ class Embedding(Layer):
             raise AttributeError("each column has its table: set net.layers[0].E[column][...]")
         copy_into(self.parameters()["E"], value, "E")
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         for table in self.parameters().values():
             table[...] = rng.standard_normal(table.shape)
 

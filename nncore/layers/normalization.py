@@ -25,7 +25,7 @@ class _Normalization(Layer):
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"gamma": (n_in,), "beta": (n_in,)}
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         self.gamma = 1
         self.beta = 0
 
@@ -108,7 +108,7 @@ class BatchNorm(_Normalization):
     def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"running_mean": (n_in,), "running_var": (n_in,)}
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         super().initialize(rng)
         self.running_mean = 0
         self.running_var = 1

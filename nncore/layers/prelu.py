@@ -57,7 +57,7 @@ class PReLU(Layer):
 
     slope: np.ndarray | Any = view("slope")
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         self.slope = 0.25
 
     def lower(self, n_in: int, offset: int) -> list[Step]:

@@ -150,7 +150,7 @@ class Residual(Layer):
         bound.__dict__["layers"] = tuple(layers)  # fixed for everybody else
         return bound
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         for layer in self.layers:
             layer.initialize(rng)
 

@@ -186,7 +186,7 @@ class Scaling(Layer):
     def running_shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"mean": (n_in,), "scale": (n_in,)}
 
-    def initialize(self, rng: np.random.Generator) -> None:
+    def initialize(self, rng: "np.random.Generator") -> None:
         self._running[...] = 0
         if self._numbers is not None:
             self._take(*self._numbers)

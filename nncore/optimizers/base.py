@@ -8,7 +8,6 @@ from ..described import Described
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..schedules import Schedule
-del TYPE_CHECKING
 
 OPTIMIZERS: "dict[str, type[Optimizer]]" = {}
 """By the names that files use, a subclass before its parent: filled by __init__.py."""
@@ -16,7 +15,7 @@ OPTIMIZERS: "dict[str, type[Optimizer]]" = {}
 STYLES = (None, "torch", "keras", "sklearn")
 
 
-class Optimizer(Described):
+class Optimizer(Described, kw_only=True):
     """Base of all optimizers.
 
     ``rule`` names a row of the engine's table, ``hyper`` gives its hyper-parameters in the row's
@@ -60,12 +59,17 @@ class Optimizer(Described):
     ema: float | None = None
     swa: int | None = None
 
-    _by_name = _quiet = frozenset(
-        ("weight_decay", "clip_norm", "clip_value", "ema", "swa", "style")
-    )
+    _by_name = _quiet = frozenset(("style",))
 
-    lr: float | Any  # it may be set to a schedule or a function
-    eps: float
+    if TYPE_CHECKING:  # of subclasses
+
+        @property
+        def lr(self) -> Any: ...
+        @lr.setter
+        def lr(self, lr: Any) -> None: ...  # a schedule or a function, too
+        @property
+        def eps(self) -> float: ...
+
     full_batch = False  # unlike `nncore.trainers`
 
     @property

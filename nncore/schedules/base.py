@@ -7,12 +7,13 @@ import numpy as np
 
 from ..described import Described
 
+TYPE_CHECKING = False
 REQUIRED: Any = ...  # the default of an argument that has none, as `Described` says
 
 SCHEDULES: "dict[str, type[Schedule]]" = {}  # by name, what a file can hold: filled by __init__.py
 
 
-class Schedule(Described, abc.ABC):
+class Schedule(Described, abc.ABC, kw_only=True):
     """Base of all schedules: ``schedule(t)`` is the rate after `t` updates (or epochs).
 
     A class of your own has its arguments as annotated attributes, and `at`; no file can hold it.
@@ -30,10 +31,13 @@ class Schedule(Described, abc.ABC):
     """
 
     per: str = "step"
-    lr: float
-    lr_min: float
 
-    _by_name = _quiet = frozenset(("per",))
+    if TYPE_CHECKING:  # of subclasses
+
+        @property
+        def lr(self) -> float: ...
+        @property
+        def lr_min(self) -> float: ...
 
     def check(self) -> None:
         own = self._arguments.items()

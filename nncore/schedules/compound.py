@@ -30,10 +30,9 @@ class WarmUp(Schedule):
     [0.1, 0.18, 0.26, 0.34, 0.42, 0.5, 0.5]
     """
 
-    after: Schedule = REQUIRED
+    after: Schedule | Any = REQUIRED
     steps: int = REQUIRED
     start_factor: float | None = None
-    per: str = "step"
 
     def check(self) -> None:
         super().check()

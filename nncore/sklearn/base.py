@@ -196,7 +196,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], **options)
         return X, y
 
-    def _start(self, X: Any, targets: np.ndarray, rng: np.random.RandomState) -> None:
+    def _start(self, X: Any, targets: np.ndarray, rng: "np.random.RandomState") -> None:
         """Make the network, at its first weights."""
         self.n_outputs_ = self._n_targets(targets)
         loss, self.out_activation_ = self._choose_loss()
@@ -224,7 +224,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _train(
         self, samples: data.Samples, targets: np.ndarray, given: tuple[Any, ...],
-        rng: np.random.RandomState, callbacks: Callbacks, incremental: bool,
+        rng: "np.random.RandomState", callbacks: Callbacks, incremental: bool,
     ) -> None:  # fmt: skip
         network, order = self.network_, np.arange(len(samples))
         if network.optimizer.full_batch:
@@ -270,7 +270,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         return int(min(self.batch_size, rows))
 
-    def _split(self, targets: np.ndarray, rng: np.random.RandomState) -> Any:
+    def _split(self, targets: np.ndarray, rng: "np.random.RandomState") -> Any:
         """Rows to train on and rows held out, by scikit-learn's numbers."""
         from sklearn.model_selection import train_test_split  # slow to import
 

@@ -33,7 +33,7 @@ def hidden_sizes(estimator: "BaseMLP") -> list[int]:
 
 def make_network(
     estimator: "BaseMLP", n_in: int, n_out: int, output: str, loss: Loss, dtype: Any,
-    rng: np.random.RandomState,
+    rng: "np.random.RandomState",
 ) -> Network:  # fmt: skip
     """Return a network that starts as scikit-learn's does, or as ``init`` says.
 
@@ -96,7 +96,7 @@ def _for_each(value: Any, one: tuple[type, ...], n: int, name: str) -> list[Any]
 
 
 def _start(
-    widths: list[int], under: list[Any], rng: np.random.RandomState
+    widths: list[int], under: list[Any], rng: "np.random.RandomState"
 ) -> Iterable[tuple[Any, Any]]:
     """W and b of each layer as scikit-learn draws them (Glorot and Bengio 2010)."""
     values = []

@@ -63,7 +63,7 @@ def start_records(e: "BaseMLP") -> None:
 
 def run_epochs(
     e: "BaseMLP", solver: Stochastic | FullBatch, validation: Samples | None,
-    rng: np.random.RandomState, callbacks: Callbacks, incremental: bool,
+    rng: "np.random.RandomState", callbacks: Callbacks, incremental: bool,
 ) -> None:  # fmt: skip
     """Train; n_iter_, t_, loss_curve_ and the others of `start_records` say how it went.
 

@@ -70,7 +70,7 @@ class Stochastic(Solver):
         self.learning_rate = self.network.optimizer.lr = rate
         self.network._engine.hyper = self.network.optimizer.hyper
 
-    def shuffle(self, rng: np.random.RandomState) -> None:
+    def shuffle(self, rng: "np.random.RandomState") -> None:
         """Put the rows in another order, by scikit-learn's numbers."""
         places = np.arange(len(self.order))
         rng.shuffle(places)

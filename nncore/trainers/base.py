@@ -3,7 +3,7 @@
 import abc
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,14 +55,14 @@ class Trainer(Described, abc.ABC):
     rule, hyper = "sgd", (0.01,)  # which the engine has and does not use
     schedule = average = swa = None
 
-    _remembers: dict[str, str] = {}
+    _remembers: ClassVar[dict[str, str]] = {}
     """What the memory holds, for files: name -> a key of `_NUMBERS`; "vector" (as long as the
     parameters), "vectors" (a list of them), "matrix" (as many rows and columns), or "free"
     (float64, of the parameters that are trained)."""
-    _sometimes: frozenset[str] = frozenset()
+    _sometimes: ClassVar[frozenset[str]] = frozenset()
     """Those of it that may be missing, all together."""
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         """Return the memory before the first step."""
         return {}
 

@@ -203,7 +203,7 @@ class ScaledConjugateGradient(Trainer):
         self._check_positive("sigma", "lambda_")
         self._check_choice("curvature", ("exact", "difference"))
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         return {"direction": -point.gradient, "lambda": self.lambda_, "age": 0}
 
     def report(self, memory: Memory) -> dict[str, float]:

@@ -97,7 +97,7 @@ class GradientDescent(Trainer):
         if not 0 < self.decrease < 1:
             raise self._refusal("decrease", "in (0, 1)")
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         return {"change": np.zeros_like(point.theta), "lr": self.lr}
 
     def report(self, memory: Memory) -> dict[str, float]:

@@ -75,7 +75,7 @@ class LevenbergMarquardt(Trainer):
         if self.block_rows is not None:
             self._check_counts("block_rows")
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         squares = self._squares(problem)  # raises what there is to raise
         memory = self._first(squares, point)
         largest = 1.0

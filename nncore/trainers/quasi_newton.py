@@ -12,6 +12,8 @@ from .base import Memory, Trainer, no_lower
 from .line_search import Line, Trial, as_line_search
 from .problem import Point, Problem, dot, norm
 
+TYPE_CHECKING = False
+
 
 class _QuasiNewton(Trainer):
     """A step along ``-H g``, H an approximation of the inverse Hessian from pairs s, y.
@@ -19,7 +21,11 @@ class _QuasiNewton(Trainer):
     s is a change of the parameters, y that of the gradient.
     """
 
-    line_search: Any  # of each of them
+    if TYPE_CHECKING:  # of each of them
+
+        @property
+        def line_search(self) -> Any: ...
+
     _sharp = False  # a search that is named goes near the minimum along the line
 
     def check(self) -> None:
@@ -202,7 +208,7 @@ class BFGS(_QuasiNewton):
         self._to_floats("max_bytes")
         self._check_positive("max_bytes")
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         wanted = 2 * problem.n**2 * problem.dtype.itemsize
         if wanted > self.max_bytes:
             raise ValueError(

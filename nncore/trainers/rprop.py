@@ -79,7 +79,7 @@ class Rprop(Trainer):
             raise self._refusal("step_start", f"{pair} in order, positive and finite")
         vars(self)["step_start"] = value
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         if isinstance(self.step_start, tuple):
             steps = rng.uniform(*self.step_start, problem.n).astype(problem.dtype)
         else:
@@ -147,7 +147,7 @@ class Quickprop(Trainer):
         self._check_positive("lr", "mu")
         self._check_not_negative("decay")
 
-    def begin(self, problem: Problem, point: Point, rng: np.random.Generator) -> Memory:
+    def begin(self, problem: Problem, point: Point, rng: "np.random.Generator") -> Memory:
         zero = np.zeros(problem.n, problem.dtype)
         return {"change": zero, "slope": zero}
 

@@ -254,7 +254,7 @@ def lr_find(
 
 def _range_test(
     network: "Network", X: np.ndarray, y: np.ndarray, w: np.ndarray | None, lrs: np.ndarray,
-    batch_size: int, rng: np.random.Generator, n_threads: int, progress: Progress,
+    batch_size: int, rng: "np.random.Generator", n_threads: int, progress: Progress,
 ) -> LearningRates:  # fmt: skip
     tried = network.copy()
     tried._refresh_optimizer()
@@ -312,7 +312,7 @@ def _stuck(
 
 
 def _batches(
-    rows: int, batch_size: int, weights: np.ndarray | None, rng: np.random.Generator
+    rows: int, batch_size: int, weights: np.ndarray | None, rng: "np.random.Generator"
 ) -> Iterator[np.ndarray]:
     """Whole batches without end, each pass in an order of its own."""
     while True:

@@ -54,7 +54,7 @@ def _widened(layer: Dense, n_out: int, init: Any) -> Dense:
     return Dense(n_out, layer.function, bias=layer.bias, init=init, **layer.settings())
 
 
-def _start(last: Dense, n: int, init: Any, rng: np.random.Generator) -> np.ndarray:
+def _start(last: Dense, n: int, init: Any, rng: "np.random.Generator") -> np.ndarray:
     """The weights of the new outputs, with a last row for their biases."""
     drawn = init is None or callable(init) or isinstance(init, (str, Initializer))
     layer: Any = _widened(last, n if drawn else n - last.n_out, init)
