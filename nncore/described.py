@@ -46,6 +46,7 @@ class Described:
     def __init_subclass__(cls, kw_only: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = inspect.get_annotations(cls)
+        own |= cls._arguments  # of which a new default alone is enough
         named = {n: vars(cls)[n] for n in own if n in vars(cls) and not n.startswith("_")}
         cls._arguments = cls._arguments | named
         if kw_only:

@@ -86,7 +86,7 @@ class AdamW(Adam):
     0.01
     """
 
-    weight_decay: float = 0.01
+    weight_decay = 0.01
 
     _quiet = Adam._quiet - {"weight_decay"}
     _styles = {"keras": {"eps": 1e-7, "weight_decay": 0.004}}

@@ -49,7 +49,7 @@ class OnPlateau(Schedule):
     cooldown: int = 0
     lr_min: float = 0.0
     monitor: str | None = None
-    per: str = "epoch"
+    per = "epoch"
 
     def check(self) -> None:
         super().check()
