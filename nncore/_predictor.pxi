@@ -65,7 +65,10 @@ cdef class Predictor:
         self.c_engine = engine if isinstance(engine, Engine) else None
 
     def predict(self, X, *, out=None, n_threads=None):
-        """Return the outputs for the rows of X.
+        """predict($self, X, *, out=None, n_threads=None)
+--
+
+        Return the outputs for the rows of X.
 
         In the C engine a row's result has the same bits alone and in any batch, unless a Dropout is
         always on. NaN in X gives NaN.
@@ -82,6 +85,13 @@ cdef class Predictor:
         -------
         numpy.ndarray, shape (n_rows, n_out)
             Class probabilities, if the last activation is softmax.
+
+        Examples
+        --------
+        >>> import nncore
+        >>> net = nncore.Network(2, nncore.Dense(3, "softmax"), seed=0)
+        >>> net.predict([[0.5, -1.0], [2.0, 0.0]]).shape
+        (2, 3)
         """
         cdef Engine engine = self.c_engine
         cdef matrix x, y
@@ -107,7 +117,10 @@ cdef class Predictor:
         return out
 
     def predict_one(self, x):
-        """Return the outputs for one sample: as ``predict([x])[0]``, and the same bits.
+        """predict_one($self, x)
+--
+
+        Return the outputs for one sample: as ``predict([x])[0]``, and the same bits.
 
         Without the cost of making a matrix of it: about a microsecond for a small network.
 
@@ -143,7 +156,10 @@ cdef class Predictor:
         return out
 
     def learn_one(self, x, y):
-        """Do one update with one sample; as ``partial_fit([x], [y])``, and the same bits.
+        """learn_one($self, x, y)
+--
+
+        Do one update with one sample; as ``partial_fit([x], [y])``, and the same bits.
 
         Without the cost of making matrices of it: about a microsecond for a small network. The
         optimizer's state is kept. With a schedule of the rate, a full-batch trainer, an `Embedding`,

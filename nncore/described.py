@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import numpy as np
 
@@ -25,15 +25,26 @@ class _Signature:
         )
 
 
-@dataclass_transform()  # so type checkers know the arguments
+class _Argument(NamedTuple):
+    default: Any
+    kw_only: bool
+
+
+def argument(*, default: Any = ..., kw_only: bool = False) -> Any:
+    """The value of an attribute whose argument has no default, or is given by name only."""
+    return _Argument(default, kw_only)
+
+
+@dataclass_transform(field_specifiers=(argument,))  # so type checkers know the arguments
 class Described:
     """Base of classes whose annotated attributes are their arguments.
 
-    An attribute ``name: type = default`` of a class is an argument; ``...`` as the default means
-    that it must be given. Those of a subclass come after its parent's. Each is checked when it is
-    set, by `check`; other attributes must be declared in the subclass that has them, or begin with
-    an underscore. What a class with ``kw_only=True`` adds is given by name only, and `repr` and
-    `config` leave it out where it is the default.
+    An attribute ``name: type = default`` of a class is an argument; ``...`` or `argument()` as the
+    default means that it must be given. Those of a subclass come after its parent's. Each is
+    checked when it is set, by `check`; other attributes must be declared in the subclass that has
+    them, or begin with an underscore. An ``argument(default=..., kw_only=True)``, and what a class
+    with ``kw_only=True`` adds, is given by name only; `repr` and `config` leave it out where it is
+    the default.
     """
 
     _arguments: ClassVar[dict[str, Any]] = {}
@@ -48,12 +59,16 @@ class Described:
         own = inspect.get_annotations(cls)
         own |= cls._arguments  # of which a new default alone is enough
         named = {n: vars(cls)[n] for n in own if n in vars(cls) and not n.startswith("_")}
-        cls._arguments = cls._arguments | named
-        if kw_only:
-            cls._by_name, cls._quiet = cls._by_name | set(named), cls._quiet | set(named)
-        for name, default in named.items():
+        for name, value in named.items():
+            default, by_name = value if isinstance(value, _Argument) else (value, kw_only)
+            named[name] = default
+            if by_name:
+                cls._by_name, cls._quiet = cls._by_name | {name}, cls._quiet | {name}
             if default is ...:
                 delattr(cls, name)
+            else:
+                setattr(cls, name, default)
+        cls._arguments = cls._arguments | named
 
     @classmethod
     def _ordered(cls) -> list[tuple[str, Any]]:
@@ -66,9 +81,10 @@ class Described:
         order = [name for name, _ in self._ordered()]
         places = [name for name in order if name not in self._by_name]
         if len(values) > len(places):
+            few = f"at most {len(places)} arguments without a name ({', '.join(places)})"
             raise TypeError(
-                f"{kind.__name__} takes at most {len(places)} arguments without a name "
-                f"({', '.join(places)}), got {len(values)}"
+                f"{kind.__name__} takes {few if places else 'its arguments by name'}, got "
+                f"{len(values)}{'' if places else ' without: ' + ', '.join(order)}"
             )
         given = dict(zip(places, values, strict=False))
         for name, value in named.items():

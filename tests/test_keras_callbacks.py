@@ -138,8 +138,8 @@ def test_what_auto_knows(monitor, mode):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: EarlyStopping("mine"), ValueError, "EarlyStopping cannot tell whether mine"),
-        (lambda: EarlyStopping("accuracy_loss"), ValueError, 'give mode="max" or mode="min"'),
+        (lambda: EarlyStopping("mine"), ValueError, "EarlyStopping monitors mine: expected loss"),
+        (lambda: EarlyStopping("accuracy_loss"), ValueError, 'mode="max" or mode="min"'),
         (lambda: EarlyStopping(mode="up"), ValueError, 'mode must be "auto", "min" or "max"'),
         (lambda: EarlyStopping(patience=1.5), ValueError, "patience of EarlyStopping must be an i"),
         (lambda: EarlyStopping(patience=-1), ValueError, "patience of EarlyStopping must be an in"),
@@ -149,7 +149,7 @@ def test_what_auto_knows(monitor, mode):
         (lambda: ReduceLROnPlateau(factor=1), ValueError, r"factor of .* must be in \[0, 1\)"),
         (lambda: ReduceLROnPlateau(cooldown=None), ValueError, "cooldown of ReduceLROnPlateau mus"),
         (lambda: ModelCheckpoint("x", every=0), ValueError, "every of ModelCheckpoint must be an"),
-        (lambda: ModelCheckpoint("x", "mine", save_best_only=True), ValueError, "cannot tell"),
+        (lambda: ModelCheckpoint("x", "mine", save_best_only=True), ValueError, "expected loss"),
         (lambda: LearningRateScheduler(0.1), TypeError, "schedule must be a function of the epoch"),
         (lambda: LambdaCallback(on_batch_end=print), TypeError, "has no on_batch_end: an epoch is"),
         (lambda: LambdaCallback(on_epoch_end=3), TypeError, "on_epoch_end must be a function, go"),

@@ -274,5 +274,5 @@ def test_a_stop_that_fit_refuses(optimizer, stop, error, message):
 def test_a_stop_is_shown_by_what_it_has():
     assert repr(Stop(loss=0.1, max_fail=3)) == "Stop(loss=0.1, max_fail=3)"
     assert Stop(loss=1) == Stop(loss=1.0) != Stop(loss=2)
-    with pytest.raises(TypeError, match="without a name"):
+    with pytest.raises(TypeError, match="arguments by name, got 1 without: loss, gradient"):
         Stop(1e-3)

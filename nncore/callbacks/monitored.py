@@ -38,8 +38,8 @@ class _Monitored(Callback):
         words = set(self.monitor.split("_"))
         if bool(words & _UP) == bool(words & _DOWN):
             raise ValueError(
-                f"{type(self).__name__} cannot tell whether {self.monitor} should become larger or "
-                'smaller; give mode="max" or mode="min"'
+                f"{type(self).__name__} monitors {self.monitor}: expected loss or a metric, behind "
+                'val_ for rows held out; or, for a number of your own, mode="max" or mode="min"'
             )
         return "max" if words & _UP else "min"
 

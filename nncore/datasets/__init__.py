@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["load_digits", "split"]
 
@@ -38,8 +39,8 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(
-    X: np.ndarray,
-    y: np.ndarray,
+    X: "ArrayLike",
+    y: "ArrayLike",
     *,
     test_size: float = 0.2,
     seed: int = 0,

@@ -208,7 +208,7 @@ class Scaling(Layer):
                 "or one for all"
             )
 
-    def map(self, x: np.ndarray) -> np.ndarray:
+    def map(self, x: "ArrayLike") -> np.ndarray:
         """Return what this layer makes of x, (n_rows, n_columns), as the engine does.
 
         Parameters
@@ -224,7 +224,7 @@ class Scaling(Layer):
         y: np.ndarray = x * scale + mean if self.inverted else (x - mean) / scale
         return y
 
-    def unmap(self, y: np.ndarray) -> np.ndarray:
+    def unmap(self, y: "ArrayLike") -> np.ndarray:
         """Return what this layer makes y of."""
         mean, scale = self._known()
         x: np.ndarray = (y - mean) / scale if self.inverted else y * scale + mean

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..described import argument
 from .base import STYLES, Optimizer, styled
 
 
@@ -42,7 +43,7 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
     amsgrad: bool = False
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     _quiet = Optimizer._quiet | {"amsgrad"}
     _styles = {"keras": {"eps": 1e-7}}
@@ -127,7 +128,7 @@ class Adamax(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     rule = "adamax"
     _styles = {"keras": {"lr": 0.001, "eps": 1e-7}}
@@ -176,7 +177,7 @@ class NAdam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
     momentum_decay: float = 0.004
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     rule = "nadam"
     _styles = {"keras": {"lr": 0.001, "eps": 1e-7, "momentum_decay": 1.0}}

@@ -59,8 +59,6 @@ class Optimizer(Described, kw_only=True):
     ema: float | None = None
     swa: int | None = None
 
-    _by_name = _quiet = frozenset(("style",))
-
     if TYPE_CHECKING:  # of subclasses
 
         @property

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..described import argument
 from .base import STYLES, Optimizer, styled
 
 
@@ -41,7 +42,7 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     dampening: float = 0.0
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     _quiet = Optimizer._quiet | {"dampening"}
     _styles = {

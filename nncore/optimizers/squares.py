@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..described import argument
 from .base import STYLES, Optimizer
 
 
@@ -37,7 +38,7 @@ class Adagrad(Optimizer):
     lr_decay: float = 0.0
     initial: float = 0.0
     eps: float = 1e-10
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     rule = "adagrad"
     _styles = {"keras": {"lr": 0.001, "initial": 0.1, "eps": 1e-7}}
@@ -85,7 +86,7 @@ class Adadelta(Optimizer):
     lr: float | Any = 1.0
     rho: float = 0.9
     eps: float = 1e-6
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     rule = "adadelta"
     _styles = {"keras": {"lr": 0.001, "rho": 0.95, "eps": 1e-7}}
@@ -138,7 +139,7 @@ class RMSprop(Optimizer):
     eps: float = 1e-8
     momentum: float = 0.0
     centered: bool = False
-    style: str | None = None
+    style: str | None = argument(default=None, kw_only=True)
 
     _styles = {"keras": {"lr": 0.001, "rho": 0.9, "eps": 1e-7}}
 

@@ -8,7 +8,6 @@ import numpy as np
 from ..described import Described
 
 TYPE_CHECKING = False
-REQUIRED: Any = ...  # the default of an argument that has none, as `Described` says
 
 SCHEDULES: "dict[str, type[Schedule]]" = {}  # by name, what a file can hold: filled by __init__.py
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import REQUIRED, Schedule
+from ..described import argument
+from .base import Schedule
 from .curves import Constant
 
 
@@ -26,12 +27,13 @@ class WarmUp(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import WarmUp
     >>> [round(WarmUp(0.5, steps=5)(t), 4) for t in range(7)]
     [0.1, 0.18, 0.26, 0.34, 0.42, 0.5, 0.5]
     """
 
-    after: Schedule | Any = REQUIRED
-    steps: int = REQUIRED
+    after: Schedule | Any = argument()
+    steps: int = argument()
     start_factor: float | None = None
 
     def check(self) -> None:
@@ -87,7 +89,7 @@ class Function(Schedule):
     0.025
     """
 
-    function: Any = REQUIRED
+    function: Any = argument()
 
     def check(self) -> None:
         super().check()

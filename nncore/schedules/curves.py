@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .base import REQUIRED, Schedule
+from ..described import argument
+from .base import Schedule
 
 
 class Constant(Schedule):
@@ -22,12 +23,13 @@ class Constant(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Constant
     >>> schedule = Constant(0.3, factor=0.1, steps=5)  # a start at a tenth
     >>> [round(schedule(t), 4) for t in (0, 4, 5)]
     [0.03, 0.03, 0.3]
     """
 
-    lr: float = REQUIRED
+    lr: float = argument()
     factor: float = 1.0
     steps: int = 0
 
@@ -54,12 +56,13 @@ class Step(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Step
     >>> [round(Step(0.5, 10)(t), 5) for t in (0, 9, 10, 25)]
     [0.5, 0.5, 0.05, 0.005]
     """
 
-    lr: float = REQUIRED
-    step_size: int = REQUIRED
+    lr: float = argument()
+    step_size: int = argument()
     gamma: float = 0.1
 
     def check(self) -> None:
@@ -85,13 +88,14 @@ class MultiStep(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import MultiStep
     >>> schedule = MultiStep(0.1, [30, 60])
     >>> [round(schedule(t), 4) for t in (0, 30, 60)]
     [0.1, 0.01, 0.001]
     """
 
-    lr: float = REQUIRED
-    milestones: list[int] = REQUIRED
+    lr: float = argument()
+    milestones: list[int] = argument()
     gamma: float = 0.1
 
     def check(self) -> None:
@@ -121,13 +125,14 @@ class Exponential(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Exponential
     >>> schedule = Exponential(0.1, gamma=0.5)
     >>> [round(schedule(t), 4) for t in (0, 1, 2)]
     [0.1, 0.05, 0.025]
     """
 
-    lr: float = REQUIRED
-    gamma: float = REQUIRED
+    lr: float = argument()
+    gamma: float = argument()
 
     def check(self) -> None:
         super().check()
@@ -152,12 +157,13 @@ class Linear(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Linear
     >>> schedule = Linear(0.1, steps=4, start_factor=0.5)
     >>> [round(schedule(t), 4) for t in (0, 2, 4, 9)]
     [0.05, 0.075, 0.1, 0.1]
     """
 
-    lr: float = REQUIRED
+    lr: float = argument()
     steps: int = 5
     start_factor: float = 1 / 3
     end_factor: float = 1.0
@@ -188,12 +194,13 @@ class Polynomial(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Polynomial
     >>> schedule = Polynomial(0.1, steps=10, power=2)
     >>> [round(schedule(t), 4) for t in (0, 5, 10, 20)]
     [0.1, 0.025, 0.0, 0.0]
     """
 
-    lr: float = REQUIRED
+    lr: float = argument()
     steps: int = 5
     power: float = 1.0
 
@@ -223,12 +230,13 @@ class Cosine(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Cosine
     >>> [round(Cosine(0.1, steps=10)(t), 4) for t in (0, 5, 10, 20)]
     [0.1, 0.05, 0.0, 0.0]
     """
 
-    lr: float = REQUIRED
-    steps: int = REQUIRED
+    lr: float = argument()
+    steps: int = argument()
     lr_min: float = 0.0
 
     def check(self) -> None:
@@ -257,13 +265,14 @@ class WarmRestarts(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import WarmRestarts
     >>> schedule = WarmRestarts(0.1, steps=10, factor=2)  # periods of 10, 20, 40, ...
     >>> [round(schedule(t), 4) for t in (0, 5, 10, 20, 30)]
     [0.1, 0.05, 0.1, 0.05, 0.1]
     """
 
-    lr: float = REQUIRED
-    steps: int = REQUIRED
+    lr: float = argument()
+    steps: int = argument()
     factor: int = 1
     lr_min: float = 0.0
 
@@ -309,13 +318,14 @@ class OneCycle(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import OneCycle
     >>> schedule = OneCycle(0.1, steps=100)
     >>> [round(schedule(t), 4) for t in (0, 29, 99)]
     [0.004, 0.1, 0.0]
     """
 
-    lr: float = REQUIRED
-    steps: int = REQUIRED
+    lr: float = argument()
+    steps: int = argument()
     pct_start: float = 0.3
     anneal: str = "cos"
     div_factor: float = 25.0
@@ -367,13 +377,14 @@ class Cyclic(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import Cyclic
     >>> schedule = Cyclic(0.01, 0.1, step_size_up=10)
     >>> [round(schedule(t), 4) for t in (0, 10, 15, 20)]
     [0.01, 0.1, 0.055, 0.01]
     """
 
-    lr: float = REQUIRED
-    lr_max: float = REQUIRED
+    lr: float = argument()
+    lr_max: float = argument()
     step_size_up: int = 2000
     step_size_down: int | None = None
     mode: str = "triangular"
@@ -418,12 +429,13 @@ class InverseScaling(Schedule):
 
     Examples
     --------
+    >>> from nncore.schedules import InverseScaling
     >>> schedule = InverseScaling(0.1)
     >>> [round(schedule(t), 4) for t in (0, 3, 99)]
     [0.1, 0.05, 0.01]
     """
 
-    lr: float = REQUIRED
+    lr: float = argument()
     power: float = 0.5
 
     def check(self) -> None:

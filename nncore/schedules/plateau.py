@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import REQUIRED, Schedule
+from ..described import argument
+from .base import Schedule
 
 
 class OnPlateau(Schedule):
@@ -41,7 +42,7 @@ class OnPlateau(Schedule):
     [0.1, 0.1, 0.05, 0.025]
     """
 
-    lr: float = REQUIRED
+    lr: float = argument()
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..described import argument
 from .base import Memory, Stuck, Trainer
 from .problem import Point, Problem, Squares, dot
 
@@ -53,10 +54,9 @@ class LevenbergMarquardt(Trainer):
     increase: float = 10.0
     decrease: float = 0.1
     mu_max: float = 1e10
-    block_rows: int | None = None
-    max_bytes: float = 2e9
+    block_rows: int | None = argument(default=None, kw_only=True)
+    max_bytes: float = argument(default=2e9, kw_only=True)
 
-    _by_name = _quiet = frozenset(("block_rows", "max_bytes"))
     _remembers = {"mu": "positive number", "growth": "positive number", "scales": "free"}
     _sometimes = frozenset(("scales",))
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..described import argument
 from .base import Memory, Trainer, no_lower
 from .line_search import Line, Trial, as_line_search
 from .problem import Point, Problem, dot, norm
@@ -198,9 +199,8 @@ class BFGS(_QuasiNewton):
     """
 
     line_search: Any = "strong_wolfe"
-    max_bytes: float = 1e9
+    max_bytes: float = argument(default=1e9, kw_only=True)
 
-    _by_name = _quiet = frozenset(("max_bytes",))
     _remembers = {"H": "matrix"}
 
     def check(self) -> None:
