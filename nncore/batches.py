@@ -128,14 +128,14 @@ class Batches:
         for number, batch in enumerate(self.epoch(), 1):
             if batch[2] is not None and not np.any(batch[2]):
                 continue  # it counts nothing
-            X, y, w = network._samples(*batch, f"batch {number}: ", True, missing)
+            X, y, w = network._samples(*batch, f"batch {number}: ", True, missing, some=False)
             w = times_classes(w, classes, y, network)
             counts = data.counts_of(y, w)
             if counts is None or counts.any():
                 scores.append(scores_of(number, X, y, w))
                 sums.append(len(X) if counts is None else counts.sum())
         if not sums:
-            raise ValueError("all batches have weight 0: there is nothing to take the mean of")
+            raise ValueError("no batch has weights and targets: there is no mean to take")
         total = np.sum(sums)
         return {n: float(np.dot([s[n] for s in scores], sums) / total) for n in scores[0]}
 

@@ -56,7 +56,7 @@ class Described:
 
     def __init_subclass__(cls, kw_only: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
-        own = inspect.get_annotations(cls)
+        own = {n: a for n, a in inspect.get_annotations(cls).items() if "ClassVar" not in str(a)}
         own |= cls._arguments  # of which a new default alone is enough
         named = {n: vars(cls)[n] for n in own if n in vars(cls) and not n.startswith("_")}
         for name, value in named.items():

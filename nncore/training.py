@@ -240,7 +240,7 @@ class Training:
                 "batches come one by one, so a Scaling cannot take its numbers from them: give "
                 "them, by Scaling.of(...), or call net.layers[0].adapt(X) first"
             )
-        return self._samples(X, y, w, "batch 1: ", in_blocks=True, missing=missing)
+        return self._samples(X, y, w, "batch 1: ", True, missing, some=False)
 
     def _adapt(self, X: Any, y: Any) -> None:
         """Give a `Scaling` without numbers those of these data."""
@@ -583,6 +583,7 @@ class Training:
     def _samples(
         self, X: Any, y: Any, weights: "ArrayLike | None" = None, of: str = "",
         in_blocks: bool = False, missing: str | None = None, ready: bool = True,
+        some: bool = True,
     ) -> Samples:  # fmt: skip
         X = as_inputs(X, self, f"{of}X", in_blocks=in_blocks, ready=ready)
         y = as_targets(
@@ -592,7 +593,7 @@ class Training:
         if len(X) == 0:
             raise ValueError(f"{of}X has no rows; at least one is needed.")
         check_weights(w, f"{of}sample_weight")
-        if missing is not None and not y.counts(w).any():
+        if some and missing is not None and not y.counts(w).any():
             raise ValueError(f"all targets in {of}y are missing: there is nothing left to learn.")
         # A step changes theta while it still reads X and y.
         X, y = (self._apart(a) for a in (X, y))

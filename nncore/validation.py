@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ._core import LOSSES, is_matrix
 from .data import Observed, Rows, as_rows, first_not_finite, slices
+from .weights import refuse_masked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def as_row(x: "ArrayLike", name: str) -> np.ndarray:
     """Return one sample as a matrix, or its targets as those of one row."""
     if x is None:
         raise ValueError(f"{name} is None; expected what belongs to one sample.")
+    refuse_masked(x, name)
     x = np.asarray(x)
     if x.ndim > 1 or (name == "x" and x.ndim == 0):
         raise ValueError(
@@ -326,8 +328,7 @@ def _as_array(value: Any, name: str, wanted: str = "", labels: bool = False) -> 
     if hasattr(value, "toarray"):
         fix = name.split(": ")[-1] + ".toarray()"
         raise ValueError(f"{name} is a sparse matrix; convert it with {fix}")
-    if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{name} is a masked array; fill it first, with {name}.filled(...)")
+    refuse_masked(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -17,12 +17,19 @@ Classes = tuple[list[int], np.ndarray]
 _SMALLEST, _LARGEST = 1e-100, 1e100  # sums and quotients of such weights are finite
 
 
+def refuse_masked(array: Any, name: str) -> None:
+    """Raise for a masked array: NumPy would take what is under the mask."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array; fill it first, with {name}.filled(...)")
+
+
 def as_weights(
     weights: "ArrayLike | None", rows: int, name: str = "sample_weight", data: str = "X"
 ) -> Any:
     """Return weights as a new float64 array (rows,), or None."""
     if weights is None:
         return None
+    refuse_masked(weights, name)
     try:
         array = np.array(weights, np.float64)
     except (TypeError, ValueError):

@@ -264,3 +264,15 @@ def test_no_rows(use):
             USES[use](network, X[:0], y[:0])
         with refused(ValueError, named(use, f"X has 0 rows but y has {len(y)}."), network=network):
             USES[use](network, X[:0], y)
+
+
+def test_masked_arrays_everywhere():
+    """NumPy would take what is under the mask."""
+    net, x = regressor(), np.ma.masked_equal(X[0], X[0, 0])
+    y = np.ma.masked_equal(Y[0], Y[0, 0])
+    for name, call in {
+        "x": lambda: net.predict_one(x), "y": lambda: net.learn_one(X[0], y),
+        "sample_weight": lambda: net.fit(X, Y, sample_weight=np.ma.masked_less(np.ones(100), 2)),
+    }.items():  # fmt: skip
+        with refused(ValueError, f"{name} is a masked array; fill it first", network=net):
+            call()

@@ -1,5 +1,7 @@
 """Networks, layers and optimizers that are not made: names, sizes, numbers, what does not fit."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -287,6 +289,7 @@ def test_attributes_that_a_subclass_of_an_optimizer_has():
             super().__init__(*values, **named)
 
     class Plain(SGD):
+        seen: ClassVar[list] = []
         epoch: int
         note = ""
 
@@ -301,6 +304,7 @@ def test_attributes_that_a_subclass_of_an_optimizer_has():
         optimizer.decay = "fast"
     with refused(AttributeError, "Known: lr, momentum, nesterov, ", "must declare its own"):
         plain.other = 1
+    assert "seen" not in repr(plain)
 
 
 # --- Switches -------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_batches_bring_weights():
     assert one.theta.tobytes() == other.theta.tobytes()
     empty = [(X[:9], LABELS[:9], np.zeros(9)), *BATCHES]
     assert make().fit(empty, verbose=False).n_steps == 5
-    with refused(ValueError, "all batches have weight 0", network=one):
+    with refused(ValueError, "no batch has weights and targets", network=one):
         one.fit(empty[:1])
 
 

@@ -174,6 +174,22 @@ def test_rows_in_blocks_and_batches(tmp_path):
     assert loss_of(nets[0], X, y) == loss_of(nets[0], X, mapped)
 
 
+@pytest.mark.parametrize("first", [0, 10])
+def test_a_batch_without_targets_counts_nothing(first):
+    """As in an array of the same rows."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
+    Y[first : first + 10] = np.nan
+    net = Network(4, Dense(2), seed=0)
+    other = net.copy()
+    batches = [(X[i : i + 10], Y[i : i + 10]) for i in (0, 10, 20)]
+    history = net.fit(batches, missing="mask", verbose=False)
+    other.fit(X, Y, missing="mask", batch_size=10, shuffle=False, verbose=False)
+    assert net.theta.tobytes() == other.theta.tobytes() and np.isfinite(history["loss"]).all()
+    got, want = (net.evaluate(*data, missing="mask")["loss"] for data in ((batches,), (X, Y)))
+    assert got == pytest.approx(want, rel=1e-6)
+
+
 def test_refusals():
     y, net = targets("mse"), make("mse")
     with refused(ValueError, "y contains NaN", 'give missing="mask"', network=net):

@@ -250,6 +250,22 @@ def test_a_function_that_gives_no_rate(bad):
     assert net._engine.n_updates == 7
 
 
+@pytest.mark.parametrize("per", ["step", "epoch"])
+@pytest.mark.parametrize("rates", [lambda t: -0.1 - 0 * t, lambda t: t[:0], lambda t: math.nan * t])
+def test_a_schedule_of_ones_own_that_gives_no_rates(rates, per):
+    class Mine(schedules.Schedule):
+        lr: float = 0.1
+
+        def at(self, t):
+            return rates(t)
+
+    net = Network(2, Dense(1), optimizer=SGD(Mine(per=per)), seed=0)
+    before = net.theta.tobytes()
+    with pytest.raises(ValueError, match="at of Mine must return a rate of at least 0 for each"):
+        net.fit(np.ones((64, 2)), np.ones(64), verbose=False)
+    assert net.theta.tobytes() == before
+
+
 def test_a_rate_that_overflows():
     net = network(schedules.Exponential(1.0, 1e300))
     with pytest.raises(ValueError, match="gives a rate that is not finite"):

@@ -312,3 +312,12 @@ def test_warnings_are_theirs():
             texts.append([(w.category, str(w.message).rstrip(".")) for w in caught])
             assert module is theirs or {w.filename for w in caught} == {__file__}
         assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("data", ["iris", "two classes", "diabetes"])
+@pytest.mark.parametrize("activation", ["logistic", "tanh"])
+def test_no_hidden_layers(data, activation):
+    """Their activation still says how far apart the first weights are."""
+    (one, other), X, y = both(data, hidden_layer_sizes=(), activation=activation)
+    one.fit(X, y), other.fit(X, y)
+    np.testing.assert_allclose(other.loss_curve_, one.loss_curve_, rtol=1e-10)

@@ -208,3 +208,20 @@ def test_descriptions_changed_by_chance(optimizer):
         except (FloatingPointError, ValueError):  # such as a max_bytes that does not suffice
             continue
         assert np.isfinite(net.theta).all()
+
+
+def test_a_subclass_is_in_a_file_what_it_is_of_ours(tmp_path):
+    class Mine(nncore.LBFGS):
+        pass
+
+    class Search(nncore.line_searches.StrongWolfe):
+        pass
+
+    net = trained(Mine(memory=4, line_search=Search(c2=0.5)))
+    net.save(tmp_path / "net")
+    loaded = nncore.load(tmp_path / "net")
+    expected = nncore.LBFGS(memory=4, line_search=nncore.line_searches.StrongWolfe(c2=0.5))
+    assert loaded.optimizer == expected and type(net.copy().optimizer) is Mine
+    for each in (net, loaded):
+        each.fit(X, Y, epochs=3, verbose=False)
+    assert loaded.theta.tobytes() == net.theta.tobytes()

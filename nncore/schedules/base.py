@@ -75,10 +75,16 @@ class Schedule(Described, abc.ABC, kw_only=True):
     def rates(self, state: dict[str, Any], updates: int, steps: int, epochs: int) -> np.ndarray:
         """Return the rates of the next `steps` updates, after so many updates and epochs."""
         if self.per == "step":
-            rates = self.at(np.arange(updates, updates + steps, dtype=np.float64))
+            times = np.arange(updates, updates + steps, dtype=np.float64)
         else:
-            rates = np.full(steps, self.at(np.array([epochs], np.float64))[0])
-        return np.ascontiguousarray(rates, np.float64)
+            times = np.array([epochs], np.float64)
+        rates = np.ascontiguousarray(self.at(times), np.float64)
+        if rates.shape != times.shape or not (rates >= 0).all():
+            raise ValueError(
+                f"at of {type(self).__name__} must return a rate of at least 0 for each of "
+                f"{len(times)} times, got {rates!r:.80}"
+            )
+        return np.broadcast_to(rates, steps).copy() if self.per == "epoch" else rates
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise ValueError if a state, read from a file, is none that `start` leads to."""

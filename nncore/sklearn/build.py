@@ -62,7 +62,9 @@ def make_network(
     dense = [layer for layer in layers if isinstance(layer, Dense)]
     values = None
     if init is None:
-        under = [layer.activation for layer in [*dense[:-1], *dense[-2:-1]]] or ["identity"]
+        under = [layer.activation for layer in [*dense[:-1], *dense[-2:-1]]]
+        if not under:  # no hidden layers, and yet scikit-learn looks at their activation
+            under = ["sigmoid" if estimator.activation in ("logistic", "sigmoid") else "identity"]
         values = _start(widths, under, rng)
     elif not named:
         values = _given(init, widths)

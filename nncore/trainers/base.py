@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..described import Described
-from .line_search import LineSearch
+from .line_search import LineSearch, ours
 from .problem import Point, Problem, dot
 
 Memory = dict[str, Any]
@@ -131,9 +131,13 @@ class Trainer(Described, abc.ABC):
         return memory
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments that make this trainer again, as JSON values."""
-        values = self._shown(type(self))
-        return {"type": type(self).__name__} | {
+        """Return the arguments that make this trainer again, as JSON values.
+
+        A subclass is described as the one of this package that it is: files name no other class.
+        """
+        kind = ours(self)
+        values = self._shown(kind)
+        return {"type": kind.__name__} | {
             name: value.config() if isinstance(value, LineSearch) else value
             for name, value in values.items()
         }

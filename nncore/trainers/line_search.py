@@ -99,6 +99,12 @@ def line(
     return Line(problem, problem.at(x), direction)
 
 
+def ours(thing: Described) -> type[Described]:
+    """The class of this package that a thing is, if it is of a subclass."""
+    kinds = type(thing).__mro__
+    return next(kind for kind in kinds if kind.__module__.startswith("nncore."))
+
+
 class LineSearch(Described, abc.ABC):
     """Base of the line searches.
 
@@ -132,7 +138,7 @@ class LineSearch(Described, abc.ABC):
 
     def config(self) -> dict[str, Any]:
         """Return what makes this object again, as JSON values."""
-        return {"type": type(self).__name__, **self._shown(type(self))}
+        return {"type": ours(self).__name__, **self._shown(ours(self))}
 
 
 class Backtracking(LineSearch):
