@@ -52,7 +52,7 @@ class Described:
     _quiet: ClassVar[frozenset[str]] = frozenset()  # left out where they are the default
     _styles: ClassVar[dict[str, dict[str, Any]]] = {}  # style -> other defaults
     __signature__ = _Signature()
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # it can change; mypy wants a function
 
     def __init_subclass__(cls, kw_only: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
