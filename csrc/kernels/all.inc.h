@@ -56,7 +56,7 @@ static const nnc_kernels kernels = {
     .isa = ISA_NAME,
     .dtype = REAL_DTYPE,
     .size = sizeof(real),
-    .gemm_work = sizeof(real) * ((size_t)NNC_BLOCK * (GROUP * SLIVER + BLOCK_COLS) +
+    .gemm_work = sizeof(real) * ((size_t)NNC_BLOCK * GROUP * SLIVER + PACKED_B +
                                   TILE_ROWS * BLOCK_COLS),
     .gemm_rows_work = sizeof(real) * NNC_BLOCK * KEPT_PANELS * SLIVER,
     .lanes = LANES,

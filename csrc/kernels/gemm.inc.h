@@ -11,13 +11,13 @@
 enum {
     BLOCK_COLS = 2048 / (int)sizeof(real), /* columns of B packed at a time: 512 KB, half an L2 */
     SLIVER = (TILE_ROWS + LANES - 1) / LANES * LANES, /* a packed column of a tile's rows of A   */
-    B_GROUP = 4,                                      /* panels of B copied at a time, */
-    GROUP = 48 / TILE_ROWS,                           /* and of A                      */
-    KEPT_PANELS = 2048 / TILE_ROWS + 1,               /* of A, for all columns: 2.8 MB */
-    WIDE_VECS = 8,           /* the tile of a single row is this many vectors wide */
-    DIRECT_BYTES = 1 << 20,  /* a B no larger, an L2, is read where it lies,       */
-    DIRECT_STRIDE = 1 << 11, /* unless its rows are far apart                      */
-    FAR_BYTES = 1 << 18,     /* a C no larger than this is taken to be in cache    */
+    PACKED_B = (NNC_BLOCK * TILE_COLS + PAD) * (BLOCK_COLS / TILE_COLS),
+    GROUP = 48 / TILE_ROWS,             /* panels of A copied at a time            */
+    KEPT_PANELS = 2048 / TILE_ROWS + 1, /* of A, for all columns: 2.8 MB           */
+    WIDE_VECS = 8,                      /* the tile of a single row is this many vectors wide */
+    DIRECT_BYTES = 1 << 20,             /* a B no larger, an L2, is read where it lies,       */
+    DIRECT_STRIDE = 1 << 11,            /* unless its rows are far apart                      */
+    FAR_BYTES = 1 << 18,                /* a C no larger than this is taken to be in cache    */
 };
 
 /* How a tile finds A[i, p]: row-major rows `step` apart, or a[p * step + i] (a packed sliver, and
@@ -62,9 +62,9 @@ typedef struct {
     int add;  /* c holds the sum of the earlier blocks */
     int far;  /* c is not in cache: fetch it while the sums run */
     const real *bias;
-    /* While the sums run, one line of each is fetched in each of the first `fetches` steps. */
+    /* While the sums run, every so many steps one line of each is fetched. */
     const real *fetch[3];
-    ptrdiff_t fetches;
+    ptrdiff_t fetch_every;
 } tile_args;
 
 /* c[rows, vecs vectors] (+)= sum_p A[i,p] B[p,:], then + bias. rows, vecs and form are constants at
@@ -77,47 +77,47 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, cons
     real *c = t->c;
     vec acc[TILE_ROWS][WIDE_VECS];
     UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VZERO;
-    if (t->far)
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(c + i * ldc + v * LANES, 1);
-    const real *f0 = t->fetch[0], *f1 = t->fetch[1], *f2 = t->fetch[2];
-    ptrdiff_t unfetched = t->fetches;
-    for (ptrdiff_t p = t->k; p > 0; p--) {
-        vec bv[WIDE_VECS];
-        if (form == A_COLS && unfetched > 0) {
-            __builtin_prefetch(f0, 1, 2), __builtin_prefetch(f1, 1, 2), __builtin_prefetch(f2, 1, 2);
-            f0 += PAD, f1 += PAD, f2 += PAD, unfetched--;
-        }
-        UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
-        UNROLL for (int i = 0; i < rows; i++) {
-            const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
-            UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VFMA(av, bv[v], acc[i][v]);
-        }
-        b += b_step;
-        a += form == A_ROWS ? 1 : a_step;
+    if (t->far) {
+        const real *line = c;
+        ROLLED for (int i = 0; i < rows; i++, line += ldc)
+            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(line + v * LANES, 1);
     }
-    const int whole = vecs - (tail < LANES); /* vectors that are stored whole */
+    const real *f0 = t->fetch[0], *f1 = t->fetch[1], *f2 = t->fetch[2];
+    const ptrdiff_t every = t->fetch_every;
+    for (ptrdiff_t left = t->k, steps; left > 0; left -= steps) {
+        __builtin_prefetch(f0, 1), __builtin_prefetch(f1, 1), __builtin_prefetch(f2, 1);
+        f0 += PAD, f1 += PAD, f2 += PAD;
+        steps = min_size(every, left);
+        for (ptrdiff_t p = steps; p > 0; p--) {
+            vec bv[WIDE_VECS];
+            UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
+            UNROLL for (int i = 0; i < rows; i++) {
+                const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
+                UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VFMA(av, bv[v], acc[i][v]);
+            }
+            b += b_step;
+            a += form == A_ROWS ? 1 : a_step;
+        }
+    }
+    const int whole = vecs - (tail < LANES), end = (vecs - 1) * LANES; /* vectors stored whole */
+    real *row = c;
     if (add)
-        UNROLL for (int i = 0; i < rows; i++) {
-            UNROLL for (int v = 0; v < vecs; v++)
-                if (v < whole) acc[i][v] = VLOAD(c + i * ldc + v * LANES) + acc[i][v];
-            if (whole < vecs)
-                acc[i][vecs - 1] =
-                    (vec)VLOAD_N(c + i * ldc + (vecs - 1) * LANES, tail) + acc[i][vecs - 1];
+        UNROLL for (int i = 0; i < rows; i++, row += ldc) {
+            UNROLL for (int v = 0; v < vecs - 1; v++) acc[i][v] += VLOAD(row + v * LANES);
+            acc[i][vecs - 1] += whole == vecs ? VLOAD(row + end) : (vec)VLOAD_N(row + end, tail);
         }
     if (bias)
         UNROLL for (int v = 0; v < vecs; v++) {
             const vec bv = VLOAD(bias + v * LANES);
             UNROLL for (int i = 0; i < rows; i++) acc[i][v] = acc[i][v] + bv;
         }
-    if (whole == vecs) {
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < vecs; v++) VSTORE(c + i * ldc + v * LANES, acc[i][v]);
-        return;
-    }
-    UNROLL for (int i = 0; i < rows; i++) {
-        UNROLL for (int v = 0; v < vecs - 1; v++) VSTORE(c + i * ldc + v * LANES, acc[i][v]);
-        VSTORE_N(c + i * ldc + (vecs - 1) * LANES, acc[i][vecs - 1], tail);
+    row = c;
+    UNROLL for (int i = 0; i < rows; i++, row += ldc) {
+        UNROLL for (int v = 0; v < vecs - 1; v++) VSTORE(row + v * LANES, acc[i][v]);
+        if (whole == vecs)
+            VSTORE(row + end, acc[i][vecs - 1]);
+        else
+            VSTORE_N(row + end, acc[i][vecs - 1], tail);
     }
 }
 
@@ -222,30 +222,30 @@ ALWAYS_INLINE ptrdiff_t panel_start(row_panels all, ptrdiff_t panel) {
     return all.count == 1 ? all.m * panel : all.m * panel / all.count; /* a division is slow */
 }
 
+/* Elements from one packed panel of B to the next: one line more than it has, so that panels which
+ * are written side by side do not share their cache sets. */
+ALWAYS_INLINE ptrdiff_t panel_size(ptrdiff_t k, ptrdiff_t width) { return k * width + PAD; }
+
 /* Panels of TILE_COLS columns of B, the last one narrower and padded with zeros to whole
  * vectors: to[panel][p][j], each panel one stream. B[p, j] = b[p * row + j * col]. */
 static void pack_b(ptrdiff_t k, ptrdiff_t n, const real *b, ptrdiff_t row, ptrdiff_t col,
                    real *restrict to) {
+    const ptrdiff_t size = panel_size(k, TILE_COLS), whole = n / TILE_COLS * TILE_COLS;
+    const ptrdiff_t width = whole_vectors(n - whole);
     if (col != 1) {
-        for (ptrdiff_t j = 0; j < n; j += TILE_COLS) {
-            const ptrdiff_t cols = min_size(TILE_COLS, n - j);
-            transpose_panel(k, cols, whole_vectors(cols), b + j * col, col, to + j * k);
-        }
+        for (ptrdiff_t j = 0; j < whole; j += TILE_COLS, to += size)
+            transpose_panel(k, TILE_COLS, TILE_COLS, b + j * col, col, to);
+        transpose_panel(k, n - whole, width, b + whole * col, col, to);
         return;
     }
-    /* A few panels at a time: whole stretches of each row, and few streams to write. */
-    for (ptrdiff_t j0 = 0; j0 < n; j0 += B_GROUP * TILE_COLS) {
-        const ptrdiff_t end = min_size(j0 + B_GROUP * TILE_COLS, n);
-        for (ptrdiff_t p = 0; p < k; p++) {
-            const real *from = b + p * row;
-            ptrdiff_t j = j0;
-            for (; j + TILE_COLS <= end; j += TILE_COLS)
-                UNROLL for (int v = 0; v < TILE_VECS; v++)
-                    VSTORE(to + j * k + p * TILE_COLS + v * LANES, VLOAD(from + j + v * LANES));
-            const ptrdiff_t width = whole_vectors(end - j);
-            for (ptrdiff_t v = 0; v < width; v += LANES)
-                VSTORE(to + j * k + p * width + v, load_some(from + j + v, end - j - v));
-        }
+    for (ptrdiff_t p = 0; p < k; p++, b += row) {
+        real *at = to + p * TILE_COLS;
+        for (ptrdiff_t j = 0; j < whole; j += TILE_COLS, at += size)
+            UNROLL for (int v = 0; v < TILE_VECS; v++)
+                VSTORE(at + v * LANES, VLOAD(b + j + v * LANES));
+        at += p * (width - TILE_COLS); /* rows of the last panel are shorter */
+        for (ptrdiff_t v = 0; v < width; v += LANES)
+            VSTORE(at + v, load_some(b + whole + v, n - whole - v));
     }
 }
 
@@ -271,43 +271,64 @@ static void pack_a(row_panels all, ptrdiff_t k, ptrdiff_t first, ptrdiff_t panel
 
 /* ---- the loops around ------------------------------------------------------------------- */
 
-/* One panel of A's rows against all of a block of B's columns. */
+/* Rows p .. p + k and columns j .. j + n of B. */
 typedef struct {
+    ptrdiff_t p, k, j, n;
     const real *b; /* packed panels, or B itself */
     ptrdiff_t b_row;
     int packed;
 } b_block;
 
-/* The parameters that a panel of tiles updates in the end, which are fetched meanwhile: tile by tile
- * an equal part of the rows, or the first of that part where rows do not follow each other. */
+/* What is read when a panel of tiles is done, and is fetched while it runs: three times so many
+ * rows of n elements, ld apart. */
 typedef struct {
     const real *at[3];
-    ptrdiff_t ld;
-} next_update;
+    ptrdiff_t rows, n, ld;
+} ahead;
 
-static void point_at_update(next_update *next, const nnc_gemm *g, ptrdiff_t offset) {
+/* The parameters that a panel updates. */
+static ahead next_update(const nnc_gemm *g, ptrdiff_t offset, ptrdiff_t rows, ptrdiff_t n) {
     const nnc_update *u = &g->update;
-    next->ld = g->ldc;
-    next->at[0] = (const real *)u->theta + offset;
+    const real *theta = (const real *)u->theta + offset;
+    ahead next = {{theta, theta, theta}, rows, n, g->ldc};
     for (int v = 0; v < 2; v++)
-        next->at[1 + v] = u->state[v] ? (const real *)u->state[v] + offset : next->at[0];
+        if (u->state[v]) next.at[1 + v] = (const real *)u->state[v] + offset;
+    return next;
 }
 
-/* The tile from column j on, of n. */
-static void fetch_part(tile_args *t, const next_update *next, ptrdiff_t rows, ptrdiff_t j,
-                       ptrdiff_t n) {
-    const ptrdiff_t tile = j / TILE_COLS, tiles_of_row = (n + TILE_COLS - 1) / TILE_COLS;
-    const ptrdiff_t row = rows * tile / tiles_of_row;
-    const ptrdiff_t length = rows * (tile + 1) / tiles_of_row - row;
+/* A panel's share of the block of B that is packed after this one, in thirds. */
+static ahead next_block(const nnc_gemm *g, const b_block *block, ptrdiff_t panel,
+                        ptrdiff_t panels) {
+    const int down = block->j + block->n == g->n;
+    const ptrdiff_t p = block->p + (down ? block->k : 0), j = down ? 0 : block->j + block->n;
+    if (!block->packed || p == g->k) return (ahead){.rows = 0};
+    const ptrdiff_t k = min_size(NNC_BLOCK, g->k - p), n = min_size(BLOCK_COLS, g->n - j);
+    const int turned = g->b_col != 1;
+    const ptrdiff_t lines = turned ? n : k, ld = turned ? g->b_col : g->b_row;
+    const ptrdiff_t first = lines * panel / panels;
+    const ptrdiff_t third = (lines * (panel + 1) / panels - first + 2) / 3;
+    const real *at = (const real *)g->b + p * g->b_row + j * g->b_col + first * ld;
+    return (ahead){{at, at + third * ld, at + 2 * third * ld}, third, turned ? k : n, ld};
+}
+
+/* A tile's share of it: some rows, or the first of them where they do not follow each other. */
+static void fetch_part(tile_args *t, const ahead *next, ptrdiff_t tile, ptrdiff_t tiles) {
+    const ptrdiff_t row = next->rows * tile / tiles;
+    const ptrdiff_t length = next->rows * (tile + 1) / tiles - row;
+    const ptrdiff_t run = next->n == next->ld ? length * next->n : next->n;
+    const ptrdiff_t lines = (run + PAD - 1) / PAD;
     for (int v = 0; v < 3; v++) t->fetch[v] = next->at[v] + row * next->ld;
-    t->fetches = length == 0 ? 0 : ((n == next->ld ? length * n : n) + PAD - 1) / PAD;
+    t->fetch_every = length == 0 ? t->k : (t->k + lines - 1) / lines;
 }
 
-static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdiff_t n, int form,
-                      real *c, const real *bias, const next_update *next) {
+/* One panel of A's rows against a block of B. */
+static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, int form, real *c,
+                      const real *bias, const ahead *next) {
+    const ptrdiff_t n = block->n, tiles_of_row = (n + TILE_COLS - 1) / TILE_COLS;
     const int wide = rows == 1 && !block->packed;
     const ptrdiff_t step = wide ? WIDE_VECS * LANES : TILE_COLS;
     const real *panel = block->b;
+    t->fetch_every = t->k;
     for (ptrdiff_t j = 0; j < n;) {
         ptrdiff_t cols = min_size(step, n - j);
         if (wide && cols < step) cols = min_size(TILE_COLS, cols);
@@ -320,7 +341,7 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdif
         t->b = block->packed ? panel : block->b + j;
         t->b_step = block->packed ? width : block->b_row;
         t->tail = (int)(halve ? LANES : tail);
-        if (next) fetch_part(t, next, rows, j, n);
+        if (next->rows) fetch_part(t, next, j / TILE_COLS, tiles_of_row);
         if (wide && vecs == WIDE_VECS)
             (form == A_ROWS ? tile_A_ROWS_1x8 : tile_A_COLS_1x8)(t);
         else if (vecs > 0)
@@ -333,7 +354,7 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, ptrdif
             t->tail = (int)tail;
             half_tiles[form][rows - 1](t);
         }
-        panel += t->k * width;
+        panel += panel_size(t->k, width);
         j += cols;
     }
 }
@@ -390,7 +411,7 @@ static void gemm(const nnc_gemm *g) {
     const int far = !fleeting && m * g->ldc * (ptrdiff_t)sizeof(real) > FAR_BYTES;
     /* Packed rows of A serve all columns where there is room to keep them. */
     const int keep_a = g->rows_work && n > block_cols && panels.count <= KEPT_PANELS;
-    real *packed_b = g->work, *panel_c = packed_b + NNC_BLOCK * BLOCK_COLS;
+    real *packed_b = g->work, *panel_c = packed_b + PACKED_B;
     real *packed_a = keep_a ? g->rows_work : panel_c + TILE_ROWS * BLOCK_COLS;
 
     ptrdiff_t p = 0;
@@ -398,11 +419,12 @@ static void gemm(const nnc_gemm *g) {
         const ptrdiff_t k = min_size(NNC_BLOCK, g->k - p);
         const int last = p + k == g->k;
         const real *a = (const real *)g->a + p * g->a_col;
-        tile_args t = {.k = k, .ldc = ldc, .add = g->accumulate || p > 0, .far = far};
+        const int add = g->accumulate || p > 0;
+        tile_args t = {.k = k, .ldc = ldc, .add = add, .far = far, .fetch = {a, a, a}};
         for (ptrdiff_t j = 0; j < n; j += block_cols) {
             const ptrdiff_t cols = min_size(block_cols, n - j);
             const real *b = (const real *)g->b + p * g->b_row + j * g->b_col;
-            b_block block = {b, g->b_row, pack_b_first};
+            b_block block = {p, k, j, cols, b, g->b_row, pack_b_first};
             if (pack_b_first) {
                 pack_b(k, cols, b, g->b_row, g->b_col, packed_b);
                 block.b = packed_b;
@@ -421,10 +443,10 @@ static void gemm(const nnc_gemm *g) {
                     t.a = group + in_group * k * SLIVER, t.a_step = SLIVER;
                 }
                 real *c = fleeting ? panel_c : (real *)g->c + i * ldc + j;
-                next_update next;
-                if (g->update.rule) point_at_update(&next, g, i * g->ldc + j);
-                run_tiles(&t, &block, rows, cols, pack_a_first ? A_COLS : form, c, bias,
-                          g->update.rule ? &next : NULL);
+                const ahead next = g->update.rule
+                                       ? next_update(g, i * g->ldc + j, rows, cols)
+                                       : next_block(g, &block, panel, panels.count);
+                run_tiles(&t, &block, rows, pack_a_first ? A_COLS : form, c, bias, &next);
                 if (last && g->update.rule)
                     update_parameters(g, i, rows, j, cols, c, ldc);
                 else if (last)

@@ -59,11 +59,13 @@ typedef real vec_u
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #define IVDEP _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #define UNROLL _Pragma("GCC unroll 32") /* all of a loop of constant length */
-#define IVDEP _Pragma("GCC ivdep")      /* arrays are the same or apart, never shifted */
+#define ROLLED _Pragma("GCC unroll 1")
+#define IVDEP _Pragma("GCC ivdep") /* arrays are the same or apart, never shifted */
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
