@@ -62,7 +62,7 @@ typedef struct {
     int add;  /* c holds the sum of the earlier blocks */
     int far;  /* c is not in cache: fetch it while the sums run */
     const real *bias;
-    /* While the sums run, every so many steps one line of each is fetched. */
+    /* While the sums of many rows run, every so many steps one line of each is fetched. */
     const real *fetch[3];
     ptrdiff_t fetch_every;
 } tile_args;
@@ -70,6 +70,7 @@ typedef struct {
 /* c[rows, vecs vectors] (+)= sum_p A[i,p] B[p,:], then + bias. rows, vecs and form are constants at
  * each call, so the accumulators are registers. */
 ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, const int form) {
+    const int fetches = rows > TILE_ROWS / 2; /* fewer wait for their own sums */
     /* Copies: a store through c might otherwise change *t. */
     const real *a = t->a, *b = t->b, *bias = t->bias;
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step, ldc = t->ldc;
@@ -84,20 +85,20 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, cons
     }
     const real *f0 = t->fetch[0], *f1 = t->fetch[1], *f2 = t->fetch[2];
     const ptrdiff_t every = t->fetch_every;
-    for (ptrdiff_t left = t->k, steps; left > 0; left -= steps) {
-        __builtin_prefetch(f0, 1), __builtin_prefetch(f1, 1), __builtin_prefetch(f2, 1);
-        f0 += PAD, f1 += PAD, f2 += PAD;
-        steps = min_size(every, left);
-        for (ptrdiff_t p = steps; p > 0; p--) {
-            vec bv[WIDE_VECS];
-            UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
-            UNROLL for (int i = 0; i < rows; i++) {
-                const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
-                UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VFMA(av, bv[v], acc[i][v]);
-            }
-            b += b_step;
-            a += form == A_ROWS ? 1 : a_step;
+    ptrdiff_t wait = 1;
+    for (ptrdiff_t p = t->k; p > 0; p--) {
+        vec bv[WIDE_VECS];
+        if (fetches && --wait == 0) {
+            __builtin_prefetch(f0, 1), __builtin_prefetch(f1, 1), __builtin_prefetch(f2, 1);
+            f0 += PAD, f1 += PAD, f2 += PAD, wait = every;
         }
+        UNROLL for (int v = 0; v < vecs; v++) bv[v] = VLOAD(b + v * LANES);
+        UNROLL for (int i = 0; i < rows; i++) {
+            const vec av = VSPLAT(form == A_ROWS ? a[i * a_step] : a[i]);
+            UNROLL for (int v = 0; v < vecs; v++) acc[i][v] = VFMA(av, bv[v], acc[i][v]);
+        }
+        b += b_step;
+        a += form == A_ROWS ? 1 : a_step;
     }
     const int whole = vecs - (tail < LANES), end = (vecs - 1) * LANES; /* vectors stored whole */
     real *row = c;
