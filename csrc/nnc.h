@@ -250,8 +250,7 @@ typedef struct {
 } nnc_row;
 
 /* Kernels that are never the greater part of a step of dense layers, apart: instruction sets with
- * equal bits may share them. An update waits for memory, divisions and roots, and
- * losses are of outputs. */
+ * equal bits may share them. */
 typedef struct {
     /* returns the sum over rows and columns of the value, not averaged; fills dy */
     double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
@@ -279,8 +278,7 @@ typedef struct {
     nnc_layer_kernel *add;     /* y = x + dy */
     nnc_layer_kernel *fill;    /* one row: y = w[0] */
     nnc_layer_kernel *scaling; /* y = (x - b) / w or, if a is not 0, x w + b, rounded twice */
-    /* ---- of updates ---- */
-    nnc_rule *update[NNC_N_OPTS];
+    /* ---- around updates ---- */
     /* p and its gradient before the rule; `decay` only multiplies by `keep` and settles */
     void (*shape)(ptrdiff_t n, const void *theta, void *gradient, const nnc_shaping *);
     void (*decay)(ptrdiff_t n, void *theta, double keep);
@@ -341,10 +339,11 @@ typedef struct {
     void (*log_softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy,
                               const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
     double (*cross_entropy)(const nnc_loss_args *); /* as `loss` of the others */
+    nnc_rule *update[NNC_N_OPTS];
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
                         int accumulate);
-    /* y[i,:] = x[index[i],:] */
+    /* y[i,:] = x[index[i],:]; where the rows of y have room for whole vectors, zeros behind it */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy);
     /* out = x * y; in place ok */
@@ -410,6 +409,11 @@ extern const nnc_opt_info nnc_opts[NNC_N_OPTS];
 
 /* coef of the t-th update (t from 1), in double, from the hyper-parameters */
 void nnc_opt_coefficients(nnc_opt opt, const double *hyper, int64_t t, double *coef);
+
+/* ---- shuffle.c ------------------------------------------------------------------------------ */
+
+/* order[0 .. n - 1] = 0 .. n - 1 in a random order, which the key determines */
+void nnc_shuffle(ptrdiff_t n, uint64_t key, int64_t *order);
 
 /* ---- pool.c: threads -------------------------------------------------------------------- */
 

@@ -627,7 +627,7 @@ nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_opti
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context) {
     const ptrdiff_t largest = samples->rows < batch_size ? samples->rows : batch_size;
     double coef[NNC_MAX_COEF];
-    nnc_update update = {plan->kernels->other->update[optimizer->opt], theta, {NULL}, coef, NULL};
+    nnc_update update = {plan->kernels->update[optimizer->opt], theta, {NULL}, coef, NULL};
     memcpy(update.state, optimizer->state, sizeof update.state);
     atomic_int stop = 0;
     run r = start(plan, theta, largest, NNC_TRAIN, plan->threads, work, poll, context, &stop);

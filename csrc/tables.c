@@ -36,6 +36,11 @@ const nnc_opt_info nnc_opts[NNC_N_OPTS] = {
 #undef NNC_OPT
 };
 
+/* 1 - beta^t: 1 to the last digit once beta^t < exp(-t (1 - beta)) is far below it. */
+static double one_minus_power(double beta, int64_t t) {
+    return (double)t * (1 - beta) > 40 ? 1 : 1 - pow(beta, (double)t);
+}
+
 /* NAdam's momentum at step t, and the product of those of the steps 1 .. t (Dozat 2016). The
  * product is needed as 1 minus it, so it need not be told from zero once it is far below the last
  * digit. */

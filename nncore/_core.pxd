@@ -90,7 +90,6 @@ cdef extern from "nnc.h" nogil:
 
     ctypedef struct nnc_other_kernels:
         void (*scaling)(const nnc_layer_args *) noexcept nogil
-        nnc_rule **update
         void (*shape)(ptrdiff_t, const void *, void *, const nnc_shaping *) noexcept nogil
         void (*decay)(ptrdiff_t, void *, double) noexcept nogil
         void (*norms)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, double *) noexcept nogil
@@ -120,6 +119,7 @@ cdef extern from "nnc.h" nogil:
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const int64_t *, const void *, ptrdiff_t, void *,
                        ptrdiff_t) noexcept nogil
+        nnc_rule **update
         int (*finite)(ptrdiff_t, const void *) noexcept nogil
         const nnc_other_kernels *other
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
@@ -155,6 +155,7 @@ cdef extern from "nnc.h" nogil:
     const nnc_loss_info *nnc_losses
     const nnc_opt_info *nnc_opts
     void nnc_opt_coefficients(nnc_opt, const double *, int64_t, double *)
+    void nnc_shuffle(ptrdiff_t, uint64_t, int64_t *)
 
     ctypedef struct nnc_column:
         ptrdiff_t n_tokens, dim, table

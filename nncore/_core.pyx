@@ -251,6 +251,15 @@ def two_loops(s, y, q):
         k.other.two_loops(n, m, pairs, to, alpha)
 
 
+def shuffled(ptrdiff_t n, uint64_t key):
+    """0 .. n - 1 in a random order, which the 64 bits of the key determine."""
+    order = np.empty(n, np.int64)
+    cdef int64_t *at = <int64_t *>_vector(order, n, sizeof(int64_t), True)
+    with nogil:
+        nnc_shuffle(n, key, at)
+    return order
+
+
 def aligned_zeros(shape, dtype):
     """Zeros aligned to NNC_ALIGN bytes, with NNC_SLACK readable bytes behind them."""
     dtype = np.dtype(dtype)

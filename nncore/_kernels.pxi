@@ -236,7 +236,7 @@ cdef class Kernels:
         for i, vector in enumerate(state):
             vectors[i] = _vector(vector, n, self.k.size, True)
         nnc_opt_coefficients(<nnc_opt>code, h, t, coef)
-        self.k.other.update[code](n, _vector(theta, n, self.k.size, True),
+        self.k.update[code](n, _vector(theta, n, self.k.size, True),
                                   _vector(gradient, n, self.k.size, False), vectors, coef)
 
     def shape(self, theta, gradient, l1=0.0, l2=0.0, limit=float("inf"), scale=1.0):

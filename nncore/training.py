@@ -376,7 +376,7 @@ class Training:
         engine, rows = self._engine, len(X)
         self._refresh_optimizer()
         rates = self._rates(-(-rows // batch_size))
-        order = self._rng.permutation(rows) if shuffle else None
+        order = _core.shuffled(rows, self._rng.bit_generator.random_raw()) if shuffle else None
         start = time.perf_counter()
         losses = data.train(engine, X, y, order, batch_size, n_threads, w, rates)
         history.seconds += time.perf_counter() - start

@@ -48,6 +48,11 @@ def valued(rows=50, seed=0):
     return X, np.column_stack([np.sin(X[:, 0]) - X[:, 1], X[:, 2] * X[:, 3]])
 
 
+def next_order(rng, rows):
+    """The rows in the order that the next epoch of a network with this generator has."""
+    return nncore._core.shuffled(rows, rng.bit_generator.random_raw())
+
+
 def state(network):
     """Everything that training changes, as comparable values."""
     engine = network._engine

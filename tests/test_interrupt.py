@@ -15,6 +15,8 @@ import pytest
 import nncore
 from nncore import SGD, Dense, Network
 
+from .networks import next_order
+
 ISAS = nncore.get_config()["runnable"]
 LIMIT = 2.0  # seconds; generous, for machines that are busy with other things
 
@@ -80,7 +82,7 @@ def replay(network, X, y, n_updates, batch_size):
     if epochs:
         network.fit(X, y, epochs=epochs, batch_size=batch_size, verbose=False)
     if steps:
-        order = network._rng.permutation(len(X))[: steps * batch_size]
+        order = next_order(network._rng, len(X))[: steps * batch_size]
         network.fit(X[order], y[order], batch_size=batch_size, shuffle=False, verbose=False)
     assert network._engine.n_updates == n_updates
 

@@ -19,7 +19,7 @@ C_LAYERS = {
     "contract": ["nnc.h", "vmath.h", "tables/*.def"],
     "kernels": ["kernels/*"],
     "isa": ["isa/*"],
-    "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c"],
+    "dispatch": ["cpu.[ch]", "dispatch.c", "tables.c", "shuffle.c"],
     "pool": ["pool.c"],
     "plan": [
         "plan.c",

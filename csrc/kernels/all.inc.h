@@ -28,6 +28,8 @@ OTHER_CODE
 
 #include "derive.inc.h"
 
+#include "optim.inc.h"
+
 /* AVX-512 takes those of AVX2, which have the same bits. */
 extern const nnc_other_kernels NNC_OTHER;
 #ifndef NNC_OTHER_IS_SHARED
@@ -72,6 +74,10 @@ static const nnc_kernels kernels = {
     .log_softmax = log_softmax,
     .log_softmax_slope = log_softmax_slope,
     .cross_entropy = loss_cross_entropy,
+#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
+    .update[NNC_OPT_##name] = update_##name,
+#include "../tables/optimizers.def"
+#undef NNC_OPT
     .column_sums = column_sums,
     .gather = gather,
     .multiply = multiply,

@@ -118,7 +118,7 @@ static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
     real values[CHUNK];
     const double most = most_of(g);
     double part[8] = {0};
-    if (g->n == 1 && g->rows > 1) return loss_of_column(g, elements);
+    if (g->n == 1) return loss_of_column(g, elements);
     for (ptrdiff_t i = 0; i < g->rows; i++) {
         const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt;
         real *dys = (real *)g->dy + i * g->lddy;

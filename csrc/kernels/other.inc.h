@@ -1,8 +1,8 @@
-/* The kernels that instruction sets may share: of losses, of updates, of steps other than dense,
+/* The kernels that instruction sets may share: of losses, of steps other than dense,
  * and of second order. */
 #include "loss.inc.h"
 
-#include "optim.inc.h"
+#include "shaping.inc.h"
 
 #include "pairs.inc.h"
 
@@ -38,10 +38,6 @@ const nnc_other_kernels NNC_OTHER = {
     .add = add,
     .fill = fill,
     .scaling = scaling,
-#define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
-    .update[NNC_OPT_##name] = update_##name,
-#include "../tables/optimizers.def"
-#undef NNC_OPT
     .shape = shape,
     .decay = decay,
     .norms = norms,

@@ -45,7 +45,8 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
     }
 }
 
-/* y[i, :] = x[index[i], :]; the rows lie anywhere, so each is fetched two rows ahead. */
+/* y[i, :] = x[index[i], :]; the rows lie anywhere, so each is fetched two rows ahead. A row ends in
+ * a whole vector if there is room, since one that is stored in part is loaded late. */
 static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy) {
     for (ptrdiff_t i = 0; i < rows; i++) {
@@ -57,7 +58,12 @@ static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void
             __builtin_prefetch(later + j);
             VSTORE(to + j, VLOAD(from + j));
         }
-        if (j < n) VSTORE_N(to + j, (vec)VLOAD_N(from + j, (int)(n - j)), (int)(n - j));
+        if (j == n) continue;
+        const vec end = (vec)VLOAD_N(from + j, (int)(n - j));
+        if (j + LANES <= ldy)
+            VSTORE(to + j, end);
+        else
+            VSTORE_N(to + j, end, (int)(n - j));
     }
 }
 

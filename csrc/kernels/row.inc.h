@@ -70,6 +70,17 @@ ALWAYS_INLINE void row_gradient(const nnc_step *s, const nnc_slot *at, const rea
     }
 }
 
+/* dz of the last step from its dy. */
+ALWAYS_INLINE void row_output_slope(const nnc_step *s, const nnc_slot *at) {
+    real *dz = at->dz;
+    if (s->n_out == 1) { /* was stored as one number */
+        vec first = VZERO;
+        first[0] = dz[0];
+        VSTORE(dz, first);
+    }
+    kernels.act_slope[s->act](whole_vectors(s->n_out), at->z, dz, dz, s->act_a);
+}
+
 static double row(const nnc_row *r) {
     const real *theta = r->theta, *x = r->x;
     const int last = r->n_steps - 1;
@@ -78,11 +89,8 @@ static double row(const nnc_row *r) {
         x = r->slots[s].y;
     }
     const nnc_step *top = &r->steps[last];
-    void *dz = r->slots[last].dz;
     const double loss = nnc_loss_value(&kernels, r->loss, r->target);
-    if (!r->raw && top->act != NNC_ACT_identity)
-        kernels.act_slope[top->act](whole_vectors(top->n_out), r->slots[last].z, dz, dz,
-                                    top->act_a);
+    if (!r->raw && top->act != NNC_ACT_identity) row_output_slope(top, &r->slots[last]);
     for (int s = last; s > r->lowest; s--) row_backward(&r->steps[s], &r->slots[s], theta);
     x = r->lowest > 0 ? r->slots[r->lowest - 1].y : r->x;
     for (int s = r->lowest; s <= last; s++) {

@@ -232,10 +232,12 @@ static void check_gather(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n) {
     const nnc_dtype type = k->dtype;
     enum { SOURCE = 23 };
     const ptrdiff_t ldx = n + n % 2, ldy = n + 1 + n % 3;
+    const ptrdiff_t whole = (n + k->lanes - 1) / k->lanes * k->lanes;
+    const ptrdiff_t filled = whole <= ldy ? whole : n;
     const int start = mark();
     where("%s gather of %td x %td", k->isa, rows, n);
     void *x = fresh(n ? (size_t)((SOURCE - 1) * ldx + n) * k->size : 0);
-    void *y = fresh(rows && n ? (size_t)((rows - 1) * ldy + n) * k->size : 0);
+    void *y = fresh(rows && n ? (size_t)((rows - 1) * ldy + filled) * k->size : 0);
     int64_t *index = fresh((size_t)rows * sizeof *index);
     for (ptrdiff_t i = 0; i < SOURCE && n; i++)
         fill(type, at(type, x, i * ldx), n, 70 + (uint64_t)i, -1, 1);
@@ -246,7 +248,10 @@ static void check_gather(const nnc_kernels *k, ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < rows; i++)
         right &= !memcmp(at(type, y, i * ldy), at(type, x, index[i] * ldx), (size_t)n * k->size);
     check(right, "rows differ");
-    check(gaps_untouched(type, rows, n, y, ldy), "written between the rows");
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = n; j < filled; j++) right &= get(type, y, i * ldy + j) == 0;
+    check(right, "rows do not end in zeros");
+    check(gaps_untouched(type, rows, filled, y, ldy), "written between the rows");
     release(start);
 }
 
@@ -340,7 +345,7 @@ static void check_update(const nnc_kernels *k, int opt, ptrdiff_t n, void *bits)
             from[i].p = get(type, theta, i);
             for (int v = 0; v < vectors; v++) from[i].s[v] = get(type, state[v], i);
         }
-        k->other->update[opt](n, theta, gradient, state, coef);
+        k->update[opt](n, theta, gradient, state, coef);
         int right = 1, moved = 0;
         for (ptrdiff_t i = 0; i < n; i++) {
             const wide g = get(type, gradient, i);
@@ -379,7 +384,7 @@ static void check_settling(const nnc_kernels *k, int opt) {
     const double smallest = type == NNC_F32 ? FLT_MIN : DBL_MIN;
     for (int v = 0; v < NNC_MAX_VECTORS; v++)
         for (int i = 0; i < N; i++) put(type, state[v], i, i == 0 ? smallest : i == 1 ? 1 : NAN);
-    k->other->update[opt](N, theta, gradient, vectors, coef);
+    k->update[opt](N, theta, gradient, vectors, coef);
     for (int v = 0; v < nnc_opts[opt].vectors; v++) {
         const double left = get(type, state[v], 0); /* what does not decay may stay */
         check(left == 0 || left >= smallest, "state %d is denormal", v);

@@ -213,7 +213,7 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
         right &= !memcmp(&losses[i], &loss, sizeof loss);
         if (!any_weight(&part)) continue; /* the loss is 0, and nothing changes */
         nnc_opt_coefficients((nnc_opt)opt, by_hand.hyper, ++by_hand.updates, coef);
-        k->other->update[opt](n_params, thetas[1], gradient, by_hand.state, coef);
+        k->update[opt](n_params, thetas[1], gradient, by_hand.state, coef);
     }
     check(done == steps && trained.updates == by_hand.updates,
           "%td steps of %td, %lld updates of %lld", done, steps, (long long)trained.updates,
@@ -293,7 +293,7 @@ static void update_by_hand(const net *n, nnc_optimizer *o, double rate, void *th
                 state[v] = at(k->dtype, o->state[v], from);
             k->other->shape(count, p, g, &shaping);
             k->other->decay(count, p, biases ? 1 : 1 - hyper[0] * o->decay);
-            k->other->update[o->opt](count, p, g, state, coef);
+            k->update[o->opt](count, p, g, state, coef);
         }
         if (t->max_norm > 0)
             k->other->limit_columns(step->n_in, step->n_out, at(k->dtype, theta, step->w),

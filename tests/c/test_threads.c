@@ -195,7 +195,6 @@ static void check_forks(int repeats) {
 /* A table that counts: products of a part of the rows or columns, gathers, updates. It claims to
  * have one lane, so that small work is divided. */
 static nnc_kernels counting;
-static nnc_other_kernels counting_updates;
 static const nnc_kernels *counted;
 static const net *counted_net;
 static atomic_int by_rows, by_columns, gathers, updates;
@@ -223,7 +222,7 @@ static void count_gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, cons
     static void count_##name(ptrdiff_t n, void *theta, const void *gradient, void *const *state, \
                              const double *coef) { \
         atomic_fetch_add(&updates, 1); \
-        counted->other->update[NNC_OPT_##name](n, theta, gradient, state, coef); \
+        counted->update[NNC_OPT_##name](n, theta, gradient, state, coef); \
     }
 COUNT_UPDATE(sgd)
 COUNT_UPDATE(adam)
@@ -301,9 +300,7 @@ static void check_threads(const nnc_kernels *k, net_shape shape, ptrdiff_t rows,
     link_net(&n);
     counted = k, counted_net = &n, counting = *k, counting.lanes = 1;
     counting.gemm = count_gemm, counting.gather = count_gather;
-    counting.other = &counting_updates, counting_updates = *k->other;
-    counting_updates.update[NNC_OPT_sgd] = count_sgd;
-    counting_updates.update[NNC_OPT_adam] = count_adam;
+    counting.update[NNC_OPT_sgd] = count_sgd, counting.update[NNC_OPT_adam] = count_adam;
     n.plan.kernels = &counting;
     const nnc_samples in_order = fresh_samples(&n, rows, 2), test = fresh_samples(&n, TEST_ROWS, 5);
     const nnc_samples s = fresh_shuffled(&n, &in_order);
