@@ -115,7 +115,7 @@ typedef struct {
      * y != NULL:    y = f(c), f = act with its parameters; y == c is allowed
      * kept != NULL: c *= f'(kept), the slope of act written in what it keeps
      * update.rule != NULL: c is the gradient of a matrix of parameters, which are updated at once;
-     *               unless accumulate, or k > NNC_BLOCK, nothing is written to c */
+     *               unless accumulate, or k > NNC_BLOCK, c need not be written */
     int act;
     const double *act_a; /* NNC_MAX_ACT_PARAMETERS */
     void *y;

@@ -8,8 +8,8 @@ static uint64_t mixed(uint64_t z) {
     return z ^ z >> 31;
 }
 
-/* floor(z n / 2^64), so that z becomes a number below n (Lemire 2019); some are drawn more often than
- * others, by n / 2^64 of what they should. */
+/* floor(z n / 2^64), so that z becomes a number below n (Lemire 2019); some are drawn more often
+ * than others, by n / 2^64 of what they should. */
 static uint64_t scaled(uint64_t z, uint64_t n) {
     if (n > UINT32_MAX) return z % n; /* rows that no memory holds */
     return ((z >> 32) * n + ((z & UINT32_MAX) * n >> 32)) >> 32;

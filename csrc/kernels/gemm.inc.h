@@ -400,7 +400,7 @@ static void epilogue(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j
     }
 }
 
-static void gemm(const nnc_gemm *g) {
+NEVER_INLINE void gemm_of_tiles(const nnc_gemm *g) {
     const ptrdiff_t m = g->m, n = g->n;
     const int form = g->a_col == 1 ? A_ROWS : A_COLS;
     const ptrdiff_t a_step = form == A_ROWS ? g->a_row : g->a_col;
@@ -456,4 +456,61 @@ static void gemm(const nnc_gemm *g) {
         }
         p += k;
     } while (p < g->k);
+}
+
+/* ---- few columns of a weight gradient --------------------------------------------------------- */
+
+/* C = X' D of few columns would fill a part of each vector, and walk down X. C' = D' X fills whole
+ * ones and has the same bits, since the two factors of a multiply-add are equals. */
+static int is_better_turned(const nnc_gemm *g) {
+    const int plain = !g->bias && !g->y && !g->kept;
+    return plain && g->a_row == 1 && g->b_col == 1 && g->n <= TILE_ROWS && (g->m & -LANES) > g->n;
+}
+
+static void turn(ptrdiff_t rows, ptrdiff_t n, const real *from, ptrdiff_t from_ld, real *to,
+                 ptrdiff_t to_ld) {
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < n; j++) to[i * to_ld + j] = from[j * from_ld + i];
+}
+
+/* The first m rows, a multiple of LANES: nothing is read behind a row of X. */
+static void gemm_turned(const nnc_gemm *g, ptrdiff_t m) {
+    real *part = (real *)g->work + PACKED_B; /* where a fleeting panel would lie */
+    for (ptrdiff_t i = 0; i < m; i += BLOCK_COLS) {
+        const ptrdiff_t rows = min_size(BLOCK_COLS, m - i);
+        real *c = (real *)g->c + i * g->ldc;
+        const nnc_gemm turned = {.m = g->n,
+                                 .n = rows,
+                                 .k = g->k,
+                                 .a = g->b,
+                                 .a_row = 1,
+                                 .a_col = g->b_row,
+                                 .b = (const real *)g->a + i,
+                                 .b_row = g->a_col,
+                                 .b_col = 1,
+                                 .c = part,
+                                 .ldc = BLOCK_COLS,
+                                 .accumulate = g->accumulate,
+                                 .work = g->work};
+        if (g->accumulate) turn(g->n, rows, c, g->ldc, part, BLOCK_COLS);
+        gemm_of_tiles(&turned);
+        turn(rows, g->n, part, BLOCK_COLS, c, g->ldc);
+        if (g->update.rule) update_parameters(g, i, rows, 0, g->n, c, g->ldc);
+    }
+}
+
+static void gemm(const nnc_gemm *g) {
+    if (!is_better_turned(g)) {
+        gemm_of_tiles(g);
+        return;
+    }
+    const ptrdiff_t m = g->m & -LANES, done = m * g->ldc;
+    gemm_turned(g, m);
+    if (m == g->m) return;
+    nnc_gemm rest = *g;
+    rest.m = g->m - m, rest.a = (const real *)g->a + m, rest.c = (real *)g->c + done;
+    rest.update.theta = (real *)g->update.theta + done;
+    for (int v = 0; v < NNC_MAX_VECTORS; v++)
+        if (g->update.state[v]) rest.update.state[v] = (real *)g->update.state[v] + done;
+    gemm_of_tiles(&rest);
 }
