@@ -226,6 +226,15 @@ cdef char *_vector(object array, ptrdiff_t n, size_t size, bint write) except? N
     return data
 
 
+cdef bint _all_below(ptrdiff_t n, const int64_t *indices, ptrdiff_t count) noexcept nogil:
+    """Whether all are from 0 to n - 1."""
+    cdef bint outside = False
+    cdef ptrdiff_t i
+    for i in range(count):
+        outside |= <uint64_t>indices[i] >= <uint64_t>n
+    return not outside
+
+
 def dot(x, y):
     """x . y of two vectors of one dtype, summed in double in one order on any processor."""
     cdef const nnc_kernels *k = _chosen[<int>_dtype_code[x.dtype]]
@@ -721,7 +730,7 @@ cdef class Engine:
             s.labels = <const int64_t *>_vector(y, x.rows, sizeof(int64_t), False)
             if self.own_loss is not None or self.plan.loss != NNC_LOSS_cross_entropy:
                 raise ValueError("only cross_entropy takes labels")
-            if x.rows and (y.dtype != np.int64 or y.min() < 0 or y.max() >= n_out):
+            if y.dtype != np.int64 or not _all_below(n_out, s.labels, x.rows):
                 raise ValueError("labels do not fit the network")
         else:
             _matrix(y, size, False, &t)
@@ -811,17 +820,18 @@ cdef class Engine:
         cdef nnc_status status
         cdef _Own own = self.call_own()
         cdef nnc_plan plan = self.call_plan(n_threads, own)
-        cdef ptrdiff_t done = 0, batch = batch_size
+        cdef ptrdiff_t done = 0, batch = batch_size, n
         plan.loss_most = most
         y = self._samples(X, y, weights, &s)
         _count(counts, &s)
         if batch < 1:
             raise ValueError("batch_size must be at least 1")
         if order is not None:
-            if len(order) and (order.min() < 0 or order.max() >= s.rows):
-                raise ValueError("order has indices outside X")
+            n = s.rows
             s.rows = len(order)
             s.index = <const int64_t *>_vector(order, s.rows, sizeof(int64_t), False)
+            if not _all_below(n, s.index, s.rows):
+                raise ValueError("order has indices outside X")
         losses = np.zeros(-(-s.rows // batch), np.float64)
         cdef double *loss_data = <double *>_vector(losses, len(losses), sizeof(double), True)
         self.opt.rates = self.opt.average = NULL

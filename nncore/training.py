@@ -414,10 +414,10 @@ class Training:
     def _refresh_optimizer(self) -> None:
         """Attributes of the optimizer may have been changed since the last epoch."""
         settings = self._unknown_settings()  # of now: what is changed meanwhile is looked at again
-        optimizer = self._optimizer
-        optimizer.check()
         if not settings:
             return
+        optimizer = self._optimizer
+        optimizer.check()
         if self._is_full_batch:
             self._tune()
             return

@@ -74,7 +74,7 @@ def sums_of_batches(
 ) -> np.ndarray:
     """The weight of each batch of an epoch."""
     if weights is None:
-        sums = np.full(-(-rows // batch_size), batch_size)
+        sums = np.full(-(-rows // batch_size), float(batch_size))
         sums[-1] = rows - batch_size * (len(sums) - 1)
         return sums
     starts = np.arange(0, rows, batch_size)
