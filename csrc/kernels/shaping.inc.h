@@ -1,5 +1,5 @@
-/* What is done around an update rule: penalties, decay and clipping of the gradient, norms, averages
- * of the parameters. */
+/* What is done around an update rule: penalties, decay and clipping of the gradient, norms,
+ * averages of the parameters. */
 
 /* g is shaped, p only read. */
 ALWAYS_INLINE void whole_shape(ptrdiff_t n, const real *restrict ps, real *restrict gs,
