@@ -7,8 +7,8 @@ chosen once, when an Engine is made.
 """
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer)
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear, PyErr_Occurred
+from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -21,6 +21,7 @@ import numpy as np
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()  # cpython.pythread has it as it was in 3.6
+    double number_of "PyFloat_AsDouble"(object) noexcept  # -1 and an error set, where there is none
 
 cdef extern from *:
     """

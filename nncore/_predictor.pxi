@@ -33,7 +33,10 @@ cdef bint _number(object value, ptrdiff_t i, size_t size, char *to) except -1:
     if not PyFloat_Check(value) and not PyLong_CheckExact(value):
         if not isinstance(value, _np_reals):
             return False
-    cdef double number = PyFloat_AsDouble(value)
+    cdef double number = number_of(value)
+    if number == -1 and PyErr_Occurred():  # a whole number beyond all doubles
+        PyErr_Clear()
+        return False
     if size == sizeof(float):
         (<float *>to)[i] = <float>number
     else:

@@ -374,7 +374,8 @@ class Training:
     ) -> dict[str, float]:  # fmt: skip
         """One pass; the mean loss of its rows. `epoch` is its number, None in `partial_fit`."""
         engine, rows = self._engine, len(X)
-        self._refresh_optimizer()
+        if epoch in (None, 1) or self._unknown_settings():
+            self._refresh_optimizer()
         rates = self._rates(-(-rows // batch_size))
         order = _core.shuffled(rows, self._rng.bit_generator.random_raw()) if shuffle else None
         start = time.perf_counter()
@@ -414,10 +415,10 @@ class Training:
     def _refresh_optimizer(self) -> None:
         """Attributes of the optimizer may have been changed since the last epoch."""
         settings = self._unknown_settings()  # of now: what is changed meanwhile is looked at again
-        if not settings:
-            return
         optimizer = self._optimizer
         optimizer.check()
+        if not settings:
+            return
         if self._is_full_batch:
             self._tune()
             return

@@ -48,7 +48,7 @@ def test_names_are_read_back(mode):
         ("3-0-1:tanh:mse:4", "a layer of a case must be an integer from 1"),
         ("3-2x0-1:tanh:mse:4", "a number of layers of a case must be an integer from 1"),
         ("3-99999999:tanh:mse:4", "a layer of a case must be an integer from 1"),
-        ("3-1:swish:mse:4", "activation of a case must be one of identity, relu"),
+        ("3-1:swish:mse:4", "activation of a case must be one of elu, gelu"),
         ("3-1:tanh:hinge:4", "loss of a case must be one of mse, half_mse"),
         ("3-1:tanh:mse:4:float16", "dtype of a case must be one of float32, float64"),
         ("3-1:tanh:mse:0", "the batch of a case must be an integer from 1"),

@@ -327,7 +327,7 @@ def test_useless_networks_are_told(command, tmp_path):
         "x,y\n" + "".join(f"{a:.3f},{b:.3f}\n" for a, b in rng.normal(size=(60, 2)))
     )
     told = "no better than always the same answer"
-    assert told in command("train", "d.csv", "-q", "--learning-rate", 0.3, "--epochs", 3)[1]
+    assert told in command("train", "d.csv", "-q", "--learning-rate", 1, "--epochs", 2)[1]
     (tmp_path / "h.csv").write_text(houses(), encoding="utf-8")
     assert told not in command("train", "h.csv", "-q")[1]
 

@@ -174,9 +174,9 @@ def test_engine_and_twin_train_alike(name, setting, isa):
     assert engine._engine.averaged == twin._engine.averaged
     X, y, weights = data
     for n in (engine, twin):
-        n.theta = twin.theta
+        n.theta, n._engine.running[:] = twin.theta, twin._engine.running
     a, b = (n.loss_and_gradient(X, y, sample_weight=weights) for n in (engine, twin))
-    # Of the same parameters; only the running statistics differ.
+    # Of the same parameters and running statistics.
     assert a[0] == pytest.approx(b[0], rel=1e-12, abs=0)
     np.testing.assert_allclose(a[1], b[1], rtol=0, atol=1e-12 * np.abs(b[1]).max())
 

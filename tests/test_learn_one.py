@@ -204,13 +204,13 @@ def test_what_is_refused(backend, ready):
     for x in (np.full(5, np.nan, "f"), [0, 0, inf, 0, 0], [0.0, 1e39, 0, 0, 0]):
         with refused(ValueError, "X contains", "row 0", network=net):
             net.learn_one(x, y)
-    for x in (X[0, :4], X[:1], 3.0, None, [[1, 2, 3, 4, 5]], list(X[0]) + [1.0]):
+    for x in (X[0, :4], X[:1], 3.0, None, [[1, 2, 3, 4, 5]], list(X[0]) + [1.0], [10**400] * 5):
         with refused(ValueError, network=net):
             net.learn_one(x, y)
         with refused(ValueError, network=net):
             net.predict_one(x)
     for t in ([0, inf, 0], [0.0, 0.0, -1e39], [0, 0], None, 1.0, [[0, 0, 0]], [0, 0, np.nan],
-              "abc", ["a", "b", "c"]):  # fmt: skip
+              "abc", ["a", "b", "c"], [0, 10**400, 0]):  # fmt: skip
         with refused(ValueError, "y ", network=net):
             net.learn_one(X[0], t)
     for t in (3, -1, 1.0, np.float32(1), None, [0.5, 0.1, 0.1], 10**30, "a"):

@@ -313,9 +313,9 @@ static ahead next_block(const nnc_gemm *g, const b_block *block, ptrdiff_t panel
 }
 
 /* A tile's share of it: some rows, or the first of them where they do not follow each other. */
-static void fetch_part(tile_args *t, const ahead *next, ptrdiff_t tile, ptrdiff_t tiles) {
-    const ptrdiff_t row = next->rows * tile / tiles;
-    const ptrdiff_t length = next->rows * (tile + 1) / tiles - row;
+static void fetch_part(tile_args *t, const ahead *next, ptrdiff_t tile, ptrdiff_t count) {
+    const ptrdiff_t row = next->rows * tile / count;
+    const ptrdiff_t length = next->rows * (tile + 1) / count - row;
     const ptrdiff_t run = next->n == next->ld ? length * next->n : next->n;
     const ptrdiff_t lines = (run + PAD - 1) / PAD;
     for (int v = 0; v < 3; v++) t->fetch[v] = next->at[v] + row * next->ld;

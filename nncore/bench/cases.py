@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "softplus", "softsign", "tanh")
+ACTIVATIONS = (
+    "elu", "gelu", "identity", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus",
+    "softsign", "tanh",
+)  # fmt: skip
 LOSSES = {  # loss: the output activation that it asks for
     "mse": "identity",
     "half_mse": "identity",

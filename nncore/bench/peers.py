@@ -111,6 +111,8 @@ class Torch(System):
         hidden = {
             "relu": self.torch.relu, "tanh": self.torch.tanh, "sigmoid": self.torch.sigmoid,
             "softplus": F.softplus, "softsign": F.softsign, "identity": lambda x: x,
+            "elu": F.elu, "gelu": F.gelu, "leaky_relu": F.leaky_relu, "selu": F.selu,
+            "silu": F.silu,
         }[case.activation]  # fmt: skip
 
         def forward(x: Any, weights: Any, biases: Any) -> Any:
@@ -228,6 +230,8 @@ class Jax(System):
         hidden = {
             "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid,
             "softplus": jax.nn.softplus, "softsign": jax.nn.soft_sign, "identity": lambda x: x,
+            "elu": jax.nn.elu, "gelu": partial(jax.nn.gelu, approximate=False),
+            "leaky_relu": jax.nn.leaky_relu, "selu": jax.nn.selu, "silu": jax.nn.silu,
         }[case.activation]  # fmt: skip
 
         def forward(parameters: Any, x: Any) -> Any:
@@ -324,6 +328,9 @@ def _jax_update(jax: Any, case: Case) -> Any:
     return {"sgd": sgd, "adam": adam}[case.optimizer]
 
 
+_NO_FLOAT64 = ("elu", "gelu", "leaky_relu", "selu", "softplus", "softsign")  # ONNX Runtime 1.32
+
+
 class OnnxRuntime(System):
     """ONNX Runtime, which only predicts."""
 
@@ -337,7 +344,7 @@ class OnnxRuntime(System):
             import onnx  # noqa: F401
         except ImportError:
             return "needs the package onnx, which makes its model"
-        if case.dtype == "float64" and case.activation in ("softplus", "softsign"):
+        if case.dtype == "float64" and case.activation in _NO_FLOAT64:
             return f"has no {case.activation} of float64"
         return super().cannot(case)
 
@@ -374,8 +381,13 @@ def _onnx_model(case: Case, data: Data) -> bytes:
         values += [numpy_helper.from_array(W, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
         nodes.append(helper.make_node("Gemm", [name, f"W{i}", f"b{i}"], [f"Z{i}"]))
         name = f"Z{i}"
+        if kind == "silu":  # has no operator
+            nodes.append(helper.make_node("Sigmoid", [name], [f"S{i}"]))
+            nodes.append(helper.make_node("Mul", [name, f"S{i}"], [f"Y{i}"]))
+        elif kind != "identity":
+            operator = kind.title().replace("_", "")
+            nodes.append(helper.make_node(operator, [name], [f"Y{i}"]))
         if kind != "identity":
-            nodes.append(helper.make_node(kind.capitalize(), [name], [f"Y{i}"]))
             name = f"Y{i}"
     nodes[-1].output[0] = "Y"
     element = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}[case.dtype]
@@ -384,7 +396,7 @@ def _onnx_model(case: Case, data: Data) -> bytes:
         for end, n in (("X", case.layers[0]), ("Y", case.layers[-1]))
     ]
     graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], values)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     checker.check_model(model)
     text: bytes = model.SerializeToString()
     return text

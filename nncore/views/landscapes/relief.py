@@ -46,7 +46,7 @@ class Scale:
         """Return the heights of the surface at points (n, 2): bilinear; NaN beside the grid."""
         heights, places, parts, inside = self.heights(landscape.losses), [], [], True
         for x, axis in zip(points.T, (landscape.a, landscape.b), strict=True):
-            at = (x - axis[0]) / (axis[1] - axis[0])
+            at = (x - axis[0]) / (axis[-1] - axis[0]) * (len(axis) - 1)  # whole at both ends
             inside = inside & (at >= 0) & (at <= len(axis) - 1)
             places.append(np.clip(at.astype(int), 0, len(axis) - 2))
             parts.append(at - places[-1])
