@@ -237,7 +237,7 @@ cdef class Kernels:
             vectors[i] = _vector(vector, n, self.k.size, True)
         nnc_opt_coefficients(<nnc_opt>code, h, t, coef)
         self.k.update[code](n, _vector(theta, n, self.k.size, True),
-                                  _vector(gradient, n, self.k.size, False), vectors, coef)
+                            _vector(gradient, n, self.k.size, False), vectors, coef)
 
     def shape(self, theta, gradient, l1=0.0, l2=0.0, limit=float("inf"), scale=1.0):
         """The gradient with penalties, limited and scaled, in place."""

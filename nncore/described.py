@@ -52,7 +52,6 @@ class Described:
     _quiet: ClassVar[frozenset[str]] = frozenset()  # left out where they are the default
     _styles: ClassVar[dict[str, dict[str, Any]]] = {}  # style -> other defaults
     __signature__ = _Signature()
-    __hash__ = None  # type: ignore[assignment]  # it can change; mypy wants a function
 
     def __init_subclass__(cls, kw_only: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -138,7 +137,7 @@ class Described:
         shown = self._shown(type(self)).items()
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> bool:  # and so no hash: attributes can change
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self._arguments)

@@ -249,6 +249,11 @@ def test_an_attribute_changed_to_nonsense(name, value):
     network.partial_fit(X, Y)
 
 
+def test_what_can_change_has_no_hash():
+    with pytest.raises(TypeError, match="unhashable type: 'Adam'"):
+        hash(Adam())
+
+
 @pytest.mark.parametrize("use", ["partial_fit", "fit"])
 def test_nonsense_that_was_not_assigned(use):
     network = regressor(optimizer=Adam())

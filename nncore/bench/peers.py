@@ -381,14 +381,15 @@ def _onnx_model(case: Case, data: Data) -> bytes:
         values += [numpy_helper.from_array(W, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
         nodes.append(helper.make_node("Gemm", [name, f"W{i}", f"b{i}"], [f"Z{i}"]))
         name = f"Z{i}"
+        if kind == "identity":
+            continue
         if kind == "silu":  # has no operator
             nodes.append(helper.make_node("Sigmoid", [name], [f"S{i}"]))
             nodes.append(helper.make_node("Mul", [name, f"S{i}"], [f"Y{i}"]))
-        elif kind != "identity":
+        else:
             operator = kind.title().replace("_", "")
             nodes.append(helper.make_node(operator, [name], [f"Y{i}"]))
-        if kind != "identity":
-            name = f"Y{i}"
+        name = f"Y{i}"
     nodes[-1].output[0] = "Y"
     element = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}[case.dtype]
     ends = [
