@@ -27,7 +27,7 @@ static void *take_theta(const nnc_plan *plan, frame *f, char *work) {
 
 static size_t work_per_part(const nnc_plan *plan, ptrdiff_t rows) {
     const int threads = threads_of_points(plan, rows) > 1 ? 1 : plan->threads;
-    frame f = lay_out(plan, block_rows(plan, rows, NNC_EVALUATE), NNC_EVALUATE, threads, NULL);
+    frame f = lay_out(plan, rows, NNC_EVALUATE, threads, NULL);
     take_theta(plan, &f, NULL);
     return f.used;
 }

@@ -249,6 +249,22 @@ typedef struct {
     const nnc_loss_args *target; /* of one row, with y and dy in the last slot */
 } nnc_row;
 
+/* Some rows of a small network, at most NNC_BLOCK, no sum of which is longer than that. Parameters
+ * and gradient lie as the plan's. NNC_ALIGN bytes are readable behind what is in slots. */
+typedef struct {
+    const nnc_step *steps;
+    const nnc_slot *slots; /* without gaps, but for a last one whose loss overwrites them */
+    int n_steps;
+    const void *theta, *x;
+    ptrdiff_t ldx;
+    void *gradient, *work; /* work: for one gemm call */
+    int accumulate;        /* the gradient holds the sums of earlier blocks of rows */
+    int raw;               /* the loss starts from the raw scores */
+    int lowest;            /* the gradient of the steps below is not needed */
+    int loss;
+    const nnc_loss_args *target; /* with y and dy in the last slot */
+} nnc_few;
+
 /* Kernels that are never the greater part of a step of dense layers, apart: instruction sets with
  * equal bits may share them. */
 typedef struct {
@@ -358,6 +374,7 @@ typedef struct {
     const nnc_other_kernels *other;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
+    double (*few)(const nnc_few *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
     double (*fma_probe)(ptrdiff_t iterations, void *sink);
 } nnc_kernels;

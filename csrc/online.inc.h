@@ -135,15 +135,15 @@ static nnc_status train_wide(run *r, nnc_optimizer *optimizer, const nnc_update 
                              ptrdiff_t *steps_done) {
     const wide_vectors *w = &r->f.wide;
     const nnc_plan above = above_scaling(r->plan);
-    const int is_scaled = above.n_steps < r->plan->n_steps;
+    const int beside = is_scaled(r->plan);
     nnc_layer_args scaled;
-    if (is_scaled) scaled = scaling_args(r, 0, 1, NULL, 0, r->f.slots[0].y, 0);
+    if (beside) scaled = scaling_args(r, 0, 1, NULL, 0, r->f.slots[0].y, 0);
     r->plan = &above;
-    r->f.slots += is_scaled, r->lowest -= is_scaled;
+    r->f.slots += beside, r->lowest -= beside;
     start_wide(r, w);
     copy_all_wide(&above, w, update, optimizer, 0);
     const nnc_status status = rows_of_wide(r, w, optimizer, update, coef, samples,
-                                           is_scaled ? &scaled : NULL, losses, steps_done);
+                                           beside ? &scaled : NULL, losses, steps_done);
     copy_all_wide(&above, w, update, optimizer, 1);
     return status;
 }

@@ -448,18 +448,45 @@ static double weight_of(const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows)
     return sum;
 }
 
-/* Whether parameters are updated where their gradient is computed, while it is in cache. It pays
- * for vectors beyond the L1, and must not take longer than nothing may stop. */
+/* Whether parameters are updated where their gradient is computed, while it is in cache: that must
+ * not take longer than nothing may stop. */
 static int updates_at_once(const run *r, ptrdiff_t rows) {
-    enum { FEW_BYTES = 1 << 16 };
     const double n = (double)r->plan->n_params, lanes = r->plan->kernels->lanes;
-    return n * (double)r->plan->kernels->size > FEW_BYTES &&
-           2 * n * (double)rows < (double)PART_WORK * lanes;
+    return is_beyond_l1(r->plan) && 2 * n * (double)rows < (double)PART_WORK * lanes;
 }
 
 static void settle_all(run *r) {
     for (int s = 0; s < r->plan->n_steps; s++)
         if (kinds[r->plan->steps[s].kind].settle) kinds[r->plan->steps[s].kind].settle(r, s);
+}
+
+/* The same, and the gradient, of a block of few rows of a small network. A first step that scales
+ * the inputs is done beside the others. */
+static int few_rows(run *r, const nnc_samples *block, double scale, char *gradient, int accumulate,
+                    double *sum) {
+    const nnc_plan *plan = r->plan;
+    const int scaled = is_scaled(plan);
+    const nnc_loss_args target = loss_args(r, block, 0, block->rows, scale);
+    nnc_few few = {.steps = plan->steps + scaled,
+                   .slots = r->f.slots + scaled,
+                   .n_steps = plan->n_steps - scaled,
+                   .theta = r->theta,
+                   .x = block->x,
+                   .ldx = block->ldx,
+                   .gradient = gradient,
+                   .work = r->f.gemm_work,
+                   .accumulate = accumulate,
+                   .raw = fused(plan),
+                   .lowest = r->lowest - scaled,
+                   .loss = plan->loss,
+                   .target = &target};
+    if (scaled) {
+        const nnc_slot *to = r->f.slots;
+        if (scaling_forward(r, 0, block->rows, block->x, block->ldx, to->y, to->ld)) return 1;
+        few.x = to->y, few.ldx = to->ld;
+    }
+    *sum += plan->kernels->few(&few);
+    return wants_stop(r, operations(plan, block->rows, NNC_TRAIN));
 }
 
 /* The mean loss over samples first .. first + rows and the penalties, its gradient unless NULL, and
@@ -474,16 +501,20 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
     const int penalised = is_penalised(plan);
     const double extra = penalties(r);
     double sum = all->so_far ? all->so_far[0] : 0;
-    for (ptrdiff_t i = 0; i < rows; i += r->block) {
-        const ptrdiff_t size = rows - i < r->block ? rows - i : r->block;
+    for (ptrdiff_t i = 0; i < rows; i += r->f.block) {
+        const ptrdiff_t size = rows - i < r->f.block ? rows - i : r->f.block;
         const int at_end = i + size == rows;
         r->first = i;
         const nnc_samples b = block_of(r, all, first + i, size);
-        if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
-        if (loss_of_block(r, &b, 1 / count, gradient != NULL, &sum)) return NNC_STOPPED;
+        if (r->f.few) {
+            if (few_rows(r, &b, 1 / count, gradient, i > 0, &sum)) return NNC_STOPPED;
+        } else {
+            if (forward(r, size, b.x, b.ldx, fused(plan), NULL, 0)) return NNC_STOPPED;
+            if (loss_of_block(r, &b, 1 / count, gradient != NULL, &sum)) return NNC_STOPPED;
+        }
         *loss = sum / count + extra;
         if (update && !isfinite(*loss)) return NNC_NOT_FINITE;
-        if (gradient &&
+        if (gradient && !r->f.few &&
             backward(r, size, b.x, b.ldx, gradient, i > 0, at_end && at_once ? update : NULL))
             return NNC_STOPPED;
     }
@@ -500,19 +531,11 @@ static nnc_status loss_and_gradient(run *r, const nnc_samples *all, ptrdiff_t fi
 
 /* ---- the public runs -------------------------------------------------------------------- */
 
-/* Operations of the products for that many rows. */
-static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
-    return (use == NNC_GRADIENT || use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows *
-           (double)plan->n_params;
-}
-
 static run start(const nnc_plan *plan, const void *theta, ptrdiff_t rows, nnc_use use, int threads,
                  void *work, nnc_poll poll, void *context, atomic_int *stop) {
-    const ptrdiff_t block = block_rows(plan, rows, use);
     return (run){.plan = plan,
                  .theta = theta,
-                 .block = block,
-                 .f = lay_out(plan, block, use, threads, work),
+                 .f = lay_out(plan, rows, use, threads, work),
                  .threads = threads == 1 ? 1 : threads_for(plan, operations(plan, rows, use)),
                  .poll = poll,
                  .context = context,
@@ -535,13 +558,13 @@ static int predict_parts(const nnc_plan *plan, ptrdiff_t rows) {
 
 size_t nnc_plan_work(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
     const int parts = use == NNC_PREDICT ? predict_parts(plan, rows) : 1;
-    const ptrdiff_t block = block_rows(plan, rows, use);
-    if (most_bytes(plan, block) > (double)PTRDIFF_MAX) return SIZE_MAX; /* nobody has that */
+    if (most_bytes(plan, block_rows(plan, rows, use)) > (double)PTRDIFF_MAX)
+        return SIZE_MAX; /* nobody has that */
     if (use == NNC_LANDSCAPE)
         return (size_t)threads_of_points(plan, rows) * work_per_part(plan, rows);
     const nnc_use keeps = use == NNC_HESSIAN ? NNC_GRADIENT : use;
-    frame f = lay_out(plan, block, keeps, parts > 1 ? 1 : plan->threads, NULL);
-    if (use == NNC_HESSIAN) lay_out_along(plan, block, &f, NULL);
+    frame f = lay_out(plan, rows, keeps, parts > 1 ? 1 : plan->threads, NULL);
+    if (use == NNC_HESSIAN) lay_out_along(plan, f.block, &f, NULL);
     return (size_t)parts * f.used;
 }
 

@@ -109,25 +109,58 @@ static ptrdiff_t wide_size(const nnc_plan *plan) {
     return size;
 }
 
-/* The plan without a first step that only scales the inputs. */
+/* Whether the first step only scales the inputs. */
+static int is_scaled(const nnc_plan *plan) {
+    return plan->n_steps > 1 && plan->steps[0].kind == NNC_STEP_scaling;
+}
+
+/* The plan without it. */
 static nnc_plan above_scaling(const nnc_plan *plan) {
     nnc_plan above = *plan;
-    if (plan->n_steps > 1 && plan->steps[0].kind == NNC_STEP_scaling) {
+    if (is_scaled(plan)) {
         above.steps++, above.n_steps--;
         if (above.tuning) above.tuning++;
     }
     return above;
 }
 
-static int is_small(const nnc_plan *plan) {
-    enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
-    if (plan->loss_call || plan->n_params > FEW_PARAMS || !is_dense(plan)) return 0;
-    if (wide_size(plan) > FEW_PADDED) return 0;
+/* Whether no sum in a step of training is longer than NNC_BLOCK, but for those over rows. */
+static int has_short_sums(const nnc_plan *plan) {
+    if (plan->loss_call || !is_dense(plan)) return 0;
     for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
         const nnc_step *step = &plan->steps[s];
         if (step->n_in > NNC_BLOCK || (s > 0 && step->n_out > NNC_BLOCK)) return 0;
     }
     return fused(plan) || !of_whole_row(last_step(plan)->act);
+}
+
+static int is_small(const nnc_plan *plan) {
+    enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
+    return plan->n_params <= FEW_PARAMS && has_short_sums(plan) && wide_size(plan) <= FEW_PADDED;
+}
+
+/* Operations of the products for that many rows. */
+static double operations(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
+    return (use == NNC_GRADIENT || use == NNC_TRAIN ? 6.0 : 2.0) * (double)rows *
+           (double)plan->n_params;
+}
+
+/* Operations for each lane, so that they take about as long on each instruction set. */
+enum {
+    WORK_PER_THREADS = 1250000, /* some 200 us: a step or call that may wake threads at all    */
+    WORK_PER_PART = 40000,      /* some 6 us: what one of them must at least have to do        */
+    PART_WORK = 300000000       /* some 50 ms: the longest that nothing may stop               */
+};
+
+/* Whether a step is so short that it is for one thread. */
+static int is_short(const nnc_plan *plan, double work) {
+    return work < (double)WORK_PER_THREADS * plan->kernels->lanes;
+}
+
+/* Whether updating parameters where their gradient is computed pays. */
+static int is_beyond_l1(const nnc_plan *plan) {
+    enum { FEW_BYTES = 1 << 16 };
+    return plan->n_params * (ptrdiff_t)plan->kernels->size > FEW_BYTES;
 }
 
 /* ---- the workspace ---------------------------------------------------------------------- */
@@ -138,6 +171,29 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
     const ptrdiff_t pad = NNC_ALIGN / (ptrdiff_t)k->size;
     const ptrdiff_t ld = (n + pad - 1) / pad * pad;
     return ld * (ptrdiff_t)k->size % 1024 ? ld : ld + pad;
+}
+
+/* Steps that are for one thread are trained by kernels->few, a block at a time, while what is put
+ * out is in an L1: there activations come after whole products. */
+static int is_few(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
+    enum { FEW_BYTES = 1 << 15 };
+    const nnc_plan above = above_scaling(plan);
+    if (use != NNC_TRAIN || is_beyond_l1(plan) || !has_short_sums(&above)) return 0;
+    for (int s = 0; s < plan->n_steps; s++) {
+        const size_t ld = (size_t)arena_ld(plan->kernels, plan->steps[s].n_out);
+        if ((size_t)block_rows(plan, rows, use) * ld * plan->kernels->size > FEW_BYTES) return 0;
+    }
+    return plan->threads == 1 || is_short(plan, operations(plan, rows, use));
+}
+
+/* Elements from row to row of what step s puts out. Few rows that are short follow each other
+ * without a gap, but for those whose padding the loss overwrites. */
+static ptrdiff_t slot_ld(const nnc_plan *plan, int s, int few) {
+    enum { FEW_BYTES = 3 * NNC_ALIGN };
+    const ptrdiff_t n = plan->steps[s].n_out;
+    const int overwritten = s == plan->n_steps - 1 && loss_info(plan)->output == NNC_OUTPUT_softmax;
+    const int gapless = few && !overwritten && n * (ptrdiff_t)plan->kernels->size < FEW_BYTES;
+    return gapless ? n : arena_ld(plan->kernels, n);
 }
 
 /* The parameters of a small network and what moves with them, each row in whole vectors. */
@@ -155,6 +211,7 @@ typedef struct {
 
 /* The workspace of one block of rows. */
 typedef struct {
+    ptrdiff_t block;
     nnc_slot *slots;
     char *gemm_work; /* of each thread */
     void *rows_work;
@@ -164,6 +221,7 @@ typedef struct {
     ptrdiff_t ldx, ldt;
     wide_vectors wide; /* to train a small network on one row at a time */
     step_update *each;
+    int few; /* rows are trained by kernels->few */
     size_t used;
 } frame;
 
@@ -176,13 +234,19 @@ static void *take(frame *f, char *work, size_t bytes) {
 /* Bytes of what a step keeps for itself: in plan.c, with all else of its kind. */
 static size_t own_bytes(const nnc_plan *plan, const nnc_step *step, ptrdiff_t rows);
 
-/* Lays the workspace out for blocks of `rows` rows; with work == NULL it only counts the bytes.
- * Without training nothing is kept: the steps' outputs take turns in two arenas. */
-static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int threads, char *work) {
+/* Lays the workspace out for the blocks of so many rows; with work == NULL it only counts the
+ * bytes. Without training nothing is kept: the steps' outputs take turns in two arenas. */
+static frame lay_out(const nnc_plan *plan, ptrdiff_t all_rows, nnc_use use, int threads,
+                     char *work) {
     const nnc_kernels *k = plan->kernels;
     const ptrdiff_t n_in = plan->steps[0].n_in, n_out = last_step(plan)->n_out;
+    const ptrdiff_t rows = block_rows(plan, all_rows, use);
     const size_t row_bytes = (size_t)rows * k->size;
-    frame f = {.ldx = arena_ld(k, n_in), .ldt = arena_ld(k, n_out)};
+    const int few = is_few(plan, all_rows, use);
+    frame f = {.block = rows,
+               .few = few,
+               .ldx = arena_ld(k, n_in),
+               .ldt = few ? n_out : arena_ld(k, n_out)};
     f.slots = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_slot));
     f.gemm_work = take(&f, work, k->gemm_work * (size_t)threads);
     if (use == NNC_PREDICT && is_large_product(plan, rows))
@@ -209,8 +273,8 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t rows, nnc_use use, int thre
     for (int s = 0; s < plan->n_steps; s++) {
         const int apart = keeps_x(plan->steps[s].act);
         nnc_slot at = {
-            .y = turns[s % 2], .z = z, .dz = dy, .ld = arena_ld(k, plan->steps[s].n_out)};
-        const size_t bytes = row_bytes * (size_t)at.ld;
+            .y = turns[s % 2], .z = z, .dz = dy, .ld = slot_ld(plan, s, few && rows > 1)};
+        const size_t bytes = row_bytes * (size_t)at.ld + (few ? NNC_ALIGN : 0);
         if (plan->steps[s].kind == NNC_STEP_fork && !keeps) at.y = take(&f, work, bytes);
         if (keeps) {
             at.y = take(&f, work, bytes);
@@ -264,7 +328,6 @@ typedef struct {
     const nnc_plan *plan;
     const char *theta;
     frame f;
-    ptrdiff_t block; /* rows at a time */
     int threads;
     nnc_poll poll;
     void *context;
@@ -308,13 +371,6 @@ static const void *parameter(const run *r, ptrdiff_t offset) {
 
 /* ---- work in parts: for threads, and to be stopped in between ------------------------------ */
 
-/* Operations for each lane, so that they take about as long on each instruction set. */
-enum {
-    WORK_PER_THREADS = 1250000, /* some 200 us: a step or call that may wake threads at all    */
-    WORK_PER_PART = 40000,      /* some 6 us: what one of them must at least have to do        */
-    PART_WORK = 300000000       /* some 50 ms: the longest that nothing may stop               */
-};
-
 /* Operations that may pass without a poll. */
 static double longest(const nnc_plan *plan) {
     return plan->longest > 0 ? plan->longest : (double)PART_WORK * plan->kernels->lanes;
@@ -323,11 +379,12 @@ static double longest(const nnc_plan *plan) {
 /* How many threads a step or call of so many operations may use. In shorter ones threads would
  * fall asleep between products that are worth dividing. */
 static int threads_for(const nnc_plan *plan, double operations) {
-    return operations < (double)WORK_PER_THREADS * plan->kernels->lanes ? 1 : plan->threads;
+    return is_short(plan, operations) ? 1 : plan->threads;
 }
 
 /* Among how many threads to divide so many operations. */
 static int parts_for(const run *r, double operations) {
+    if (r->threads == 1) return 1;
     const double most = operations / ((double)WORK_PER_PART * r->plan->kernels->lanes);
     return most < 2 ? 1 : most < r->threads ? (int)most : r->threads;
 }
@@ -444,7 +501,10 @@ static void gather(const run *r, ptrdiff_t rows, ptrdiff_t n, const int64_t *ind
                    ptrdiff_t ldx, void *y, ptrdiff_t ldy) {
     gather_job job = {r, rows, n, index, x, ldx, y, ldy};
     const int parts = parts_for(r, (double)WORK_PER_GATHERED * (double)rows * (double)n);
-    nnc_run_parts(gather_part, &job, parts, r->plan->spin);
+    if (parts == 1)
+        r->plan->kernels->gather(rows, n, index, x, ldx, y, ldy);
+    else
+        nnc_run_parts(gather_part, &job, parts, r->plan->spin);
 }
 
 /* One update of n parameters: a piece at a time, while it is in cache, where it has two passes. */
@@ -483,5 +543,8 @@ static void update_part(void *context, int part, int parts) {
 static void update_range(const run *r, const nnc_update *update, ptrdiff_t n, void *gradient) {
     update_job job = {r, update, n, gradient};
     const int parts = parts_for(r, (double)WORK_PER_UPDATED * (double)n);
-    nnc_run_parts(update_part, &job, parts, r->plan->spin);
+    if (parts == 1)
+        apply_update(r, update, n, gradient);
+    else
+        nnc_run_parts(update_part, &job, parts, r->plan->spin);
 }

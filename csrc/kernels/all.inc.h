@@ -39,6 +39,10 @@ extern const nnc_other_kernels NNC_OTHER;
 HOT_CODE
 #include "gemm.inc.h"
 
+HOT_CODE
+
+#include "few.inc.h"
+
 #include "row.inc.h"
 
 /* Multiply-adds on registers alone, in as many chains as the GEMM's tile has: the peak that its
@@ -86,6 +90,7 @@ static const nnc_kernels kernels = {
     .point = point,
     .other = &NNC_OTHER,
     .row = row,
+    .few = few,
     .fma_probe = fma_probe,
 };
 

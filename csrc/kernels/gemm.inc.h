@@ -62,7 +62,7 @@ typedef struct {
     int add;  /* c holds the sum of the earlier blocks */
     int far;  /* c is not in cache: fetch it while the sums run */
     const real *bias;
-    /* While the sums of many rows run, every so many steps one line of each is fetched. */
+    /* While the sums of many rows run, every so many steps one line of each is fetched; 0: none. */
     const real *fetch[3];
     ptrdiff_t fetch_every;
 } tile_args;
@@ -85,7 +85,7 @@ ALWAYS_INLINE void tile(const tile_args *t, const int rows, const int vecs, cons
     }
     const real *f0 = t->fetch[0], *f1 = t->fetch[1], *f2 = t->fetch[2];
     const ptrdiff_t every = t->fetch_every;
-    ptrdiff_t wait = 1;
+    ptrdiff_t wait = every > 0;
     for (ptrdiff_t p = t->k; p > 0; p--) {
         vec bv[WIDE_VECS];
         if (fetches && --wait == 0) {
@@ -212,6 +212,8 @@ static tile_fn *const half_tiles[2][TILE_ROWS] = {
 static tile_fn *const half_tiles[2][TILE_ROWS] = {{0}}; /* HALF is 0: never looked at */
 #endif
 
+OTHER_CODE
+
 /* ---- packing ---------------------------------------------------------------------------- */
 
 /* The rows of A in panels of at most TILE_ROWS, alike to one row. */
@@ -319,7 +321,25 @@ static void fetch_part(tile_args *t, const ahead *next, ptrdiff_t tile, ptrdiff_
     const ptrdiff_t run = next->n == next->ld ? length * next->n : next->n;
     const ptrdiff_t lines = (run + PAD - 1) / PAD;
     for (int v = 0; v < 3; v++) t->fetch[v] = next->at[v] + row * next->ld;
-    t->fetch_every = length == 0 ? t->k : (t->k + lines - 1) / lines;
+    t->fetch_every = length == 0 ? 0 : (t->k + lines - 1) / lines;
+}
+
+/* The tile of so many columns, at most WIDE_VECS vectors of them, where t->b, c and bias begin. */
+ALWAYS_INLINE void run_tile(tile_args *t, ptrdiff_t rows, ptrdiff_t cols, int form) {
+    const ptrdiff_t width = whole_vectors(cols), tail = cols - (width - LANES);
+    const int halve = tail <= HALF; /* the last vector goes to a half tile */
+    const ptrdiff_t vecs = width / LANES - halve;
+    t->tail = (int)(halve ? LANES : tail);
+    if (vecs > TILE_VECS)
+        (form == A_ROWS ? tile_A_ROWS_1x8 : tile_A_COLS_1x8)(t);
+    else if (vecs > 0)
+        tiles[form][vecs - 1][rows - 1](t);
+    if (!halve) return;
+    t->c += vecs * LANES;
+    t->b += vecs * LANES;
+    if (t->bias) t->bias += vecs * LANES;
+    t->tail = (int)tail;
+    half_tiles[form][rows - 1](t);
 }
 
 /* One panel of A's rows against a block of B. */
@@ -329,33 +349,17 @@ static void run_tiles(tile_args *t, const b_block *block, ptrdiff_t rows, int fo
     const int wide = rows == 1 && !block->packed;
     const ptrdiff_t step = wide ? WIDE_VECS * LANES : TILE_COLS;
     const real *panel = block->b;
-    t->fetch_every = t->k;
+    t->fetch_every = 0;
     for (ptrdiff_t j = 0; j < n;) {
         ptrdiff_t cols = min_size(step, n - j);
         if (wide && cols < step) cols = min_size(TILE_COLS, cols);
-        const ptrdiff_t width = (cols + LANES - 1) / LANES * LANES;
-        const ptrdiff_t tail = cols - (width - LANES);
-        const int halve = tail <= HALF; /* the last vector goes to a half tile */
-        const ptrdiff_t vecs = width / LANES - halve;
         t->c = c + j;
         t->bias = bias ? bias + j : NULL;
         t->b = block->packed ? panel : block->b + j;
-        t->b_step = block->packed ? width : block->b_row;
-        t->tail = (int)(halve ? LANES : tail);
+        t->b_step = block->packed ? whole_vectors(cols) : block->b_row;
         if (next->rows) fetch_part(t, next, j / TILE_COLS, tiles_of_row);
-        if (wide && vecs == WIDE_VECS)
-            (form == A_ROWS ? tile_A_ROWS_1x8 : tile_A_COLS_1x8)(t);
-        else if (vecs > 0)
-            tiles[form][vecs - 1][rows - 1](t);
-        if (halve) {
-            const ptrdiff_t done = vecs * LANES;
-            t->c += done;
-            t->b += done;
-            t->bias = bias ? bias + j + done : NULL;
-            t->tail = (int)tail;
-            half_tiles[form][rows - 1](t);
-        }
-        panel += panel_size(t->k, width);
+        run_tile(t, rows, cols, form);
+        panel += panel_size(t->k, whole_vectors(cols));
         j += cols;
     }
 }
@@ -421,7 +425,7 @@ NEVER_INLINE void gemm_of_tiles(const nnc_gemm *g) {
         const int last = p + k == g->k;
         const real *a = (const real *)g->a + p * g->a_col;
         const int add = g->accumulate || p > 0;
-        tile_args t = {.k = k, .ldc = ldc, .add = add, .far = far, .fetch = {a, a, a}};
+        tile_args t = {.k = k, .ldc = ldc, .add = add, .far = far};
         for (ptrdiff_t j = 0; j < n; j += block_cols) {
             const ptrdiff_t cols = min_size(block_cols, n - j);
             const real *b = (const real *)g->b + p * g->b_row + j * g->b_col;

@@ -96,29 +96,35 @@ ALWAYS_INLINE void loss_of_chunk(const nnc_loss_args *g, element_loss *elements,
     }
 }
 
-/* A single column lies in as many lines as there are rows: it is gathered, and is one sum, since
- * the other partial sums stay +0. */
-static double loss_of_column(const nnc_loss_args *g, element_loss *elements) {
-    const real *ys = g->y, *ts = g->t;
-    real y[CHUNK], t[CHUNK], values[CHUNK], dy[CHUNK], *dys = g->dy;
+/* Few columns would fill a part of each vector: so many rows as there is room for are taken at
+ * once, where they lie side by side, or where a single column is put there. */
+static double loss_of_narrow(const nnc_loss_args *g, element_loss *elements, int apart) {
+    real side_y[CHUNK], side_t[CHUNK], side_dy[CHUNK], values[CHUNK];
+    const ptrdiff_t n = g->n, most_rows = CHUNK / n;
     const double most = most_of(g);
-    double sum = 0;
-    for (ptrdiff_t i = 0; i < g->rows; i += CHUNK) {
-        const ptrdiff_t size = min_size(CHUNK, g->rows - i);
-        for (ptrdiff_t l = 0; l < size; l++)
-            y[l] = ys[(i + l) * g->ldy], t[l] = ts[(i + l) * g->ldt];
-        loss_of_chunk(g, elements, size, y, t, values, dy);
-        for (ptrdiff_t l = 0; l < size; l++) sum += counted((double)values[l], most);
-        for (ptrdiff_t l = 0; l < size; l++) dys[(i + l) * g->lddy] = dy[l];
+    double part[8] = {0};
+    for (ptrdiff_t i = 0; i < g->rows; i += most_rows) {
+        const ptrdiff_t rows = min_size(most_rows, g->rows - i);
+        const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt;
+        real *dys = (real *)g->dy + i * g->lddy;
+        for (ptrdiff_t l = 0; apart && l < rows; l++)
+            side_y[l] = ys[l * g->ldy], side_t[l] = ts[l * g->ldt];
+        loss_of_chunk(g, elements, rows * n, apart ? side_y : ys, apart ? side_t : ts, values,
+                      apart ? side_dy : dys);
+        const real *value = values;
+        for (ptrdiff_t l = 0; l < rows; l++)
+            for (ptrdiff_t j = 0; j < n; j++) part[j] += counted((double)*value++, most);
+        for (ptrdiff_t l = 0; apart && l < rows; l++) dys[l * g->lddy] = side_dy[l];
     }
-    return sum;
+    return fold_double(part);
 }
 
 static double loss_of_elements(const nnc_loss_args *g, element_loss *elements) {
     real values[CHUNK];
     const double most = most_of(g);
     double part[8] = {0};
-    if (g->n == 1) return loss_of_column(g, elements);
+    const int apart = g->ldy != g->n || g->ldt != g->n || g->lddy != g->n;
+    if (g->n == 1 || (g->n < 8 && !apart)) return loss_of_narrow(g, elements, apart);
     for (ptrdiff_t i = 0; i < g->rows; i++) {
         const real *ys = (const real *)g->y + i * g->ldy, *ts = (const real *)g->t + i * g->ldt;
         real *dys = (real *)g->dy + i * g->lddy;

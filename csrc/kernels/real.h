@@ -69,7 +69,7 @@ typedef real vec_u
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NEVER_INLINE static __attribute__((noinline))
+#define NEVER_INLINE static __attribute__((noinline, noclone))
 
 #ifndef FIRST /* no masks: lane by lane */
 ALWAYS_INLINE __attribute__((unused)) vec load_first(const real *p, int n) {

@@ -49,21 +49,28 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
  * a whole vector if there is room, since one that is stored in part is loaded late. */
 static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy) {
-    for (ptrdiff_t i = 0; i < rows; i++) {
+    const ptrdiff_t whole = n & -LANES;
+    const int rest = (int)(n - whole), room = whole + LANES <= ldy;
+    real *to = y;
+    if (n == 1 && ldy == 1) {
+        for (ptrdiff_t i = 0; i < rows; i++) to[i] = ((const real *)x)[index[i] * ldx];
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i++, to += ldy) {
         const real *from = (const real *)x + index[i] * ldx;
-        const real *later = (const real *)x + index[min_size(i + 2, rows - 1)] * ldx;
-        real *to = (real *)y + i * ldy;
-        ptrdiff_t j = 0;
-        for (; j + LANES <= n; j += LANES) {
-            __builtin_prefetch(later + j);
-            VSTORE(to + j, VLOAD(from + j));
+        if (whole) {
+            const real *later = (const real *)x + index[min_size(i + 2, rows - 1)] * ldx;
+            for (ptrdiff_t j = 0; j < whole; j += LANES) {
+                __builtin_prefetch(later + j);
+                VSTORE(to + j, VLOAD(from + j));
+            }
         }
-        if (j == n) continue;
-        const vec end = (vec)VLOAD_N(from + j, (int)(n - j));
-        if (j + LANES <= ldy)
-            VSTORE(to + j, end);
+        if (rest == 0) continue;
+        const vec end = (vec)VLOAD_N(from + whole, rest);
+        if (room)
+            VSTORE(to + whole, end);
         else
-            VSTORE_N(to + j, end, (int)(n - j));
+            VSTORE_N(to + whole, end, rest);
     }
 }
 

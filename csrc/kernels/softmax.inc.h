@@ -42,8 +42,9 @@ typedef struct {
 } team;
 
 static void exp_team(ptrdiff_t rows, ptrdiff_t n, const real *z, ptrdiff_t ldz, team *t) {
-    real part[PAD * TEAM] = {0}, *e = t->e;
-    transpose_panel(padded(n), rows, TEAM, z, ldz, e);
+    real part[PAD * TEAM], *e = t->e;
+    ptrdiff_t live = min_size(PAD, n);
+    transpose_panel(n, rows, TEAM, z, ldz, e);
     for (int l = 0; l < TEAM; l++) t->max[l] = e[l];
     for (ptrdiff_t j = 1; j < n; j++)
         for (int l = 0; l < TEAM; l++) {
@@ -51,11 +52,13 @@ static void exp_team(ptrdiff_t rows, ptrdiff_t n, const real *z, ptrdiff_t ldz, 
             t->max[l] = x > t->max[l] ? x : t->max[l];
         }
     for (ptrdiff_t j = 0; j < n; j++)
-        for (int l = 0; l < TEAM; l++) e[j * TEAM + l] -= t->max[l];
-    for (ptrdiff_t x = 0; x < n * TEAM; x++) e[x] = v_exp(e[x]);
-    for (ptrdiff_t x = 0; x < n * TEAM; x++) part[x % (PAD * TEAM)] += e[x];
-    for (int half = PAD * TEAM / 2; half >= TEAM; half /= 2)
-        for (int x = 0; x < half; x++) part[x] += part[x + half];
+        for (int l = 0; l < TEAM; l++) e[j * TEAM + l] = v_exp(e[j * TEAM + l] - t->max[l]);
+    for (ptrdiff_t x = 0; x < live * TEAM; x++) part[x] = e[x];
+    for (ptrdiff_t x = PAD * TEAM; x < n * TEAM; x++) part[x - PAD * TEAM] += e[x];
+    for (ptrdiff_t half = PAD / 2; half > 0; half /= 2) { /* partial sums of nothing are left out */
+        for (ptrdiff_t x = half * TEAM; x < live * TEAM; x++) part[x - half * TEAM] += part[x];
+        live = min_size(live, half);
+    }
     for (int l = 0; l < TEAM; l++) t->sum[l] = part[l];
 }
 

@@ -43,6 +43,9 @@ int net_shapes(net_shape list[MAX_NETS]) {
     NET({{2, 128, 129}, {NNC_ACT_softsign, TANH}, NNC_LOSS_half_mse, 1, 0});
     /* more than 64 KB of parameters: with biases, too, updated where the gradient is computed */
     NET({{2, 130, 129}, {TANH, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0});
+    /* several tiles in the products of few rows, and a first layer whose gradient is turned */
+    NET({{33, 40, 5}, {NNC_ACT_softsign, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0});
+    NET({{32, 3}, {NNC_ACT_sigmoid}, NNC_LOSS_mse, 0, 0});
     /* few parameters, but sums of more than a block */
     NET({{1, 2, 300}, {TANH, NNC_ACT_identity}, NNC_LOSS_mse, 0, 0});
     NET({{1, 1, 1, 1, 1},

@@ -46,7 +46,7 @@ static derivatives derive(const net *n, const void *theta, const nnc_samples *s,
     void *samples = fresh((size_t)(rows * p) * k->size), *product = fresh((size_t)p * k->size);
     void *by_x = fresh((size_t)(rows * n_out * n_in) * k->size);
     void *by_theta = fresh((size_t)(rows * n_out * p) * k->size);
-    void *work = fresh_work(n, rows, NNC_TRAIN), *more = fresh_work(n, rows, NNC_HESSIAN);
+    void *work = fresh_work(n, rows, NNC_GRADIENT), *more = fresh_work(n, rows, NNC_HESSIAN);
     int good =
         NNC_OK == nnc_input_gradient(&n->plan, theta, s, &d.loss[0], dx, ld, work, NULL, NULL);
     good &= NNC_OK == nnc_sample_gradients(&n->plan, theta, s, losses, samples, work, NULL, NULL);
@@ -110,8 +110,8 @@ static double *difference(const net *n, int what, const double *theta, const nnc
         else
             nnc_evaluate(&n->plan, there, &moved, what == OF_LOSS ? out : &loss,
                          what == OF_LOSS ? NULL : out,
-                         fresh_work(n, s->rows, what == OF_LOSS ? NNC_EVALUATE : NNC_TRAIN), NULL,
-                         NULL);
+                         fresh_work(n, s->rows, what == OF_LOSS ? NNC_EVALUATE : NNC_GRADIENT),
+                         NULL, NULL);
         for (ptrdiff_t i = 0; i < size; i++) sum[i] += side * out[i] / (2 * h);
         free(out);
         release(start);
@@ -146,7 +146,8 @@ static void check_against_differences(const net *n, const double *theta, const n
     double *mean = zeroed((size_t)p, sizeof *mean);
     for (ptrdiff_t i = 0; i < rows * p; i++) mean[i % p] += d->values[SAMPLES][i] / (double)rows;
     double *gradient = fresh((size_t)p * sizeof *gradient), unused;
-    nnc_evaluate(&n->plan, theta, s, &unused, gradient, fresh_work(n, rows, NNC_TRAIN), NULL, NULL);
+    nnc_evaluate(&n->plan, theta, s, &unused, gradient, fresh_work(n, rows, NNC_GRADIENT), NULL,
+                 NULL);
     check(agree(p, mean, gradient, 1e-13), "the rows' gradients are not the gradient");
     double *change = difference(n, OF_LOSS, theta, s, NULL, along_x, 2);
     change[1] = total[1];

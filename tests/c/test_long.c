@@ -81,7 +81,8 @@ static void check_long(const nnc_kernels *k, ptrdiff_t hidden_units, ptrdiff_t n
     check(right, "outputs differ from the canonical sums");
 
     products = 0;
-    nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, ROWS, NNC_TRAIN), NULL, NULL);
+    nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, ROWS, NNC_GRADIENT), NULL,
+                 NULL);
     check(products > 5 * n.plan.n_steps, "only %d products there and back", products);
     for (ptrdiff_t i = 0; i < ROWS; i++)
         for (ptrdiff_t j = 0; j < n_out; j++) {

@@ -156,8 +156,8 @@ static void check_evaluate(const net *n, const void *theta, const nnc_samples *s
     const int start = mark();
     void *gradient = fresh(bytes), *again = fresh(bytes);
     double loss = -1, alone = -2, shuffled = -3;
-    check(nnc_evaluate(&n->plan, theta, s, &loss, gradient, fresh_work(n, s->rows, NNC_TRAIN), NULL,
-                       NULL) == NNC_OK,
+    check(nnc_evaluate(&n->plan, theta, s, &loss, gradient, fresh_work(n, s->rows, NNC_GRADIENT),
+                       NULL, NULL) == NNC_OK,
           "evaluate failed");
     check(W(fabs)(loss - e->loss.v) <= e->loss.e, "the loss is %.17g, expected %.17Lg within %Lg",
           loss, (long double)e->loss.v, (long double)e->loss.e);
@@ -167,7 +167,7 @@ static void check_evaluate(const net *n, const void *theta, const nnc_samples *s
                  NULL);
     check(alone == loss, "the loss without gradient is %.17g, with %.17g", alone, loss);
     const nnc_samples mixed_up = fresh_shuffled(n, s);
-    nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, again, fresh_work(n, s->rows, NNC_TRAIN),
+    nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, again, fresh_work(n, s->rows, NNC_GRADIENT),
                  NULL, NULL);
     check(shuffled == loss && !memcmp(gradient, again, bytes), "other bits through an index");
     nnc_evaluate(&n->plan, theta, &mixed_up, &shuffled, NULL, fresh_work(n, s->rows, NNC_EVALUATE),
@@ -203,7 +203,7 @@ static void check_train(const net *n, const void *theta0, const nnc_samples *s, 
         nnc_train(&n->plan, thetas[0], gradient, &trained, s, batch, losses, &done,
                   fresh_work(n, s->rows < batch ? s->rows : batch, NNC_TRAIN), NULL, NULL);
     check(status == NNC_OK, "the status is %d", (int)status);
-    void *work = fresh_work(n, s->rows < batch ? s->rows : batch, NNC_TRAIN);
+    void *work = fresh_work(n, s->rows < batch ? s->rows : batch, NNC_GRADIENT);
     int right = 1;
     for (ptrdiff_t i = 0; i < steps; i++) {
         const ptrdiff_t first = i * batch, rows = s->rows - first < batch ? s->rows - first : batch;
@@ -330,7 +330,7 @@ static void check_tuned(net *n, const void *theta0, const nnc_samples *s, int op
               "status %d, %td steps of %td", (int)status, done, steps);
     }
     n->plan.threads = 1;
-    void *work = fresh_work(n, most, NNC_TRAIN);
+    void *work = fresh_work(n, most, NNC_GRADIENT);
     int right = 1;
     for (ptrdiff_t i = 0; i < steps; i++) {
         const ptrdiff_t first = i * batch, rows = s->rows - first < batch ? s->rows - first : batch;
@@ -469,7 +469,7 @@ void test_gradients(void) {
             double *gradient = fresh((size_t)n.plan.n_params * sizeof(double));
             const nnc_samples s = fresh_samples(&n, 7, 20);
             void *work = fresh_work(&n, 7, NNC_EVALUATE);
-            nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, 7, NNC_TRAIN), NULL,
+            nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, 7, NNC_GRADIENT), NULL,
                          NULL);
             for (ptrdiff_t p = 0; p < n.plan.n_params; p += 1 + n.plan.n_params / 300) {
                 const double before = theta[p];

@@ -136,7 +136,7 @@ static void check_stopping(const nnc_kernels *k, net_shape shape, ptrdiff_t n_ro
                       fresh_work(&n, n_rows, NNC_PREDICT), count_down,
                       &c) == (c.calls ? NNC_STOPPED : NNC_OK),
           "predict did not stop");
-    check(nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, n_rows, NNC_TRAIN),
+    check(nnc_evaluate(&n.plan, theta, &s, &loss, gradient, fresh_work(&n, n_rows, NNC_GRADIENT),
                        count_down, &d) == (d.calls ? NNC_STOPPED : NNC_OK),
           "evaluate did not stop");
     check(wanted_inside == 0 || (c.calls && d.calls), "predict or evaluate did not poll");

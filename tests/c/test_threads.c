@@ -254,7 +254,7 @@ static counts run_net(net *n, const nnc_samples *s, const nnc_samples *test, int
           "training failed");
     counts c = {atomic_load(&by_rows), atomic_load(&by_columns), atomic_load(&gathers),
                 atomic_load(&updates), 0};
-    nnc_evaluate(&n->plan, theta, s, losses + steps, gradient, fresh_work(n, s->rows, NNC_TRAIN),
+    nnc_evaluate(&n->plan, theta, s, losses + steps, gradient, fresh_work(n, s->rows, NNC_GRADIENT),
                  NULL, NULL);
     atomic_store(&by_rows, 0);
     nnc_predict(&n->plan, theta, test->x, test->ldx, test->rows, out, n_out,
