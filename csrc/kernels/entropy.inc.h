@@ -123,7 +123,11 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
         for (int l = 0; l < TEAM; l++) per[l] = weight[l] * scale / t.sum[l];
         for (ptrdiff_t j = 0; j < n; j++)
             for (int l = 0; l < TEAM; l++) t.e[j * TEAM + l] *= per[l];
-        put_team(size, n, &t, (real *)g->dy + i * g->lddy, g->lddy);
+        real *dz = (real *)g->dy + i * g->lddy;
+        if (g->lddy == padded(n)) /* in rows of whole vectors, which are loaded sooner */
+            transpose_panel(size, n, g->lddy, t.e, TEAM, dz);
+        else
+            put_team(size, n, &t, dz, g->lddy);
         for (ptrdiff_t l = 0; l < size; l++) subtract_targets(g, i + l, scale);
     }
     for (; i < g->rows; i++) {
