@@ -24,10 +24,12 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
     enum { WIDTH = 4 }; /* vectors side by side, to hide the latency of the additions */
     ptrdiff_t j = 0;
     for (; j + WIDTH * LANES <= n; j += WIDTH * LANES) {
-        vec sum[WIDTH] = {{0}};
-        for (ptrdiff_t i = 0; i < rows; i++)
-            for (int v = 0; v < WIDTH; v++) sum[v] += VLOAD(x + i * ldx + j + v * LANES);
-        for (int v = 0; v < WIDTH; v++) {
+        vec sum[WIDTH];
+        const real *row = x + j;
+        UNROLL for (int v = 0; v < WIDTH; v++) sum[v] = VZERO;
+        for (ptrdiff_t i = 0; i < rows; i++, row += ldx)
+            UNROLL for (int v = 0; v < WIDTH; v++) sum[v] += VLOAD(row + v * LANES);
+        UNROLL for (int v = 0; v < WIDTH; v++) {
             real *to = s + j + v * LANES;
             VSTORE(to, accumulate ? VLOAD(to) + sum[v] : sum[v]);
         }
