@@ -58,13 +58,15 @@ class System:
 
 
 class NNCore(System):
-    """The engine's kernels."""
+    """The engine's kernels. A slope that is written in x is computed beside f, and both are timed
+    as what it takes."""
 
     def __init__(self, name, x, dy):
         kernels = _core.Kernels(None, x.dtype)
         y, dx = np.empty_like(x), np.empty_like(x)
         kernels.activation(name, x, y)
-        kept = x if _core.ACTIVATIONS[name]["keeps"] == "x" else y.copy()
+        self.beside = _core.ACTIVATIONS[name]["keeps"] == "x"
+        kept = x.copy() if self.beside else y.copy()
         self.kernels, self.arguments = kernels, (name, x, y, kept, dy, dx)
 
     def forward(self):
@@ -73,7 +75,10 @@ class NNCore(System):
         return y
 
     def backward(self):
-        name, _, _, kept, dy, dx = self.arguments
+        name, x, y, kept, dy, dx = self.arguments
+        if self.beside:
+            np.copyto(kept, x)
+            self.kernels.activation(name, kept, y, keep=True)
         self.kernels.slope(name, kept, dy, dx)
         return dx
 

@@ -112,11 +112,12 @@ typedef struct {
     int accumulate;
     const void *bias; /* n, or NULL */
     /* Epilogue, on each panel of rows while it is in cache:
-     * y != NULL:    y = f(c), f = act with its parameters; y == c is allowed
-     * kept != NULL: c *= f'(kept), the slope of act written in what it keeps
+     * y != NULL:    y = f(c), f = act with its parameters; y == c is allowed, unless `keep` is set
+     *               and the row of act keeps X: then c becomes f'(c), which is what is kept
+     * kept != NULL: c *= f', from what is kept
      * update.rule != NULL: c is the gradient of a matrix of parameters, which are updated at once;
      *               unless accumulate, or k > NNC_BLOCK, c need not be written */
-    int act;
+    int act, keep;
     const double *act_a; /* NNC_MAX_ACT_PARAMETERS */
     void *y;
     ptrdiff_t ldy;
@@ -187,8 +188,8 @@ typedef struct {
 } nnc_step;
 
 /* What a step leaves for the next and for its own way back: z = x W + b and y = f(z), the same
- * memory unless the slope of f is written in z; the gradient dz; and what its kind needs. Rows are
- * `ld` apart. */
+ * memory unless the slope of f is written in z, which then becomes f'(z) if there is a way back;
+ * the gradient dz; and what its kind needs. Rows are `ld` apart. */
 typedef struct {
     void *z, *y, *dz;
     ptrdiff_t ld;
@@ -340,7 +341,9 @@ typedef struct {
     void (*gemm)(const nnc_gemm *);
     /* y = f(x); in place ok. a: NNC_MAX_ACT_PARAMETERS, those of the row first */
     void (*act[NNC_N_ACTS])(ptrdiff_t n, const void *x, void *y, const double *a);
-    /* dx = dy * f'(kept); in place on dy ok */
+    /* of rows that keep X, else NULL: y = f(x), and x becomes f'(x); not in place */
+    void (*act_keep[NNC_N_ACTS])(ptrdiff_t n, void *x, void *y, const double *a);
+    /* dx = dy * f', from kept y or, where the row keeps X, from kept f'; in place on dy ok */
     void (*act_slope[NNC_N_ACTS])(ptrdiff_t n, const void *kept, const void *dy, void *dx,
                                   const double *a);
     /* y = softmax of each row of z, or its logarithm; the rows of z are an arena's and are
@@ -378,6 +381,15 @@ typedef struct {
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
     double (*fma_probe)(ptrdiff_t iterations, void *sink);
 } nnc_kernels;
+
+/* y = f(x); keep: and what act_slope wants is in y, or in x where the row keeps X. */
+static inline void nnc_activate(const nnc_kernels *k, int act, int keep, ptrdiff_t n, void *x,
+                                void *y, const double *a) {
+    if (keep && k->act_keep[act])
+        k->act_keep[act](n, x, y, a);
+    else
+        k->act[act](n, x, y, a);
+}
 
 /* The cross-entropy, of most classifiers, is not shared: its time counts in small networks. */
 static inline double nnc_loss_value(const nnc_kernels *k, int loss, const nnc_loss_args *g) {

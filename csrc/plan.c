@@ -234,7 +234,7 @@ static int forward(run *r, ptrdiff_t rows, const void *x, ptrdiff_t ldx, int raw
                       .bias = parameter(r, step->b),
                       .arena = y != out};
         if (act != NNC_ACT_identity && !of_whole_row(act))
-            g.act = act, g.act_a = step->act_a, g.y = y, g.ldy = ldy;
+            g.act = act, g.act_a = step->act_a, g.y = y, g.ldy = ldy, g.keep = r->f.keeps;
         if (run_gemm(r, &g)) return 1;
         if (of_whole_row(act))
             (act == NNC_ACT_softmax ? plan->kernels->softmax : plan->kernels->log_softmax)(

@@ -221,7 +221,8 @@ typedef struct {
     ptrdiff_t ldx, ldt;
     wide_vectors wide; /* to train a small network on one row at a time */
     step_update *each;
-    int few; /* rows are trained by kernels->few */
+    int keeps; /* what the way back needs is kept */
+    int few;   /* rows are trained by kernels->few */
     size_t used;
 } frame;
 
@@ -264,7 +265,7 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t all_rows, nnc_use use, int 
         f.labels = take(&f, work, (size_t)rows * sizeof(int64_t));
         f.weights = take(&f, work, (size_t)rows * sizeof(double));
     }
-    const int keeps = use == NNC_GRADIENT || use == NNC_TRAIN;
+    const int keeps = f.keeps = use == NNC_GRADIENT || use == NNC_TRAIN;
     if (!keeps) {
         for (int turn = 0; turn < 2; turn++) turns[turn] = take(&f, work, wide);
         z = take(&f, work, wide);

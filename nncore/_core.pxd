@@ -130,6 +130,8 @@ cdef extern from "nnc.h" nogil:
     const char *nnc_isa_name(int)
     int nnc_isa_compiled(int)
     int nnc_isa_runnable(int)
+    void nnc_activate(const nnc_kernels *, int, int, ptrdiff_t, void *, void *,
+                      const double *) noexcept nogil
     const nnc_kernels *nnc_kernels_for(const char *, nnc_dtype)
     const char *nnc_build_compiler()
     const char *nnc_build_flags()

@@ -200,6 +200,7 @@ class Kernels:
         x: np.ndarray,
         y: np.ndarray,
         parameters: tuple[float, ...] | None = None,
+        keep: bool = False,
     ) -> None: ...
     def derivative(
         self,

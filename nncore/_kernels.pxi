@@ -80,15 +80,16 @@ cdef class Kernels:
         with nogil:
             self.k.gemm(&g)
 
-    def activation(self, name, x, y, parameters=None):
-        """y = f(x), of vectors; y may be x."""
+    def activation(self, name, x, y, parameters=None, keep=False):
+        """y = f(x), of vectors; y may be x. keep: what `slope` wants is kept, in y or in x, of
+        which the latter is then f'(x)."""
         cdef ptrdiff_t n = len(x)
-        cdef char *px = _vector(x, n, self.k.size, False)
+        cdef char *px = _vector(x, n, self.k.size, keep)
         cdef char *py = _vector(y, n, self.k.size, True)
         cdef int act = _act_code[name]
         cdef double[2] p
         _parameters(act, parameters, p)
-        self.k.act[act](n, px, py, p)
+        nnc_activate(self.k, act, keep, n, px, py, p)
 
     def derivative(self, order, name, x, y, parameters=None):
         """y = f'(x) (order 1) or f''(x) (order 2), of vectors; y may be x."""
@@ -106,7 +107,7 @@ cdef class Kernels:
             raise ValueError(f"order must be 1 or 2, got {order!r}")
 
     def slope(self, name, kept, dy, dx, parameters=None):
-        """dx = dy * f'(kept), of vectors; dx may be dy."""
+        """dx = dy times the slope, from what `activation` kept; dx may be dy."""
         cdef ptrdiff_t n = len(kept)
         cdef char *pk = _vector(kept, n, self.k.size, False)
         cdef char *pd = _vector(dy, n, self.k.size, False)

@@ -96,7 +96,8 @@ class Activation:
     kinks : dict
         Where f' jumps: x, and the value that `df` has there. Empty for a smooth f.
     keeps : {"x", "y", "none"}
-        What training keeps to find the slope on the way back: x, y = f(x), or nothing.
+        What training computes the slope from: x, beside f(x) on the way up; y = f(x), on the way
+        back; or nothing.
 
     Raises
     ------

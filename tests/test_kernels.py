@@ -297,6 +297,8 @@ for front in (False, True):
         for name in _core.ACTIVATIONS:
             kernels.activation(name, f(n), f(n))
             kernels.slope(name, f(n), f(n), f(n))
+            if _core.ACTIVATIONS[name]["keeps"] == "x":
+                kernels.activation(name, f(n), f(n), keep=True)
         for name, rule in _core.OPTIMIZERS.items():
             state = [np.abs(f(n)) for _ in range(rule["vectors"])]
             state = [fenced(s, front) for s in state]

@@ -69,8 +69,12 @@ static const nnc_kernels kernels = {
     .tile_rows = TILE_ROWS,
     .tile_cols = TILE_COLS,
     .gemm = gemm,
+#define ENTRIES_NNC_KEEPS_NONE(name) .act_slope[NNC_ACT_##name] = act_slope_##name,
+#define ENTRIES_NNC_KEEPS_Y(name) .act_slope[NNC_ACT_##name] = act_slope_##name,
+#define ENTRIES_NNC_KEEPS_X(name) \
+    .act_keep[NNC_ACT_##name] = act_keep_##name, .act_slope[NNC_ACT_##name] = act_slope_kept,
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    .act[NNC_ACT_##name] = act_##name, .act_slope[NNC_ACT_##name] = act_slope_##name,
+    .act[NNC_ACT_##name] = act_##name, ENTRIES_NNC_KEEPS_##keeps(name)
 #include "../tables/activations.def"
 #undef NNC_ACT
     .softmax = softmax,

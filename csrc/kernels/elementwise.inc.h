@@ -23,55 +23,91 @@ ALWAYS_INLINE real v_elliot(real x) {
     return x < R(0) ? r : R(1) - r;
 }
 
-/* A slope sees only the variable that its row keeps. */
-#define KEPT_NNC_KEEPS_NONE(kept) (void)(kept);
-#define KEPT_NNC_KEEPS_X(kept) const real x = kept;
-#define KEPT_NNC_KEEPS_Y(kept) const real y = kept;
+/* A loop over n elements, whole vectors of them. */
+typedef void loop_of_x(ptrdiff_t n, real *xs, real *ys, const double *parameters);
+typedef void loop_of_y(ptrdiff_t n, const real *ys, const real *dys, real *dxs,
+                       const double *parameters);
 
-/* The loops run over whole vectors. What is left at the end is copied to a vector of its own, and
- * the same loop runs again on that, so it takes the same instructions. */
+/* Runs a loop over whole vectors. What is left at the end is copied to a vector of its own, on
+ * which it runs again, so that takes the same instructions. keep: x changes, too. */
+NEVER_INLINE void run_of_x(loop_of_x *loop, ptrdiff_t n, real *x, real *y, const double *parameters,
+                           int keep) {
+    const ptrdiff_t whole = n & -LANES;
+    const int rest = (int)(n - whole);
+    real last_x[LANES], last_y[LANES];
+    if (whole) loop(whole, x, y, parameters);
+    if (rest == 0) return;
+    VSTORE(last_x, VLOAD_N(x + whole, rest));
+    loop(LANES, last_x, last_y, parameters);
+    VSTORE_N(y + whole, VLOAD(last_y), rest);
+    if (keep) VSTORE_N(x + whole, VLOAD(last_x), rest);
+}
+NEVER_INLINE void run_of_y(loop_of_y *loop, ptrdiff_t n, const real *kept, const real *dy, real *dx,
+                           const double *parameters) {
+    const ptrdiff_t whole = n & -LANES;
+    const int rest = (int)(n - whole);
+    real last_kept[LANES], last[LANES];
+    if (whole) loop(whole, kept, dy, dx, parameters);
+    if (rest == 0) return;
+    VSTORE(last_kept, VLOAD_N(kept + whole, rest));
+    VSTORE(last, VLOAD_N(dy + whole, rest));
+    loop(LANES, last_kept, last, last, parameters);
+    VSTORE_N(dx + whole, VLOAD(last), rest);
+}
+
+#define ALL_ELEMENTS \
+    const real a = (real)parameters[0], b = (real)parameters[1]; \
+    (void)a, (void)b; \
+    IVDEP \
+    for (ptrdiff_t i = 0; i < (n & -LANES); i++)
+
 #define OF_X(name, expression) \
-    static void name(ptrdiff_t n, const void *from, void *to, const double *parameters) { \
-        const real a = (real)parameters[0], b = (real)parameters[1]; \
-        const ptrdiff_t whole = n & -LANES; \
-        const int rest = (int)(n - whole); \
-        const real *xs = from; \
-        real *ys = to, last[LANES]; \
-        (void)a, (void)b; \
-        for (ptrdiff_t count = whole;; count = LANES) { \
-            IVDEP \
-            for (ptrdiff_t i = 0; i < (count & -LANES); i++) { \
-                const real x = xs[i]; \
-                ys[i] = expression; \
-            } \
-            if (ys == last || !rest) break; \
-            VSTORE(last, VLOAD_N((const real *)from + whole, rest)); \
-            xs = ys = last; \
+    static void name##_loop(ptrdiff_t n, real *xs, real *ys, const double *parameters) { \
+        ALL_ELEMENTS { \
+            const real x = xs[i]; \
+            ys[i] = expression; \
         } \
-        if (rest) VSTORE_N((real *)to + whole, VLOAD(last), rest); \
+    } \
+    static void name(ptrdiff_t n, const void *x, void *y, const double *parameters) { \
+        run_of_x(name##_loop, n, (real *)x, y, parameters, 0); \
     }
 
-#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
-    OF_X(act_##name, f) \
+/* A slope that is written in x shares most of its operations with f: both are computed on the way
+ * up, and kept is the slope itself. */
+#define NNC_KEEP(name, f, slope) \
+    static void keep_##name##_loop(ptrdiff_t n, real *xs, real *ys, const double *parameters) { \
+        ALL_ELEMENTS { \
+            const real x = xs[i]; \
+            ys[i] = f; \
+            xs[i] = slope; \
+        } \
+    } \
+    static void act_keep_##name(ptrdiff_t n, void *x, void *y, const double *parameters) { \
+        run_of_x(keep_##name##_loop, n, x, y, parameters, 1); \
+    }
+
+/* dx = dy times the slope, of kept y or, where nothing is kept, of nothing. */
+#define NNC_SLOPE_OF_Y(name, slope) \
+    static void slope_##name##_loop(ptrdiff_t n, const real *ys, const real *dys, real *dxs, \
+                                    const double *parameters) { \
+        ALL_ELEMENTS { \
+            const real y = ys[i]; \
+            (void)y; \
+            dxs[i] = dys[i] * (slope); \
+        } \
+    } \
     static void act_slope_##name(ptrdiff_t n, const void *kept, const void *dy, void *dx, \
                                  const double *parameters) { \
-        const real a = (real)parameters[0], b = (real)parameters[1]; \
-        const ptrdiff_t whole = n & -LANES; \
-        const int rest = (int)(n - whole); \
-        const real *ks = kept, *dys = dy; \
-        real *dxs = dx, last_kept[LANES], last[LANES]; \
-        (void)a, (void)b; \
-        for (ptrdiff_t count = whole;; count = LANES) { \
-            IVDEP \
-            for (ptrdiff_t i = 0; i < (count & -LANES); i++) { \
-                KEPT_NNC_KEEPS_##keeps(ks[i]) dxs[i] = dys[i] * (slope); \
-            } \
-            if (dxs == last || !rest) break; \
-            VSTORE(last_kept, VLOAD_N((const real *)kept + whole, rest)); \
-            VSTORE(last, VLOAD_N((const real *)dy + whole, rest)); \
-            ks = last_kept, dys = dxs = last; \
-        } \
-        if (rest) VSTORE_N((real *)dx + whole, VLOAD(last), rest); \
+        run_of_y(slope_##name##_loop, n, kept, dy, dx, parameters); \
     }
+
+/* Where it is the slope that is kept. */
+NNC_SLOPE_OF_Y(kept, y)
+
+#define LOOPS_NNC_KEEPS_NONE(name, f, slope) NNC_SLOPE_OF_Y(name, slope)
+#define LOOPS_NNC_KEEPS_Y(name, f, slope) NNC_SLOPE_OF_Y(name, slope)
+#define LOOPS_NNC_KEEPS_X(name, f, slope) NNC_KEEP(name, f, slope)
+#define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
+    OF_X(act_##name, f) LOOPS_NNC_KEEPS_##keeps(name, f, slope)
 #include "../tables/activations.def"
 #undef NNC_ACT

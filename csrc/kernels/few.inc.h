@@ -34,7 +34,7 @@ static void few_forward(const nnc_step *s, const nnc_slot *at, const real *theta
                    .bias = s->b >= 0 ? theta + s->b : NULL};
     few_product(&t, rows, s->n_out, A_ROWS);
     if (!raw && s->act != NNC_ACT_identity)
-        kernels.act[s->act](rows * at->ld, at->z, at->y, s->act_a);
+        nnc_activate(&kernels, s->act, 1, rows * at->ld, at->z, at->y, s->act_a);
 }
 
 /* dz of the step below from that of step s: dz W' times the slope there. */

@@ -400,7 +400,7 @@ static void epilogue(const nnc_gemm *g, ptrdiff_t i, ptrdiff_t rows, ptrdiff_t j
         if (kept)
             kernels.act_slope[g->act](length, kept + r * g->ld_kept, c + r * ld, c + r * ld, g->act_a);
         else
-            kernels.act[g->act](length, c + r * ld, y + r * g->ldy, g->act_a);
+            nnc_activate(&kernels, g->act, g->keep, length, c + r * ld, y + r * g->ldy, g->act_a);
     }
 }
 

@@ -26,7 +26,7 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
     for (; j + WIDTH * LANES <= n; j += WIDTH * LANES) {
         vec sum[WIDTH];
         const real *row = x + j;
-        UNROLL for (int v = 0; v < WIDTH; v++) sum[v] = VZERO;
+    UNROLL for (int v = 0; v < WIDTH; v++) sum[v] = VZERO;
         for (ptrdiff_t i = 0; i < rows; i++, row += ldx)
             UNROLL for (int v = 0; v < WIDTH; v++) sum[v] += VLOAD(row + v * LANES);
         UNROLL for (int v = 0; v < WIDTH; v++) {

@@ -26,7 +26,8 @@ ALWAYS_INLINE void row_forward(const nnc_step *s, const nnc_slot *at, const real
             VSTORE(z + j, s->b >= 0 ? sum + VLOAD(theta + s->b + j) : sum);
         }
     }
-    if (!raw && s->act != NNC_ACT_identity) kernels.act[s->act](n, z, at->y, s->act_a);
+    if (!raw && s->act != NNC_ACT_identity)
+        nnc_activate(&kernels, s->act, 1, n, z, at->y, s->act_a);
 }
 
 /* dz of the step below from that of step s: dz W' times the slope there. */

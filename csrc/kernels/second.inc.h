@@ -2,21 +2,22 @@
  * and the passes along a direction of the parameters (Pearlmutter 1994). Where R is the derivative
  * along it, rz stands for R z, and so on. */
 
-/* y = f'(x), the slope of kept x, as 1 f'(x). */
-static void slope_of_one(void (*slope)(ptrdiff_t, const void *, const void *, void *,
-                                       const double *),
-                         ptrdiff_t n, const void *x, void *y, const double *parameters) {
-    real ones[NNC_BLOCK];
-    for (ptrdiff_t i = 0; i < min_size(NNC_BLOCK, n); i++) ones[i] = R(1);
-    for (ptrdiff_t i = 0; i < n; i += NNC_BLOCK)
-        slope(min_size(NNC_BLOCK, n - i), (const real *)x + i, ones, (real *)y + i, parameters);
+/* y = f'(x), what becomes of a copy of x beside f. */
+static void slope_alone(void (*keep)(ptrdiff_t, void *, void *, const double *), ptrdiff_t n,
+                        const void *x, void *y, const double *parameters) {
+    real unused[NNC_BLOCK];
+    for (ptrdiff_t i = 0; i < n; i += NNC_BLOCK) {
+        const ptrdiff_t size = min_size(NNC_BLOCK, n - i);
+        __builtin_memmove((real *)y + i, (const real *)x + i, (size_t)size * sizeof(real));
+        keep(size, (real *)y + i, unused, parameters);
+    }
 }
 
 #define DF_NNC_KEEPS_NONE(name, df) OF_X(act_df_##name, df)
 #define DF_NNC_KEEPS_Y(name, df) OF_X(act_df_##name, df)
 #define DF_NNC_KEEPS_X(name, df) \
     static void act_df_##name(ptrdiff_t n, const void *x, void *y, const double *parameters) { \
-        slope_of_one(act_slope_##name, n, x, y, parameters); \
+        slope_alone(act_keep_##name, n, x, y, parameters); \
     }
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     DF_NNC_KEEPS_##keeps(name, df) OF_X(act_d2f_##name, d2f)

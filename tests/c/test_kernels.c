@@ -71,6 +71,11 @@ static void check_lengths(const nnc_kernels *k, int act, const void *x, const vo
         k->act_slope[act](n, slope, from, from, a);
         check(first_different(type, 1, n, from, n, slopes_one_by_one) < 0,
               "the slope in place differs");
+        memcpy(from, x, (size_t)n * size);
+        nnc_activate(k, act, 1, n, from, to, a);
+        check(first_different(type, 1, n, to, n, one_by_one) < 0, "kept for a way back, y differs");
+        check(!k->act_keep[act] || first_different(type, 1, n, from, n, kept) < 0,
+              "the slope that is kept depends on the length");
         release(start);
     }
 }
@@ -89,8 +94,12 @@ static void check_act(const nnc_kernels *k, int act, ptrdiff_t n, void *bits) {
         const wide want = expected_act(act, xi, a), bound = 4 * eps * W(fabs)(want) + least;
         check(isinf(xi) ? isnan(yi) == isnan(want) : agrees(type, yi, want, bound),
               "f(%.17g) = %.17g, expected %.17Lg", xi, yi, (long double)want);
-        const double ki = nnc_acts[act].keeps == NNC_KEEPS_X ? xi : yi;
+        const int keeps_x = nnc_acts[act].keeps == NNC_KEEPS_X;
+        const double ki = keeps_x ? xi : yi;
         put(type, kept, i, ki);
+        if (keeps_x) k->act_keep[act](1, at(type, kept, i), at(type, dx, i), a);
+        check(!keeps_x || !memcmp(at(type, dx, i), at(type, y, i), k->size),
+              "f(%.17g) has other bits beside its slope", xi);
         k->act_slope[act](1, at(type, kept, i), at(type, x, i), at(type, dx, i), a);
         if (isinf(xi) || isinf(ki)) continue;
         const wide s = expected_slope(act, xi, ki, a), d = s * xi;
