@@ -269,8 +269,6 @@ typedef struct {
 /* Kernels that are never the greater part of a step of dense layers, apart: instruction sets with
  * equal bits may share them. */
 typedef struct {
-    /* returns the sum over rows and columns of the value, not averaged; fills dy */
-    double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
     /* ---- of steps other than dense ---- */
     nnc_layer_kernel *dropout; /* y = x / (1 - a) or, with probability a, 0 */
     nnc_layer_kernel *noise;   /* y = x + a times a normal number */
@@ -357,7 +355,8 @@ typedef struct {
     /* dz = dy - exp(y) sum_j dy_j of each row; in place on dy ok */
     void (*log_softmax_slope)(ptrdiff_t rows, ptrdiff_t n, const void *y, ptrdiff_t ldy,
                               const void *dy, ptrdiff_t lddy, void *dz, ptrdiff_t lddz);
-    double (*cross_entropy)(const nnc_loss_args *); /* as `loss` of the others */
+    /* returns the sum over rows and columns of the value, not averaged; fills dy */
+    double (*loss[NNC_N_LOSSES])(const nnc_loss_args *);
     nnc_rule *update[NNC_N_OPTS];
     /* s[n] (+)= sum over rows, at most NNC_BLOCK of them, in increasing order from +0 */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const void *x, ptrdiff_t ldx, void *s,
@@ -389,11 +388,6 @@ static inline void nnc_activate(const nnc_kernels *k, int act, int keep, ptrdiff
         k->act_keep[act](n, x, y, a);
     else
         k->act[act](n, x, y, a);
-}
-
-/* The cross-entropy, of most classifiers, is not shared: its time counts in small networks. */
-static inline double nnc_loss_value(const nnc_kernels *k, int loss, const nnc_loss_args *g) {
-    return loss == NNC_LOSS_cross_entropy ? k->cross_entropy(g) : k->other->loss[loss](g);
 }
 
 /* ---- cpu.c, dispatch.c: which tables can run -------------------------------------------- */

@@ -110,6 +110,7 @@ cdef extern from "nnc.h" nogil:
         void (**act_slope)(ptrdiff_t, const void *, const void *, void *,
                            const double *) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        double (**loss)(const nnc_loss_args *) noexcept nogil
         void (*softmax_slope)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *,
                               ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*log_softmax)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, void *,
@@ -124,7 +125,6 @@ cdef extern from "nnc.h" nogil:
         const nnc_other_kernels *other
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 
-    double nnc_loss_value(const nnc_kernels *, int, const nnc_loss_args *) noexcept nogil
 
     int nnc_isa_count()
     const char *nnc_isa_name(int)

@@ -144,7 +144,7 @@ cdef class Kernels:
         """The summed value; dy = its slope times scale. t: values, or int64 labels."""
         cdef nnc_loss_args g
         keep = self.loss_args(name, y, t, scale, parameters, weights, &g)
-        value = nnc_loss_value(self.k, <int>_loss_code[name], &g)
+        value = self.k.loss[<int>_loss_code[name]](&g)
         dy[...] = keep[1][:, :y.shape[1]]
         return value
 
@@ -157,7 +157,7 @@ cdef class Kernels:
         cdef double *to = <double *>_vector(values, rows, sizeof(double), True)
         g.rows = 1
         for i in range(rows):
-            to[i] = nnc_loss_value(self.k, code, &g)
+            to[i] = self.k.loss[code](&g)
             g.y = <char *>g.y + g.ldy * <ptrdiff_t>self.k.size
             if g.labels != NULL:
                 g.labels += 1

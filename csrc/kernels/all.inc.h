@@ -26,6 +26,8 @@ OTHER_CODE
 
 #include "entropy.inc.h"
 
+#include "loss.inc.h"
+
 #include "derive.inc.h"
 
 #include "optim.inc.h"
@@ -81,7 +83,13 @@ static const nnc_kernels kernels = {
     .softmax_slope = softmax_slope,
     .log_softmax = log_softmax,
     .log_softmax_slope = log_softmax_slope,
-    .cross_entropy = loss_cross_entropy,
+#define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
+    .loss[NNC_LOSS_##name] = loss_##name,
+#define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
+    .loss[NNC_LOSS_##name] = loss_##name,
+#include "../tables/losses.def"
+#undef NNC_LOSS
+#undef NNC_ROW_LOSS
 #define NNC_OPT(name, vectors, hyper, defaults, coefficients, rule) \
     .update[NNC_OPT_##name] = update_##name,
 #include "../tables/optimizers.def"

@@ -1,4 +1,4 @@
-/* Rows with weights, for all losses; and the cross-entropy, whose time counts in small networks. */
+/* Rows with weights, for all losses; and the cross-entropy. */
 
 /* What a value counts as; a NaN stays one. */
 ALWAYS_INLINE double most_of(const nnc_loss_args *g) {

@@ -92,7 +92,7 @@ static double few(const nnc_few *r) {
     }
     const nnc_step *top = &r->steps[last];
     const nnc_slot *out = &r->slots[last];
-    const double loss = nnc_loss_value(&kernels, r->loss, r->target);
+    const double loss = kernels.loss[r->loss](r->target);
     if (!r->raw && top->act != NNC_ACT_identity)
         kernels.act_slope[top->act](rows * out->ld, out->z, out->dz, out->dz, top->act_a);
     for (int s = last; s > r->lowest; s--)

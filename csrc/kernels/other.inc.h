@@ -1,7 +1,4 @@
-/* The kernels that instruction sets may share: of losses, of steps other than dense,
- * and of second order. */
-#include "loss.inc.h"
-
+/* The kernels that instruction sets may share: of steps other than dense, and of second order. */
 #include "shaping.inc.h"
 
 #include "pairs.inc.h"
@@ -50,9 +47,9 @@ const nnc_other_kernels NNC_OTHER = {
 #include "../tables/activations.def"
 #undef NNC_ACT
 #define NNC_LOSS(name, output, mean, hyper, defaults, value, slope, curve) \
-    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
+    .loss_curve[NNC_LOSS_##name] = curve_##name,
 #define NNC_ROW_LOSS(name, output, mean, per_target, hyper, defaults) \
-    .loss[NNC_LOSS_##name] = loss_##name, .loss_curve[NNC_LOSS_##name] = curve_##name,
+    .loss_curve[NNC_LOSS_##name] = curve_##name,
 #include "../tables/losses.def"
 #undef NNC_LOSS
 #undef NNC_ROW_LOSS

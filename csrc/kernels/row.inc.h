@@ -90,7 +90,7 @@ static double row(const nnc_row *r) {
         x = r->slots[s].y;
     }
     const nnc_step *top = &r->steps[last];
-    const double loss = nnc_loss_value(&kernels, r->loss, r->target);
+    const double loss = kernels.loss[r->loss](r->target);
     if (!r->raw && top->act != NNC_ACT_identity) row_output_slope(top, &r->slots[last]);
     for (int s = last; s > r->lowest; s--) row_backward(&r->steps[s], &r->slots[s], theta);
     x = r->lowest > 0 ? r->slots[r->lowest - 1].y : r->x;

@@ -499,7 +499,7 @@ typedef struct {
 static int call_half_mse(void *context, const nnc_loss_args *args, double *sum) {
     called *c = context;
     if (++c->calls == c->stop_at) return 1;
-    *sum = nnc_loss_value(c->kernels, NNC_LOSS_half_mse, args);
+    *sum = c->kernels->loss[NNC_LOSS_half_mse](args);
     return 0;
 }
 
