@@ -251,10 +251,12 @@ typedef struct {
 } nnc_row;
 
 /* Some rows of a small network, at most NNC_BLOCK, no sum of which is longer than that. Parameters
- * and gradient lie as the plan's. NNC_ALIGN bytes are readable behind what is in slots. */
+ * and gradient lie as the plan's. Rows in slots may follow each other without a gap, or what is in
+ * the gaps may be overwritten; the last are an arena's where the loss overwrites their padding.
+ * NNC_ALIGN bytes are readable behind them. */
 typedef struct {
     const nnc_step *steps;
-    const nnc_slot *slots; /* without gaps, but for a last one whose loss overwrites them */
+    const nnc_slot *slots;
     int n_steps;
     const void *theta, *x;
     ptrdiff_t ldx;
@@ -376,6 +378,7 @@ typedef struct {
     const nnc_other_kernels *other;
     /* returns the loss and fills the gradient, with the bits of the kernels above */
     double (*row)(const nnc_row *);
+    /* the same of some rows, each the same bits; steps that are frozen have their gradient, too */
     double (*few)(const nnc_few *);
     /* register-only fused multiply-adds: returns the operations done; for the peak probe */
     double (*fma_probe)(ptrdiff_t iterations, void *sink);
@@ -558,8 +561,9 @@ nnc_status nnc_evaluate(const nnc_plan *plan, const void *theta, const nnc_sampl
 
 /* Trains on consecutive batches of the samples, the last one shorter if need be; losses[i] is the
  * loss of step i before its update. Samples may not lie in theta or gradient. *steps_done counts
- * finished steps, also when stopped. A batch whose weights sum to 0 is a step that changes nothing,
- * with loss 0. Bad plan: a batch of one row for a batch_norm. */
+ * finished steps, also when stopped. work: for the rows of the largest batch. A batch whose weights
+ * sum to 0 is a step that changes nothing, with loss 0. Bad plan: a batch of one row for a
+ * batch_norm. */
 nnc_status nnc_train(const nnc_plan *plan, void *theta, void *gradient, nnc_optimizer *optimizer,
                      const nnc_samples *samples, ptrdiff_t batch_size, double *losses,
                      ptrdiff_t *steps_done, void *work, nnc_poll poll, void *context);

@@ -452,7 +452,7 @@ static double weight_of(const nnc_samples *all, ptrdiff_t first, ptrdiff_t rows)
  * not take longer than nothing may stop. */
 static int updates_at_once(const run *r, ptrdiff_t rows) {
     const double n = (double)r->plan->n_params, lanes = r->plan->kernels->lanes;
-    return is_beyond_l1(r->plan) && 2 * n * (double)rows < (double)PART_WORK * lanes;
+    return is_large(r->plan) && 2 * n * (double)rows < (double)PART_WORK * lanes;
 }
 
 static void settle_all(run *r) {
@@ -460,8 +460,9 @@ static void settle_all(run *r) {
         if (kinds[r->plan->steps[s].kind].settle) kinds[r->plan->steps[s].kind].settle(r, s);
 }
 
-/* The same, and the gradient, of a block of few rows of a small network. A first step that scales
- * the inputs is done beside the others. */
+/* A block of few rows of a small network: adds its loss to *sum, and computes or adds to the
+ * gradient. A first step that scales the inputs is done beside the others. Returns whether to stop.
+ */
 static int few_rows(run *r, const nnc_samples *block, double scale, char *gradient, int accumulate,
                     double *sum) {
     const nnc_plan *plan = r->plan;

@@ -124,8 +124,10 @@ static nnc_plan above_scaling(const nnc_plan *plan) {
     return above;
 }
 
-/* Whether no sum in a step of training is longer than NNC_BLOCK, but for those over rows. */
-static int has_short_sums(const nnc_plan *plan) {
+/* Whether the kernels for small networks know all of it: dense steps alone, a loss of the table
+ * that has the last activation in it or an activation of numbers, and no sum longer than NNC_BLOCK,
+ * but for those over rows. */
+static int is_plain(const nnc_plan *plan) {
     if (plan->loss_call || !is_dense(plan)) return 0;
     for (int s = 0; s < plan->n_steps; s++) { /* dz of the first step is not summed */
         const nnc_step *step = &plan->steps[s];
@@ -136,7 +138,7 @@ static int has_short_sums(const nnc_plan *plan) {
 
 static int is_small(const nnc_plan *plan) {
     enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
-    return plan->n_params <= FEW_PARAMS && has_short_sums(plan) && wide_size(plan) <= FEW_PADDED;
+    return plan->n_params <= FEW_PARAMS && is_plain(plan) && wide_size(plan) <= FEW_PADDED;
 }
 
 /* Operations of the products for that many rows. */
@@ -157,10 +159,10 @@ static int is_short(const nnc_plan *plan, double work) {
     return work < (double)WORK_PER_THREADS * plan->kernels->lanes;
 }
 
-/* Whether updating parameters where their gradient is computed pays. */
-static int is_beyond_l1(const nnc_plan *plan) {
-    enum { FEW_BYTES = 1 << 16 };
-    return plan->n_params * (ptrdiff_t)plan->kernels->size > FEW_BYTES;
+/* So many parameters that they are updated where their gradient is computed. */
+static int is_large(const nnc_plan *plan) {
+    enum { LARGE_BYTES = 1 << 16 };
+    return plan->n_params * (ptrdiff_t)plan->kernels->size > LARGE_BYTES;
 }
 
 /* ---- the workspace ---------------------------------------------------------------------- */
@@ -176,23 +178,25 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
 /* Steps that are for one thread are trained by kernels->few, a block at a time, while what is put
  * out is in an L1: there activations come after whole products. */
 static int is_few(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
-    enum { FEW_BYTES = 1 << 15 };
+    enum { L1_BYTES = 1 << 15 };
     const nnc_plan above = above_scaling(plan);
-    if (use != NNC_TRAIN || is_beyond_l1(plan) || !has_short_sums(&above)) return 0;
+    if (use != NNC_TRAIN || is_large(plan) || !is_plain(&above)) return 0;
     for (int s = 0; s < plan->n_steps; s++) {
         const size_t ld = (size_t)arena_ld(plan->kernels, plan->steps[s].n_out);
-        if ((size_t)block_rows(plan, rows, use) * ld * plan->kernels->size > FEW_BYTES) return 0;
+        if ((size_t)block_rows(plan, rows, use) * ld * plan->kernels->size > L1_BYTES) return 0;
     }
     return plan->threads == 1 || is_short(plan, operations(plan, rows, use));
 }
 
 /* Elements from row to row of what step s puts out. Few rows that are short follow each other
- * without a gap, but for those whose padding the loss overwrites. */
-static ptrdiff_t slot_ld(const nnc_plan *plan, int s, int few) {
-    enum { FEW_BYTES = 3 * NNC_ALIGN };
+ * without a gap, but for those whose padding the loss overwrites; one row is kernels->row's, too,
+ * which wants whole vectors. */
+static ptrdiff_t slot_ld(const nnc_plan *plan, int s, ptrdiff_t rows, int few) {
+    enum { SHORT_BYTES = 3 * NNC_ALIGN };
     const ptrdiff_t n = plan->steps[s].n_out;
     const int overwritten = s == plan->n_steps - 1 && loss_info(plan)->output == NNC_OUTPUT_softmax;
-    const int gapless = few && !overwritten && n * (ptrdiff_t)plan->kernels->size < FEW_BYTES;
+    const int is_short_row = n * (ptrdiff_t)plan->kernels->size < SHORT_BYTES;
+    const int gapless = few && rows > 1 && is_short_row && !overwritten;
     return gapless ? n : arena_ld(plan->kernels, n);
 }
 
@@ -273,9 +277,9 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t all_rows, nnc_use use, int 
     }
     for (int s = 0; s < plan->n_steps; s++) {
         const int apart = keeps_x(plan->steps[s].act);
-        nnc_slot at = {
-            .y = turns[s % 2], .z = z, .dz = dy, .ld = slot_ld(plan, s, few && rows > 1)};
-        const size_t bytes = row_bytes * (size_t)at.ld + (few ? NNC_ALIGN : 0);
+        nnc_slot at = {.y = turns[s % 2], .z = z, .dz = dy, .ld = slot_ld(plan, s, rows, few)};
+        /* Without gaps, a tile reads whole vectors behind the last row of dz. */
+        const size_t bytes = row_bytes * (size_t)at.ld + (use == NNC_TRAIN ? NNC_ALIGN : 0);
         if (plan->steps[s].kind == NNC_STEP_fork && !keeps) at.y = take(&f, work, bytes);
         if (keeps) {
             at.y = take(&f, work, bytes);

@@ -125,7 +125,6 @@ cdef extern from "nnc.h" nogil:
         const nnc_other_kernels *other
         double (*fma_probe)(ptrdiff_t, void *) noexcept nogil
 
-
     int nnc_isa_count()
     const char *nnc_isa_name(int)
     int nnc_isa_compiled(int)

@@ -81,8 +81,8 @@ cdef class Kernels:
             self.k.gemm(&g)
 
     def activation(self, name, x, y, parameters=None, keep=False):
-        """y = f(x), of vectors; y may be x. keep: what `slope` wants is kept, in y or in x, of
-        which the latter is then f'(x)."""
+        """y = f(x), of vectors; y may be x. keep: what `slope` wants is kept, in y or in x, which
+        is then f'(x), and not y."""
         cdef ptrdiff_t n = len(x)
         cdef char *px = _vector(x, n, self.k.size, keep)
         cdef char *py = _vector(y, n, self.k.size, True)

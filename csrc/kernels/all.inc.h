@@ -5,8 +5,8 @@ static const nnc_kernels kernels; /* at the end of this file; the GEMM's epilogu
 
 #include "../vmath.h"
 
-/* Products and the row of a small network are compiled for speed, loops over elements for size as
- * far as it takes no speed. A build that defines both as nothing compiles all as its flags say. */
+/* Tiles and the kernels of small networks are compiled for speed, all else for size as far as it
+ * takes no speed. A build that defines both as nothing compiles all as its flags say. */
 #ifndef HOT_CODE
 #define HOT_CODE
 #define OTHER_CODE
@@ -42,7 +42,6 @@ HOT_CODE
 #include "gemm.inc.h"
 
 HOT_CODE
-
 #include "few.inc.h"
 
 #include "row.inc.h"

@@ -1,4 +1,4 @@
-/* The loops over activations.def: y = f(x), and dx = dy * f'(kept). */
+/* The loops over activations.def: y = f(x), and dx = dy times the slope from what was kept. */
 
 ALWAYS_INLINE real v_softsign(real x) {
     const real size = FABS(x); /* infinite: the limit, not inf / inf */
@@ -23,7 +23,7 @@ ALWAYS_INLINE real v_elliot(real x) {
     return x < R(0) ? r : R(1) - r;
 }
 
-/* A loop over n elements, whole vectors of them. */
+/* A loop over n elements, whole vectors of them; one that computes f alone only reads xs. */
 typedef void loop_of_x(ptrdiff_t n, real *xs, real *ys, const double *parameters);
 typedef void loop_of_y(ptrdiff_t n, const real *ys, const real *dys, real *dxs,
                        const double *parameters);
@@ -42,6 +42,7 @@ NEVER_INLINE void run_of_x(loop_of_x *loop, ptrdiff_t n, real *x, real *y, const
     VSTORE_N(y + whole, VLOAD(last_y), rest);
     if (keep) VSTORE_N(x + whole, VLOAD(last_x), rest);
 }
+
 NEVER_INLINE void run_of_y(loop_of_y *loop, ptrdiff_t n, const real *kept, const real *dy, real *dx,
                            const double *parameters) {
     const ptrdiff_t whole = n & -LANES;
@@ -74,7 +75,7 @@ NEVER_INLINE void run_of_y(loop_of_y *loop, ptrdiff_t n, const real *kept, const
 
 /* A slope that is written in x shares most of its operations with f: both are computed on the way
  * up, and kept is the slope itself. */
-#define NNC_KEEP(name, f, slope) \
+#define F_AND_SLOPE(name, f, slope) \
     static void keep_##name##_loop(ptrdiff_t n, real *xs, real *ys, const double *parameters) { \
         ALL_ELEMENTS { \
             const real x = xs[i]; \
@@ -86,8 +87,8 @@ NEVER_INLINE void run_of_y(loop_of_y *loop, ptrdiff_t n, const real *kept, const
         run_of_x(keep_##name##_loop, n, x, y, parameters, 1); \
     }
 
-/* dx = dy times the slope, of kept y or, where nothing is kept, of nothing. */
-#define NNC_SLOPE_OF_Y(name, slope) \
+/* dx = dy times the slope, which is written in what is kept, called y. */
+#define SLOPE_OF_KEPT(name, slope) \
     static void slope_##name##_loop(ptrdiff_t n, const real *ys, const real *dys, real *dxs, \
                                     const double *parameters) { \
         ALL_ELEMENTS { \
@@ -102,11 +103,11 @@ NEVER_INLINE void run_of_y(loop_of_y *loop, ptrdiff_t n, const real *kept, const
     }
 
 /* Where it is the slope that is kept. */
-NNC_SLOPE_OF_Y(kept, y)
+SLOPE_OF_KEPT(kept, y)
 
-#define LOOPS_NNC_KEEPS_NONE(name, f, slope) NNC_SLOPE_OF_Y(name, slope)
-#define LOOPS_NNC_KEEPS_Y(name, f, slope) NNC_SLOPE_OF_Y(name, slope)
-#define LOOPS_NNC_KEEPS_X(name, f, slope) NNC_KEEP(name, f, slope)
+#define LOOPS_NNC_KEEPS_NONE(name, f, slope) SLOPE_OF_KEPT(name, slope)
+#define LOOPS_NNC_KEEPS_Y(name, f, slope) SLOPE_OF_KEPT(name, slope)
+#define LOOPS_NNC_KEEPS_X(name, f, slope) F_AND_SLOPE(name, f, slope)
 #define NNC_ACT(name, keeps, names, defaults, f, slope, df, d2f) \
     OF_X(act_##name, f) LOOPS_NNC_KEEPS_##keeps(name, f, slope)
 #include "../tables/activations.def"

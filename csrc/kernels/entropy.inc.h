@@ -124,7 +124,7 @@ static double loss_cross_entropy(const nnc_loss_args *g) {
         for (ptrdiff_t j = 0; j < n; j++)
             for (int l = 0; l < TEAM; l++) t.e[j * TEAM + l] *= per[l];
         real *dz = (real *)g->dy + i * g->lddy;
-        if (g->lddy == padded(n)) /* in rows of whole vectors, which are loaded sooner */
+        if (g->lddy == padded(n)) /* in whole vectors, padding too, which are loaded sooner */
             transpose_panel(size, n, g->lddy, t.e, TEAM, dz);
         else
             put_team(size, n, &t, dz, g->lddy);

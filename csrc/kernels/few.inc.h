@@ -1,10 +1,11 @@
 /* A few rows through a small network and back, all by tiles that read operands where they lie. What
  * it computes is defined by gemm and the loops around it in plan.c, bit by bit. Left out is what
- * decides how a larger product is best done, which takes longer than a small one does; and rows of
- * z, y and dz follow each other without a gap, so that an activation sees whole vectors of them.
- * No sum is longer than NNC_BLOCK. */
+ * decides how a larger product is best done, which takes longer than a small one does; and short
+ * rows of z, y and dz follow each other without a gap, so that an activation sees whole vectors of
+ * them. No sum is longer than NNC_BLOCK. */
 
-/* c[m, n] = A b, with t->k, where A, b and c lie, and the bias in t. */
+/* c[m, n] = A b, then + bias: t says where A, b, c and the bias lie and how long the sums are, and
+ * is used up. */
 NEVER_INLINE void few_product(tile_args *t, ptrdiff_t m, ptrdiff_t n, int form) {
     const row_panels panels = {m, (m + TILE_ROWS - 1) / TILE_ROWS};
     const tile_args all = *t;

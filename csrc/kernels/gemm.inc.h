@@ -212,7 +212,7 @@ static tile_fn *const half_tiles[2][TILE_ROWS] = {
 static tile_fn *const half_tiles[2][TILE_ROWS] = {{0}}; /* HALF is 0: never looked at */
 #endif
 
-OTHER_CODE
+OTHER_CODE /* what is around tiles is as fast */
 
 /* ---- packing ---------------------------------------------------------------------------- */
 
@@ -324,7 +324,8 @@ static void fetch_part(tile_args *t, const ahead *next, ptrdiff_t tile, ptrdiff_
     t->fetch_every = length == 0 ? 0 : (t->k + lines - 1) / lines;
 }
 
-/* The tile of so many columns, at most WIDE_VECS vectors of them, where t->b, c and bias begin. */
+/* The tile of so many columns, at most TILE_COLS or, of one row, WIDE_VECS whole vectors, where
+ * t->b, c and bias begin; a half tile moves these on. */
 ALWAYS_INLINE void run_tile(tile_args *t, ptrdiff_t rows, ptrdiff_t cols, int form) {
     const ptrdiff_t width = whole_vectors(cols), tail = cols - (width - LANES);
     const int halve = tail <= HALF; /* the last vector goes to a half tile */
@@ -513,7 +514,7 @@ static void gemm(const nnc_gemm *g) {
     if (m == g->m) return;
     nnc_gemm rest = *g;
     rest.m = g->m - m, rest.a = (const real *)g->a + m, rest.c = (real *)g->c + done;
-    rest.update.theta = (real *)g->update.theta + done;
+    if (g->update.theta) rest.update.theta = (real *)g->update.theta + done;
     for (int v = 0; v < NNC_MAX_VECTORS; v++)
         if (g->update.state[v]) rest.update.state[v] = (real *)g->update.state[v] + done;
     gemm_of_tiles(&rest);

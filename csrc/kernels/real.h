@@ -69,7 +69,11 @@ typedef real vec_u
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define NEVER_INLINE static __attribute__((noinline))
+#else
 #define NEVER_INLINE static __attribute__((noinline, noclone))
+#endif
 
 #ifndef FIRST /* no masks: lane by lane */
 ALWAYS_INLINE __attribute__((unused)) vec load_first(const real *p, int n) {

@@ -47,8 +47,9 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
     }
 }
 
-/* y[i, :] = x[index[i], :]; the rows lie anywhere, so each is fetched two rows ahead. A row ends in
- * a whole vector if there is room, since one that is stored in part is loaded late. */
+/* y[i, :] = x[index[i], :]; the rows lie anywhere, so those of more than a vector are fetched two rows
+ * ahead. A row ends in a whole vector if there is room, since one that is stored in part is loaded
+ * late. */
 static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy) {
     const ptrdiff_t whole = n & -LANES;
