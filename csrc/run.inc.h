@@ -138,7 +138,7 @@ static int is_plain(const nnc_plan *plan) {
 
 static int is_small(const nnc_plan *plan) {
     enum { FEW_PARAMS = 1024, FEW_PADDED = 4096 };
-    return plan->n_params <= FEW_PARAMS && is_plain(plan) && wide_size(plan) <= FEW_PADDED;
+    return plan->n_params <= FEW_PARAMS && wide_size(plan) <= FEW_PADDED;
 }
 
 /* Operations of the products for that many rows. */
@@ -177,15 +177,14 @@ static ptrdiff_t arena_ld(const nnc_kernels *k, ptrdiff_t n) {
 
 /* Steps that are for one thread are trained by kernels->few, a block at a time, while what is put
  * out is in an L1: there activations come after whole products. */
-static int is_few(const nnc_plan *plan, ptrdiff_t rows, nnc_use use) {
+static int is_few(const nnc_plan *plan, ptrdiff_t rows) {
     enum { L1_BYTES = 1 << 15 };
-    const nnc_plan above = above_scaling(plan);
-    if (use != NNC_TRAIN || is_large(plan) || !is_plain(&above)) return 0;
+    if (is_large(plan)) return 0;
     for (int s = 0; s < plan->n_steps; s++) {
         const size_t ld = (size_t)arena_ld(plan->kernels, plan->steps[s].n_out);
-        if ((size_t)block_rows(plan, rows, use) * ld * plan->kernels->size > L1_BYTES) return 0;
+        if ((size_t)rows_of_block(rows) * ld * plan->kernels->size > L1_BYTES) return 0;
     }
-    return plan->threads == 1 || is_short(plan, operations(plan, rows, use));
+    return plan->threads == 1 || is_short(plan, operations(plan, rows, NNC_TRAIN));
 }
 
 /* Elements from row to row of what step s puts out. Few rows that are short follow each other
@@ -247,7 +246,8 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t all_rows, nnc_use use, int 
     const ptrdiff_t n_in = plan->steps[0].n_in, n_out = last_step(plan)->n_out;
     const ptrdiff_t rows = block_rows(plan, all_rows, use);
     const size_t row_bytes = (size_t)rows * k->size;
-    const int few = is_few(plan, all_rows, use);
+    const nnc_plan above = above_scaling(plan);
+    const int plain = use == NNC_TRAIN && is_plain(&above), few = plain && is_few(plan, all_rows);
     frame f = {.block = rows,
                .few = few,
                .ldx = arena_ld(k, n_in),
@@ -292,8 +292,7 @@ static frame lay_out(const nnc_plan *plan, ptrdiff_t all_rows, nnc_use use, int 
         if (work) f.slots[s] = at;
     }
     if (use == NNC_TRAIN) f.each = take(&f, work, (size_t)plan->n_steps * sizeof(step_update));
-    const nnc_plan above = above_scaling(plan);
-    if (use == NNC_TRAIN && rows == 1 && is_small(&above)) {
+    if (plain && rows == 1 && is_small(&above)) {
         wide_vectors *w = &f.wide;
         w->n = wide_size(&above);
         w->steps = take(&f, work, (size_t)plan->n_steps * sizeof(nnc_step));
