@@ -74,7 +74,7 @@ def _optimizers():
 
 
 ACTIVATIONS = _activations()
-"""name -> what backward keeps ("none", "x" or "y"), and parameters with their defaults."""
+"""name -> what training takes the slope from ("none", "x" or "y"), and parameters with their defaults."""
 LOSSES = _losses()
 """name -> the output activation it is fused with (or None), what it averages over, how many outputs
 it takes for each target, and its parameters with their defaults."""

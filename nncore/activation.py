@@ -277,7 +277,7 @@ class Activation:
         Raises
         ------
         ValueError
-            If training keeps x for this activation, and not y.
+            If training computes the slope of this activation from x, and not from y.
 
         Examples
         --------

@@ -16,20 +16,23 @@ ALWAYS_INLINE double fold_double(double part[8]) {
     return part[0];
 }
 
+enum { WIDTH = 4 }; /* vectors side by side, to hide the latency of the additions */
+
+/* Unrolled, so that the sums are registers. */
+ALWAYS_INLINE void add_vectors(vec sum[WIDTH], const real *row) {
+    UNROLL for (int v = 0; v < WIDTH; v++) sum[v] += VLOAD(row + v * LANES);
+}
+
 /* s[n] (+)= sum_i x[i, :], a chain over i for each column. */
 static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t ldx, void *s_,
                         int accumulate) {
     const real *x = x_;
     real *s = s_;
-    enum { WIDTH = 4 }; /* vectors side by side, to hide the latency of the additions */
     ptrdiff_t j = 0;
     for (; j + WIDTH * LANES <= n; j += WIDTH * LANES) {
-        vec sum[WIDTH];
-        const real *row = x + j;
-    UNROLL for (int v = 0; v < WIDTH; v++) sum[v] = VZERO;
-        for (ptrdiff_t i = 0; i < rows; i++, row += ldx)
-            UNROLL for (int v = 0; v < WIDTH; v++) sum[v] += VLOAD(row + v * LANES);
-        UNROLL for (int v = 0; v < WIDTH; v++) {
+        vec sum[WIDTH] = {{0}};
+        for (ptrdiff_t i = 0; i < rows; i++) add_vectors(sum, x + i * ldx + j);
+        for (int v = 0; v < WIDTH; v++) {
             real *to = s + j + v * LANES;
             VSTORE(to, accumulate ? VLOAD(to) + sum[v] : sum[v]);
         }
@@ -47,9 +50,9 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t n, const void *x_, ptrdiff_t l
     }
 }
 
-/* y[i, :] = x[index[i], :]; the rows lie anywhere, so those of more than a vector are fetched two rows
- * ahead. A row ends in a whole vector if there is room, since one that is stored in part is loaded
- * late. */
+/* y[i, :] = x[index[i], :]; the rows lie anywhere, so those of more than a vector are fetched two
+ * rows ahead. A row ends in a whole vector if there is room, since one that is stored in part is
+ * loaded late. */
 static void gather(ptrdiff_t rows, ptrdiff_t n, const int64_t *index, const void *x, ptrdiff_t ldx,
                    void *y, ptrdiff_t ldy) {
     const ptrdiff_t whole = n & -LANES;
